@@ -1,0 +1,25 @@
+/* json_read.h: jansson behind a small door: parse with limits, fetch members with their type checked.
+ *
+ * A json_t from json_parse() is owned by the caller (json_decref). Everything fetched from it is borrowed until then.
+ * Getters set err to BAD_VALUE naming the member ("nodes[2].url: not a string"), with `where` in front. */
+#ifndef PROTO_BASE_JSON_READ_H
+#define PROTO_BASE_JSON_READ_H
+
+#include "proto/base/bytes.h"
+#include "proto/base/status.h"
+
+#include <jansson.h>
+
+/* Strict: one value, UTF-8, no duplicate keys, nothing behind it. BAD_VALUE with line and column otherwise. */
+enum status json_parse(const void *data, size_t size, json_t **value, struct error *err);
+
+/* Required members. */
+enum status json_get_string(const json_t *object, const char *key, const char **text, struct error *err);
+enum status json_get_u64(const json_t *object, const char *key, uint64_t max, uint64_t *value, struct error *err);
+enum status json_get_array(const json_t *object, const char *key, json_t **array, struct error *err);
+
+/* Optional members: the default where absent or null; an error where of another type. */
+enum status json_opt_string(const json_t *object, const char *key, const char *missing, const char **text, struct error *err);
+enum status json_opt_u64(const json_t *object, const char *key, uint64_t max, uint64_t missing, uint64_t *value, struct error *err);
+
+#endif
