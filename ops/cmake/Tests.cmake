@@ -1,0 +1,60 @@
+# The words in which the test folders list their tests. Each test NAME is made of NAME.c and what SOURCES adds; its label
+# says which kind it is.
+#
+#   gribstore_unit_test(NAME [SOURCES file...] LIBS library...)     cmocka; milliseconds
+#   gribstore_fault_test(NAME [SOURCES file...] LIBS library...)    cmocka; loops over failing calls
+#   gribstore_fuzz_test(NAME [SOURCES file...] LIBS library...)     LLVMFuzzerTestOneInput; inputs in corpus/NAME/
+
+# What the sanitizers are told, for every test alike.
+set(gribstore_test_environment
+    "ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1"
+    "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"
+    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
+)
+
+# gribstore_add_test(NAME LABEL TIMEOUT [SOURCES file...] LIBS library... [ARGUMENTS argument...])
+function(gribstore_add_test NAME LABEL TIMEOUT)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;ARGUMENTS" ${ARGN})
+    gribstore_present_sources(present ${NAME}.c)
+    if(NOT present)
+        return()
+    endif()
+    add_executable(${NAME} ${NAME}.c ${ARG_SOURCES})
+    set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    target_link_libraries(${NAME} PRIVATE ${ARG_LIBS})
+    add_test(NAME ${NAME} COMMAND ${NAME} ${ARG_ARGUMENTS})
+    set_tests_properties(${NAME} PROPERTIES
+        LABELS ${LABEL} TIMEOUT ${TIMEOUT} ENVIRONMENT "${gribstore_test_environment}")
+endfunction()
+
+function(gribstore_unit_test NAME)
+    gribstore_add_test(${NAME} unit 60 ${ARGN} LIBS PkgConfig::cmocka)
+endfunction()
+
+function(gribstore_fault_test NAME)
+    gribstore_add_test(${NAME} fault 300 ${ARGN} LIBS PkgConfig::cmocka)
+endfunction()
+
+# With FUZZ libFuzzer drives the target, from its corpus on, for FUZZ_RUNS runs. Without, replay.c gives it every input of the
+# corpus once, so that a fixed bug stays fixed under any compiler.
+set(FUZZ_RUNS 20000 CACHE STRING "runs of each fuzz target when it is run as a test")
+function(gribstore_fuzz_test NAME)
+    set(corpus "${CMAKE_CURRENT_SOURCE_DIR}/corpus/${NAME}")
+    if(FUZZ)
+        # New inputs go to the first folder, which is not the project's.
+        set(found "${PROJECT_BINARY_DIR}/corpus/${NAME}")
+        file(MAKE_DIRECTORY "${found}")
+        if(NOT EXISTS "${corpus}")
+            set(corpus "")
+        endif()
+        gribstore_add_test(${NAME} fuzz 600 ${ARGN} ARGUMENTS -runs=${FUZZ_RUNS} "${found}" ${corpus})
+        if(TARGET ${NAME})
+            target_link_options(${NAME} PRIVATE -fsanitize=fuzzer)
+        endif()
+    else()
+        gribstore_add_test(${NAME} fuzz 60 ${ARGN} ARGUMENTS "${corpus}")
+        if(TARGET ${NAME})
+            target_sources(${NAME} PRIVATE "${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c")
+        endif()
+    endif()
+endfunction()
