@@ -30,6 +30,11 @@ void buf_u16(struct buf *buf, uint16_t value);  /* big endian */
 void buf_u32(struct buf *buf, uint32_t value);
 void buf_u64(struct buf *buf, uint64_t value);
 
+/* As text: a plain number; the shortest that reads back as value, which is finite (whole numbers without ".0", "." in
+ * every locale). */
+void buf_decimal(struct buf *buf, uint64_t value);
+void buf_double(struct buf *buf, double value);
+
 /* Room for size more bytes at the end, to be filled by the caller, who then adds to buf->size; NULL on failure. */
 uint8_t *buf_reserve(struct buf *buf, size_t size);
 
@@ -39,7 +44,8 @@ void buf_consume(struct buf *buf, size_t size);
 /* The contents as a terminated string (the terminator is not counted in size); "" on failure. */
 const char *buf_string(struct buf *buf);
 
-/* The memory goes to the caller, who frees it; the buffer is empty again. */
+/* The memory goes to the caller, who frees it; the buffer is empty again. NULL and 0 when nothing is in it or it has
+ * failed (buf_status() still says so). */
 uint8_t *buf_take(struct buf *buf, size_t *size);
 
 #endif
