@@ -1,7 +1,4 @@
 /* clock.c: the kernel's two clocks, or a test's. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* clock_gettime(), gmtime_r() under -std=c11 */
-#endif
 #include "proto/base/clock.h"
 
 #include <assert.h>

@@ -12,7 +12,11 @@
  *     };
  *     fsm_start(&put->fsm, "put", put_steps, ARRAY_COUNT(put_steps), PUT_DIGEST, PUT_ANSWER);
  *
- * The last step returns FSM_END; its function may have freed the machine, which is not touched after. */
+ * The last step returns FSM_END; its function may have freed the machine, which is not touched after.
+ *
+ * In the fail step a failure that comes back leads on to that wait's step all the same (to fail again would go round for
+ * ever), and fsm_fail() aborts. A machine that goes round (its fail step leads back to the start) sets fsm->status to
+ * STATUS_OK before it starts anew, or the next failure would keep the first one's story. */
 #ifndef PROTO_BASE_FSM_H
 #define PROTO_BASE_FSM_H
 
@@ -21,6 +25,8 @@
 struct fsm;
 
 enum fsm_next { FSM_GO, FSM_WAIT, FSM_FAIL, FSM_END };
+
+enum { FSM_STEPS_MAX = 32 }; /* bits in struct fsm_step's mask */
 
 struct fsm_step {
     const char *name;
@@ -37,6 +43,7 @@ struct fsm {
     unsigned fail_step;
     unsigned waits;     /* things that have not come back */
     bool running;       /* a step function is on the stack: resume only counts */
+    bool failed;        /* one of the things waited for has brought a failure */
     enum status status; /* the first failure; OK so far */
     struct error err;   /* its story */
 };

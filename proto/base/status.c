@@ -1,7 +1,4 @@
 /* status.c: the table of statuses spelled out, and the story an error carries up. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* the strerror_r() that returns its text */
-#endif
 #include "proto/base/status.h"
 
 #include <assert.h>
