@@ -1,0 +1,43 @@
+/* disk.h: the only open, preadv2, pwritev, fdatasync, rename, unlink of the store: its door to the disk.
+ *
+ * Calls are those of POSIX with short writes and EINTR dealt with: all bytes or an error. A test replaces the table to
+ * make the n-th call fail, or to forget what was not flushed. */
+#ifndef STORAGED_STORE_DISK_H
+#define STORAGED_STORE_DISK_H
+
+#include "proto/base/status.h"
+
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct disk_ops {
+    int (*openat)(int dir_fd, const char *path, int flags, mode_t mode);
+    int (*close)(int fd);
+    ssize_t (*preadv2)(int fd, const struct iovec *vec, int count, off_t offset, int flags);
+    ssize_t (*pwritev)(int fd, const struct iovec *vec, int count, off_t offset);
+    int (*fdatasync)(int fd);
+    int (*fsync)(int fd);
+    int (*ftruncate)(int fd, off_t size);
+    int (*renameat)(int from_dir, const char *from, int to_dir, const char *to);
+    int (*unlinkat)(int dir_fd, const char *path, int flags);
+    int (*mkdirat)(int dir_fd, const char *path, mode_t mode);
+};
+extern const struct disk_ops disk_posix;
+void disk_replace(const struct disk_ops *ops); /* NULL: back to disk_posix. Not while threads run */
+const struct disk_ops *disk_in_use(void);
+
+enum status disk_open(int dir_fd, const char *path, int flags, int *fd, struct error *err); /* O_CLOEXEC and O_NOFOLLOW are added */
+void disk_close(int fd); /* -1 is fine */
+/* Exactly size bytes, or IO; MORE: with may_block false, not all of them are in the page cache. CORRUPT: the file ends before. */
+enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may_block, struct error *err);
+enum status disk_write(int fd, uint64_t offset, const void *data, size_t size, struct error *err);
+enum status disk_writev(int fd, uint64_t offset, struct iovec *vec, int count, struct error *err); /* vec is used up */
+enum status disk_flush(int fd, struct error *err);      /* fdatasync; never tried again after a failure */
+enum status disk_flush_dir(int fd, struct error *err);  /* fsync of a directory */
+enum status disk_truncate(int fd, uint64_t size, struct error *err);
+enum status disk_rename(int from_dir, const char *from, int to_dir, const char *to, struct error *err);
+enum status disk_unlink(int dir_fd, const char *path, struct error *err);
+enum status disk_make_dir(int dir_fd, const char *path, struct error *err); /* EXISTS when it was there */
+
+#endif
