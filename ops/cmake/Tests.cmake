@@ -3,6 +3,7 @@
 #
 #   gribstore_unit_test(NAME [SOURCES file...] LIBS library...)     cmocka; milliseconds
 #   gribstore_fault_test(NAME [SOURCES file...] LIBS library...)    cmocka; loops over failing calls
+#   gribstore_mongo_test(NAME [SOURCES file...] LIBS library...)    cmocka; finds a mongod in GRIBSTORE_TEST_MONGO_URI
 #   gribstore_fuzz_test(NAME [SOURCES file...] LIBS library...)     LLVMFuzzerTestOneInput; inputs in corpus/NAME/
 
 # What the sanitizers are told, for every test alike.
@@ -12,9 +13,9 @@ set(gribstore_test_environment
     "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
 )
 
-# gribstore_add_test(NAME LABEL TIMEOUT [SOURCES file...] LIBS library... [ARGUMENTS argument...])
+# gribstore_add_test(NAME LABEL TIMEOUT [SOURCES file...] LIBS library... [RUNNER command...] [ARGUMENTS argument...])
 function(gribstore_add_test NAME LABEL TIMEOUT)
-    cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;ARGUMENTS" ${ARGN})
+    cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;RUNNER;ARGUMENTS" ${ARGN})
     gribstore_present_sources(present ${NAME}.c)
     if(NOT present)
         return()
@@ -22,7 +23,7 @@ function(gribstore_add_test NAME LABEL TIMEOUT)
     add_executable(${NAME} ${NAME}.c ${ARG_SOURCES})
     set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
     target_link_libraries(${NAME} PRIVATE ${ARG_LIBS})
-    add_test(NAME ${NAME} COMMAND ${NAME} ${ARG_ARGUMENTS})
+    add_test(NAME ${NAME} COMMAND ${ARG_RUNNER} $<TARGET_FILE:${NAME}> ${ARG_ARGUMENTS})
     set_tests_properties(${NAME} PROPERTIES
         LABELS ${LABEL} TIMEOUT ${TIMEOUT} ENVIRONMENT "${gribstore_test_environment}")
 endfunction()
@@ -33,6 +34,15 @@ endfunction()
 
 function(gribstore_fault_test NAME)
     gribstore_add_test(${NAME} fault 300 ${ARGN} LIBS PkgConfig::cmocka)
+endfunction()
+
+# Under a replica set of one that lives as long as the test. Exit code 77: none can be had, and why.
+function(gribstore_mongo_test NAME)
+    gribstore_add_test(${NAME} mongo 120 ${ARGN} LIBS PkgConfig::cmocka
+        RUNNER "${PROJECT_SOURCE_DIR}/.cache/venv/bin/python" "${PROJECT_SOURCE_DIR}/tests/lib/mongod.py")
+    if(TARGET ${NAME})
+        set_tests_properties(${NAME} PROPERTIES SKIP_RETURN_CODE 77)
+    endif()
 endfunction()
 
 # With FUZZ libFuzzer drives the target, from its corpus on, for FUZZ_RUNS runs. Without, replay.c gives it every input of the
