@@ -1,0 +1,199 @@
+"""Real daemons on loopback, for one test each: start, wait until ready, end, look at how they ended."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import requests
+
+from mongod import die_with_parent, free_port
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("GRIBSTORE_BIN", ROOT / "build/asan/bin"))
+
+READY_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 30
+POLL_S = 0.05
+REQUEST_TIMEOUT_S = 30
+LOG_TAIL_SIZE = 20_000
+LEAK_FREE = {
+    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+SANITIZER_REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", ": runtime error: ")
+
+
+def await_condition(condition, what, timeout_s=READY_TIMEOUT_S):
+    """What condition() returns as soon as that is true. It is asked again and again until the deadline, then it fails."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        time.sleep(POLL_S)
+
+
+class Daemon:
+    """One process of ours. Its output goes to a file, shown when a test fails."""
+
+    def __init__(self, program, name, folder, arguments, environment=None):
+        self.name = name
+        self.command = [str(BIN / program), *map(str, arguments)]
+        self.environment = {**os.environ, **LEAK_FREE, **(environment or {})}
+        self.log = pathlib.Path(folder) / f"{name}.log"
+        self.process = None
+        self.url = None
+
+    def start(self):
+        assert self.process is None, f"{self.name} is running"
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
+                preexec_fn=die_with_parent)
+        return self
+
+    def output(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def describe(self, text):
+        return f"{self.name}: {text}\n{' '.join(self.command)}\n{self.output()[-LOG_TAIL_SIZE:]}"
+
+    def is_ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError(self.describe(f"ended with {self.process.returncode} before it was ready"))
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"{self.url}/readyz", timeout=REQUEST_TIMEOUT_S).status_code == 200
+        return False
+
+    def wait_ready(self, timeout_s=READY_TIMEOUT_S):
+        try:
+            await_condition(self.is_ready, f"{self.name} is ready", timeout_s)
+        except AssertionError as error:
+            raise AssertionError(self.describe(str(error))) from error
+        return self
+
+    def kill(self):
+        """The power goes: SIGKILL, and nothing is asked of how it ended."""
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+        self.check_reports()
+
+    def stop(self, expected=0):
+        """SIGTERM, and it has to leave in time, with exit code 0 and no sanitizer report."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(self.describe(f"did not leave within {STOP_TIMEOUT_S} s of SIGTERM")) from None
+        self.check_reports()
+        assert process.returncode == expected, self.describe(f"ended with {process.returncode}")
+
+    def check_reports(self):
+        output = self.output()
+        for report in SANITIZER_REPORTS:
+            assert report not in output, self.describe(f"sanitizer report: {report}")
+
+    def restart(self):
+        self.stop()
+        return self.start().wait_ready()
+
+    def request(self, method, path, **options):
+        options.setdefault("timeout", REQUEST_TIMEOUT_S)
+        return requests.request(method, self.url + path, **options)
+
+    def get(self, path, **options):
+        return self.request("GET", path, **options)
+
+    def put(self, path, data=None, **options):
+        return self.request("PUT", path, data=data, **options)
+
+    def post(self, path, **options):
+        return self.request("POST", path, **options)
+
+    def delete(self, path, **options):
+        return self.request("DELETE", path, **options)
+
+    def json(self, path, **options):
+        answer = self.get(path, **options)
+        assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+
+class Node(Daemon):
+    """One storaged with its data directory."""
+
+    def __init__(self, name, folder, colo="a", arguments=(), environment=None):
+        self.data = pathlib.Path(folder) / name
+        self.data.mkdir(exist_ok=True)
+        self.listen = f"127.0.0.1:{free_port()}"
+        super().__init__("storaged", name, folder, [
+            "--data", self.data, "--listen", self.listen, "--id", name, "--url", f"http://{self.listen}",
+            "--host", name, "--colo", colo, *arguments], environment)
+        self.url = f"http://{self.listen}"
+
+
+class Indexer(Daemon):
+    """One indexer; catalog: a file for SQLite in the test's folder unless a URI is given."""
+
+    def __init__(self, name, folder, nodes, catalog=None, arguments=(), environment=None):
+        self.listen = f"127.0.0.1:{free_port()}"
+        self.catalog = catalog or f"sqlite:{pathlib.Path(folder) / name}.sqlite"
+        seeds = [word for node in nodes for word in ("--node", node.url)]
+        super().__init__("indexer", name, folder, [
+            "--listen", self.listen, "--catalog", self.catalog, *seeds, *arguments], environment)
+        self.url = f"http://{self.listen}"
+
+
+class Client:
+    """The gribstore command, pointed at an indexer and nodes."""
+
+    def __init__(self, indexer=None, node=None):
+        self.environment = {**os.environ, **LEAK_FREE}
+        if indexer is not None:
+            self.environment["GRIBSTORE_INDEXER"] = indexer.url
+        if node is not None:
+            self.environment["GRIBSTORE_NODE"] = node.url
+
+    def run(self, *arguments, expected=0, timeout_s=120, **options):
+        """The finished process; its exit code has to be the expected one, unless that is None."""
+        command = [str(BIN / "gribstore"), *map(str, arguments)]
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, timeout=timeout_s, check=False,
+            preexec_fn=die_with_parent, **options)
+        told = done.stderr.decode(errors="replace")
+        for report in SANITIZER_REPORTS:
+            assert report not in told, f"{command}: {told}"
+        assert expected is None or done.returncode == expected, f"{command} ended with {done.returncode}: {told}"
+        return done
+
+
+class Cluster:
+    """Nodes and an indexer under one map."""
+
+    def __init__(self, nodes, indexer):
+        self.nodes = nodes
+        self.indexer = indexer
+        self.client = Client(indexer, nodes[0])
+
+    def init(self):
+        """Make one cluster of the nodes; afterwards each of them has the map."""
+        self.client.run("cluster", "init", *[node.url for node in self.nodes])
+        for node in self.nodes:
+            await_condition(lambda node=node: node.json("/cluster/map")["epoch"] > 0, f"{node.name} has the map")
+        return self
+
+    def by_url(self, url):
+        """The node that a location's URL lies on."""
+        return next(node for node in self.nodes if url.startswith(node.url + "/"))
