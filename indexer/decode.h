@@ -1,0 +1,23 @@
+/* decode.h: a head -> the keys of its field. ecCodes, and nothing else knows it: linked into gribstore-decoder only.
+ *
+ * Keys follow the ecCodes `mars` and `parameter` namespaces, with the names of contracts' Fields:
+ *   param (shortName), paramId, name, units, class, type, stream, expver, domain, levtype, levelist (where MARS has it, a
+ *   number), number (member, of any centre), date, time (HHMM text), step (hours, a number: the end of the interval), step_seconds
+ *   (integer, from the raw octets), stepRange (text; minutes as "90m" where hours don't do), valid_time (RFC 3339), typeOfLevel, level (a number), edition, centre, subCentre,
+ *   dataType, stepType, gridType, Ni, Nj, numberOfDataPoints, packingType, bitsPerValue, discipline, parameterCategory, parameterNumber (edition 2), table2Version,
+ *   indicatorOfParameter (edition 1), eccodes (release). A key that a field lacks is absent: absent is not 0. */
+#ifndef INDEXER_DECODE_H
+#define INDEXER_DECODE_H
+
+#include "proto/base/buf.h"
+
+/* Parses definitions by decoding samples: tens of milliseconds, once, before the first head. */
+enum status decode_warm_up(struct error *err);
+
+/* keys: a JSON object is appended. MALFORMED: ecCodes refused, err says why. It may as well crash or hang: that is why a
+ * child runs it. */
+enum status decode_head(const uint8_t *head, size_t size, struct buf *keys, struct error *err);
+
+const char *decode_release(void); /* "2.28.0" */
+
+#endif

@@ -1,0 +1,59 @@
+/* decoders.h: the children that decode: feed, time out, restart; results in the order asked.
+ *
+ * Each child is `gribstore-decoder` on a pair of pipes (FORMATS.md section 10), limited in memory and CPU, without network.
+ * A batch goes to one child. When the child dies or takes too long, it is replaced and the heads that had no answer are tried one by
+ * one, each in a fresh or idle child: the one that kills gets a refusal with the reason ("decoder died: signal 6 (abort)", "decoder timed
+ * out after 10 s"), the rest their keys. */
+#ifndef INDEXER_DECODERS_H
+#define INDEXER_DECODERS_H
+
+#include "proto/base/list.h"
+#include "proto/base/status.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <uv.h>
+
+struct decoders;
+
+struct decoders_options {
+    uv_loop_t *loop;
+    const char *program;  /* path of gribstore-decoder; NULL: beside the running executable */
+    unsigned children;    /* [number of cores] */
+    uint64_t timeout_ms;  /* a head may take so long [10 s] */
+    uint64_t memory_max;  /* RLIMIT_AS [1 GiB] */
+    unsigned queue_max;   /* batches waiting [64] */
+};
+
+struct decode_item {
+    const uint8_t *head; /* borrowed until on_done */
+    size_t size;
+    /* out */
+    json_t *keys;        /* owned by the item; NULL: refused */
+    char reason[256];
+};
+
+struct decode_batch {
+    struct decode_item *items; /* borrowed */
+    size_t count;
+    void (*on_done)(struct decode_batch *batch, enum status status); /* OK; OVERLOADED, CANCELLED */
+    void *user;
+    /* the decoders' */
+    struct list list;
+    size_t next;
+};
+
+/* Starts the children and waits for none; decoders_ready() when one has warmed up. */
+enum status decoders_start(const struct decoders_options *options, struct decoders **decoders, struct error *err);
+bool decoders_ready(const struct decoders *decoders);
+const char *decoders_release(const struct decoders *decoders); /* ecCodes' release, "" until ready */
+void decoders_submit(struct decoders *decoders, struct decode_batch *batch);
+void decoders_stop(struct decoders *decoders, void (*on_stopped)(void *data), void *data); /* frees */
+
+struct decoders_stats {
+    uint64_t decoded, refused, deaths, timeouts;
+    unsigned alive, busy;
+};
+void decoders_stats(const struct decoders *decoders, struct decoders_stats *stats);
+
+#endif
