@@ -39,6 +39,10 @@ def await_condition(condition, what, timeout_s=READY_TIMEOUT_S):
         time.sleep(POLL_S)
 
 
+class EndedEarly(AssertionError):
+    """A daemon left before it was ready; the text holds what it said."""
+
+
 class Daemon:
     """One process of ours. Its output goes to a file, shown when a test fails."""
 
@@ -66,7 +70,8 @@ class Daemon:
 
     def is_ready(self):
         if self.process.poll() is not None:
-            raise AssertionError(self.describe(f"ended with {self.process.returncode} before it was ready"))
+            code, self.process = self.process.returncode, None
+            raise EndedEarly(self.describe(f"ended with {code} before it was ready"))
         with contextlib.suppress(requests.RequestException):
             return requests.get(f"{self.url}/readyz", timeout=REQUEST_TIMEOUT_S).status_code == 200
         return False
@@ -74,6 +79,8 @@ class Daemon:
     def wait_ready(self, timeout_s=READY_TIMEOUT_S):
         try:
             await_condition(self.is_ready, f"{self.name} is ready", timeout_s)
+        except EndedEarly:
+            raise
         except AssertionError as error:
             raise AssertionError(self.describe(str(error))) from error
         return self
