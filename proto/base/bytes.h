@@ -80,8 +80,8 @@ int hex_parse(const char *text, size_t text_size, uint8_t *data, size_t size);
 /* A decimal number without sign or leading blanks, at most max; 0 on success, -1 otherwise. */
 int decimal_parse(const char *text, size_t size, uint64_t max, uint64_t *value);
 
-/* How many bytes (1 to 4) the valid UTF-8 character at at[0] has, of which left bytes are there; 0 where there is none
- * (overlong forms, surrogates, cut ones). */
+/* How many bytes (1 to 4) the valid UTF-8 character at at[0] has, of which left bytes are there;
+ * 0 where there is none (overlong forms, surrogates, cut ones). */
 size_t utf8_length(const uint8_t *at, size_t left);
 
 /* Random bytes from the kernel (getrandom); aborts where the kernel has none. */

@@ -68,9 +68,8 @@ void clock_print_rfc3339(int64_t time_us, char text[CLOCK_TEXT_SIZE])
     (void)got;
     if (us != 0)
         snprintf(fraction, sizeof fraction, ".%06" PRId64, us);
-    int length = snprintf(whole, sizeof whole, "%04d-%02d-%02dT%02d:%02d:%02d%sZ",
-                          tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-                          tm.tm_sec, fraction);
+    int length = snprintf(whole, sizeof whole, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", tm.tm_year + 1900,
+                          tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, fraction);
     assert(length > 0 && length < CLOCK_TEXT_SIZE);
     memcpy(text, whole, (size_t)length + 1);
 }

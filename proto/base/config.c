@@ -1,8 +1,12 @@
-/* config.c: reads settings as a table of options says, from the defaults, the file, the environment and the flags.
+/* config.c: reads settings as a table of options says, from the defaults, the file, the environment
+ * and the flags.
  *
- * Each source is applied in that order and overwrites what the one before it said; within one, the items of a list add
- * up. The flags are looked at twice: first for --config, --help and their own mistakes, last for their values. */
+ * Each source is applied in that order and overwrites what the one before it said; within one,
+ * the items of a list add up. The flags are looked at twice: first for --config, --help and
+ * their own mistakes, last for their values. */
 #include "proto/base/config.h"
+
+#include "proto/base/config_value.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -46,81 +50,6 @@ struct config_loader {
 
 /* --- values --- */
 
-struct config_unit {
-    const char *name;
-    uint64_t factor;
-};
-
-static const struct config_unit config_size_units[] = {
-    { "", 1 },
-    { "B", 1 },
-    { "KiB", UINT64_C(1) << 10 },
-    { "MiB", UINT64_C(1) << 20 },
-    { "GiB", UINT64_C(1) << 30 },
-    { "TiB", UINT64_C(1) << 40 },
-    { "K", UINT64_C(1) << 10 },
-    { "M", UINT64_C(1) << 20 },
-    { "G", UINT64_C(1) << 30 },
-    { "T", UINT64_C(1) << 40 },
-    { NULL, 0 },
-};
-
-static const struct config_unit config_duration_units[] = {
-    { "", 1000 },
-    { "ms", 1 },
-    { "s", 1000 },
-    { "min", 60 * 1000 },
-    { "h", 3600 * 1000 },
-    { "d", 86400 * 1000 },
-    { NULL, 0 },
-};
-
-static int config_parse_units(const char *text, const struct config_unit *units, uint64_t *value)
-{
-    size_t digits = strspn(text, "0123456789");
-    uint64_t number;
-
-    if (decimal_parse(text, digits, UINT64_MAX, &number) != 0)
-        return -1;
-    for (; units->name != NULL; units++) {
-        if (strcmp(text + digits, units->name) != 0)
-            continue;
-        if (number > UINT64_MAX / units->factor)
-            return -1;
-        *value = number * units->factor;
-        return 0;
-    }
-    return -1;
-}
-
-int config_parse_size(const char *text, uint64_t *size)
-{
-    return config_parse_units(text, config_size_units, size);
-}
-
-int config_parse_duration(const char *text, uint64_t *ms)
-{
-    return config_parse_units(text, config_duration_units, ms);
-}
-
-static int config_parse_bool(const char *text, bool *value)
-{
-    static const char *const words[] = { "no", "yes", "false", "true", "0", "1" };
-
-    for (unsigned i = 0; i < ARRAY_COUNT(words); i++) {
-        if (strcmp(text, words[i]) == 0) {
-            *value = i % 2 == 1;
-            return 0;
-        }
-    }
-    return -1;
-}
-
-static bool config_is_text(const struct config_option *option)
-{
-    return option->type == CONFIG_TEXT || option->type == CONFIG_LIST;
-}
-
 static void *config_member(void *settings, const struct config_option *option)
 {
     return (char *)settings + option->offset;
@@ -142,8 +71,7 @@ static enum status config_store_text(struct config_loader *loader, char **member
     char *text = NULL;
 
     if (!config_is_one_line(value))
-        return error_set(loader->err, STATUS_BAD_VALUE, "%s: holds a control character",
-                         loader->place);
+        return error_set(loader->err, STATUS_BAD_VALUE, "%s: holds a control character", loader->place);
     if (append && *member != NULL && (*member)[0] != '\0') {
         size_t size = strlen(*member) + 1 + strlen(value) + 1;
 
@@ -168,8 +96,7 @@ static enum status config_store_number(struct config_loader *loader,
 
     if (option->type == CONFIG_BOOL && config_parse_bool(value, member) != 0)
         right = "yes or no";
-    if (option->type == CONFIG_COUNT
-        && decimal_parse(value, strlen(value), UINT64_MAX, member) != 0)
+    if (option->type == CONFIG_COUNT && decimal_parse(value, strlen(value), UINT64_MAX, member) != 0)
         right = "a plain number";
     if (option->type == CONFIG_SIZE && config_parse_size(value, member) != 0)
         right = "a size: 4096, 64KiB, 16MiB, 5GiB, 1TiB";
@@ -196,53 +123,6 @@ static enum status config_apply(struct config_loader *loader, unsigned index, co
 
 /* --- names --- */
 
-/* Levenshtein's distance, row by row; texts longer than the table are as far as can be. */
-static size_t config_distance(const char *a, const char *b)
-{
-    size_t row[CONFIG_NAME_MAX + 1];
-    size_t b_size = strlen(b);
-
-    if (strlen(a) > CONFIG_NAME_MAX || b_size > CONFIG_NAME_MAX)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= b_size; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= b_size; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[b_size];
-}
-
-const char *config_nearest(const char *text, const char *const *names)
-{
-    size_t size = strlen(text);
-    size_t limit = size / 3 > 2 ? size / 3 : 2;
-    const char *nearest = NULL;
-
-    if (limit >= size) /* nothing of the text would have to be left: no likeness */
-        limit = size > 0 ? size - 1 : 0;
-    for (; *names != NULL; names++) {
-        size_t distance = config_distance(text, *names);
-
-        if (distance <= limit && (nearest == NULL || distance < limit)) {
-            nearest = *names;
-            limit = distance;
-        }
-    }
-    return nearest;
-}
-
 /* "PLACE: no such WHAT 'NAME'; did you mean 'NEAREST'?" */
 static enum status config_unknown(struct config_loader *loader, const char *what, const char *name,
                                   const char *const *names)
@@ -250,8 +130,8 @@ static enum status config_unknown(struct config_loader *loader, const char *what
     const char *nearest = config_nearest(name, names);
 
     if (nearest == NULL)
-        return error_set(loader->err, STATUS_UNKNOWN_KEY, "%s: no such %s '%s'", loader->place, what,
-                         name);
+        return error_set(loader->err, STATUS_UNKNOWN_KEY, "%s: no such %s '%s'", loader->place,
+                         what, name);
     return error_set(loader->err, STATUS_UNKNOWN_KEY, "%s: no such %s '%s'; did you mean '%s'?",
                      loader->place, what, name, nearest);
 }
@@ -261,8 +141,7 @@ static bool config_in_section(const struct config_option *option, const char *se
     return option->section != NULL && strcmp(option->section, section) == 0;
 }
 
-static enum status config_unknown_key(struct config_loader *loader, const char *section,
-                                      const char *name)
+static enum status config_unknown_key(struct config_loader *loader, const char *section, const char *name)
 {
     const char *keys[CONFIG_OPTIONS_MAX + 1];
     const char *sections[CONFIG_OPTIONS_MAX + 1];
@@ -312,7 +191,8 @@ static int config_on_pair(void *user, const char *section, const char *name, con
     return 0;
 }
 
-/* inih's fgets(). inih would take a line longer than its buffer for two; and Debian builds it without line numbers. */
+/* inih's fgets(). inih would take a line longer than its buffer for two; and Debian builds it
+ * without line numbers. */
 static char *config_read_line(char *text, int size, void *user)
 {
     struct config_loader *loader = user;
@@ -400,8 +280,8 @@ static bool config_is_on_by_default(const struct config_option *option)
 {
     bool on = false;
 
-    return option->type == CONFIG_BOOL && option->missing != NULL
-           && config_parse_bool(option->missing, &on) == 0 && on;
+    return option->type == CONFIG_BOOL && option->missing != NULL &&
+           config_parse_bool(option->missing, &on) == 0 && on;
 }
 
 /* Fills getopt_long()'s tables from ours. */
@@ -420,8 +300,7 @@ static void config_prepare_flags(struct config_loader *loader)
                                    NULL, CONFIG_GOT_OPTION + (int)i };
         if (config_is_on_by_default(option)) {
             snprintf(loader->no_names[i], CONFIG_NAME_MAX, "no-%s", option->name);
-            *flag++ = (struct option){ loader->no_names[i], no_argument, NULL,
-                                       CONFIG_GOT_NO + (int)i };
+            *flag++ = (struct option){ loader->no_names[i], no_argument, NULL, CONFIG_GOT_NO + (int)i };
         }
         if (option->letter == 0)
             continue;
@@ -438,9 +317,9 @@ static void config_prepare_flags(struct config_loader *loader)
     *flag = (struct option){ 0 };
 }
 
-/* Which option a result of getopt_long() means, and its value; false for --help, --version and mistakes. */
-static bool config_flag_value(struct config_loader *loader, int got, unsigned *index,
-                              const char **value)
+/* Which option a result of getopt_long() means, and its value; false for --help, --version and
+ * mistakes. */
+static bool config_flag_value(struct config_loader *loader, int got, unsigned *index, const char **value)
 {
     if (got >= CONFIG_GOT_NO) {
         *index = (unsigned)(got - CONFIG_GOT_NO);
@@ -494,8 +373,7 @@ static enum status config_unknown_flag(struct config_loader *loader, const char 
 
     snprintf(loader->place, sizeof loader->place, "%s", loader->program->name);
     if (optopt != 0)
-        return error_set(loader->err, STATUS_UNKNOWN_KEY, "%s: no such flag '-%c'", loader->place,
-                         optopt);
+        return error_set(loader->err, STATUS_UNKNOWN_KEY, "%s: no such flag '-%c'", loader->place, optopt);
     config_flag_name(argument, name);
     if (config_is_ambiguous(loader, name))
         return error_set(loader->err, STATUS_UNKNOWN_KEY, "%s: '--%s' may mean several flags",
@@ -506,7 +384,8 @@ static enum status config_unknown_flag(struct config_loader *loader, const char 
     return config_unknown(loader, "flag", name, names);
 }
 
-/* What getopt_long() means by ':' and '?': optopt is the flag's value, its letter, or 0 for an unknown name. */
+/* What getopt_long() means by ':' and '?': optopt is the flag's value, its letter, or 0 for an
+ * unknown name. */
 static enum status config_bad_flag(struct config_loader *loader, int got, const char *argument)
 {
     if (got == ':')

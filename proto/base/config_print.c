@@ -1,6 +1,8 @@
 /* config_print.c: the table of options as --help, as a manual page and as a file of settings. */
 #include "proto/base/config.h"
 
+#include "proto/base/config_value.h"
+
 #include <inttypes.h>
 
 enum {
@@ -10,7 +12,8 @@ enum {
 
 /* --- --help --- */
 
-/* Text in lines of at most CONFIG_HELP_WIDTH, each but the first indented; column is where the first one begins. */
+/* Text in lines of at most CONFIG_HELP_WIDTH, each but the first indented; column is where the
+ * first one begins. */
 static void config_wrap(struct buf *buf, const char *text, size_t indent, size_t column)
 {
     while (*text != '\0') {
@@ -111,7 +114,8 @@ void config_print_help(const struct config_program *program, struct buf *buf)
 
 /* --- the manual page --- */
 
-/* Roff reads backslashes anywhere, dots and quotes at the start of a line; a bare '-' may become a hyphen. */
+/* Roff reads backslashes anywhere, dots and quotes at the start of a line; a bare '-' may become
+ * a hyphen. */
 static void config_roff(struct buf *buf, const char *text, size_t size, bool starts_line)
 {
     if (starts_line && size > 0 && (text[0] == '.' || text[0] == '\''))
@@ -131,7 +135,8 @@ static void config_roff_text(struct buf *buf, const char *text)
     config_roff(buf, text, strlen(text), false);
 }
 
-/* Blank lines part paragraphs; lines that begin with a blank (examples, tables) stay as they are. */
+/* Blank lines part paragraphs; lines that begin with a blank (examples, tables) stay as they
+ * are. */
 static void config_roff_paragraphs(struct buf *buf, const char *text)
 {
     bool as_is = false;
@@ -231,8 +236,7 @@ static void config_print_units(struct buf *buf, uint64_t value, const uint64_t *
     buf_text(buf, names[i]);
 }
 
-static void config_print_value(struct buf *buf, const struct config_option *option,
-                               const void *member)
+static void config_print_value(struct buf *buf, const struct config_option *option, const void *member)
 {
     static const uint64_t sizes[] = { UINT64_C(1) << 40, 1 << 30, 1 << 20, 1 << 10, 1 };
     static const char *const size_names[] = { "TiB", "GiB", "MiB", "KiB", "" };
@@ -259,13 +263,11 @@ static void config_print_value(struct buf *buf, const struct config_option *opti
     }
 }
 
-static void config_print_setting(struct buf *buf, const struct config_option *option,
-                                 const void *settings)
+static void config_print_setting(struct buf *buf, const struct config_option *option, const void *settings)
 {
     const void *member = (const char *)settings + option->offset;
-    bool is_text = option->type == CONFIG_TEXT || option->type == CONFIG_LIST;
 
-    if (is_text && *(char *const *)member == NULL) {
+    if (config_is_text(option) && *(char *const *)member == NULL) {
         buf_format(buf, "# %s =\n", option->name); /* not given */
         return;
     }
@@ -275,8 +277,7 @@ static void config_print_setting(struct buf *buf, const struct config_option *op
 }
 
 /* The first option of a section prints all of it, wherever in the table the others are. */
-static bool config_opens_section(const struct config_program *program,
-                                 const struct config_option *option)
+static bool config_opens_section(const struct config_program *program, const struct config_option *option)
 {
     if (option->section == NULL)
         return false;
@@ -286,8 +287,7 @@ static bool config_opens_section(const struct config_program *program,
     return true;
 }
 
-void config_print_settings(const struct config_program *program, const void *settings,
-                           struct buf *buf)
+void config_print_settings(const struct config_program *program, const void *settings, struct buf *buf)
 {
     const char *gap = "";
 

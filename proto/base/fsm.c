@@ -1,11 +1,12 @@
 /* fsm.c: runs a machine's steps until it waits or ends, and checks each move.
  *
- *   running   a step function is on the stack; resumes only count, as the step has not said yet what it waits for
+ *   running   a step function is on the stack; resumes only count: it has not said what it waits for
  *   waiting   waits > 0; each resume takes one off, the last one moves
  *   ended     the step said FSM_END; the memory may be gone
  *
- * `waits` may run below zero (unsigned, so it wraps) while a step runs: things that came back before fsm_wait() counted
- * them. fsm_wait() adds its count and is back in range. The checks stay in release: a wrong move writes wrong data. */
+ * `waits` may run below zero (unsigned, so it wraps) while a step runs: things that came back
+ * before fsm_wait() counted them. fsm_wait() adds its count and is back in range. The checks
+ * stay in release: a wrong move writes wrong data. */
 #include "proto/base/fsm.h"
 
 #include "proto/base/log.h"
@@ -83,8 +84,8 @@ static void fsm_move(struct fsm *fsm, unsigned to)
     fsm->step = to;
 }
 
-/* Everything waited for is back: on, or to the fail step. In the fail step itself a failure changes nothing, as to go
- * there again would be to fail again. */
+/* Everything waited for is back: on, or to the fail step. In the fail step itself a failure
+ * changes nothing, as to go there again would be to fail again. */
 static void fsm_move_on(struct fsm *fsm)
 {
     bool failed = fsm->failed && fsm->step != fsm->fail_step;
@@ -111,8 +112,8 @@ static void fsm_run(struct fsm *fsm)
     }
 }
 
-void fsm_start(struct fsm *fsm, const char *name, const struct fsm_step *steps, unsigned steps_count,
-               unsigned first, unsigned fail_step)
+void fsm_start(struct fsm *fsm, const char *name, const struct fsm_step *steps,
+               unsigned steps_count, unsigned first, unsigned fail_step)
 {
     *fsm = (struct fsm){
         .name = name,

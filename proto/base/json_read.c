@@ -57,8 +57,7 @@ static enum status json_as_u64(const json_t *member, const char *key, uint64_t m
     return STATUS_OK;
 }
 
-enum status json_get_string(const json_t *object, const char *key, const char **text,
-                            struct error *err)
+enum status json_get_string(const json_t *object, const char *key, const char **text, struct error *err)
 {
     const json_t *member = json_member(object, key);
 

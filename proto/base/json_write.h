@@ -1,8 +1,11 @@
 /* json_write.h: an append-only JSON writer (RFC 8259) into a buf.
  *
- * Commas and nesting are the writer's; an object's members come as json_key() and then one value. Strings are escaped;
- * bytes that are not UTF-8 become U+FFFD, so that what leaves is always valid JSON. Misuse (a value without a key in an
- * object, unbalanced ends) is an assert. */
+ * Commas and nesting are the writer's; an object's members come as json_key() and then one
+ * value. Strings are escaped; each byte that is not UTF-8 becomes U+FFFD, so that what leaves is
+ * always valid JSON. Misuse (a value without a key in an object, unbalanced ends, more than
+ * JSON_DEPTH_MAX levels) is an assert. At the top level values are written as they come: what
+ * parts them (NDJSON's newline) is the caller's. Failure (limit, memory) is the buf's: look at
+ * the end. */
 #ifndef PROTO_BASE_JSON_WRITE_H
 #define PROTO_BASE_JSON_WRITE_H
 
@@ -27,10 +30,11 @@ void json_array_end(struct json_writer *json);
 void json_key(struct json_writer *json, const char *key);
 void json_string(struct json_writer *json, const char *text); /* NULL writes null */
 void json_slice(struct json_writer *json, struct slice text);
-void json_format(struct json_writer *json, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void json_format(struct json_writer *json, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void json_u64(struct json_writer *json, uint64_t value);
 void json_i64(struct json_writer *json, int64_t value);
-void json_double(struct json_writer *json, double value); /* shortest that reads back; whole numbers without ".0"; not finite: null */
+void json_double(struct json_writer *json, double value); /* as buf_double(); not finite: null */
 void json_bool(struct json_writer *json, bool value);
 void json_null(struct json_writer *json);
 void json_raw(struct json_writer *json, const void *data, size_t size); /* one ready value */

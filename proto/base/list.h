@@ -1,4 +1,5 @@
-/* list.h: the intrusive doubly linked list; a head and its members are the same struct. Not thread-safe. */
+/* list.h: the intrusive doubly linked list; a head and its members are the same struct. Not
+ * thread-safe. */
 #ifndef PROTO_BASE_LIST_H
 #define PROTO_BASE_LIST_H
 
@@ -28,7 +29,8 @@ static inline void list_append(struct list *head, struct list *item)
     head->prev = item;
 }
 
-static inline void list_remove(struct list *item) /* and leaves it empty: removing twice is harmless */
+/* Leaves item empty: removing it twice is harmless. */
+static inline void list_remove(struct list *item)
 {
     item->prev->next = item->next;
     item->next->prev = item->prev;
@@ -48,10 +50,10 @@ static inline void list_splice(struct list *to, struct list *from)
 }
 
 #define list_first(head, type, member) container_of((head)->next, type, member)
-#define list_for_each(item, head) \
+#define list_for_each(item, head)                                                                  \
     for (struct list *item = (head)->next; item != (head); item = item->next)
-#define list_for_each_safe(item, after, head)                                     \
-    for (struct list *item = (head)->next, *after = item->next; item != (head); \
+#define list_for_each_safe(item, after, head)                                                      \
+    for (struct list *item = (head)->next, *after = item->next; item != (head);                    \
          item = after, after = item->next)
 
 #endif

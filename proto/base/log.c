@@ -1,7 +1,8 @@
 /* log.c: a line of text put together on the stack and written at once.
  *
- * Whatever a value holds, the line stays one line: control characters are escaped, C1 ones too, and bytes that are not
- * UTF-8 become U+FFFD. log_end() always finds LOG_TAIL bytes left, and a value its closing quote: log_value() keeps them. */
+ * Whatever a value holds, the line stays one line: control characters are escaped, C1 ones too,
+ * and bytes that are not UTF-8 become U+FFFD. log_end() always finds LOG_TAIL bytes left, and a
+ * value its closing quote: log_value() keeps them. */
 #include "proto/base/log.h"
 
 #include "proto/base/bytes.h"
@@ -30,17 +31,17 @@ static _Atomic int log_form = LOG_LOGFMT;
 static _Atomic bool log_without_time;
 static pthread_once_t log_once = PTHREAD_ONCE_INIT;
 
-/* The journal stamps lines itself. JOURNAL_STREAM names the device and inode of its socket; an inherited value says
- * nothing about a standard error that has gone elsewhere since. */
+/* The journal stamps lines itself. JOURNAL_STREAM names the device and inode of its socket; an
+ * inherited value says nothing about a standard error that has gone elsewhere since. */
 static void log_find_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
     uintmax_t device, inode;
     struct stat stat;
 
-    log_without_time = stream != NULL && sscanf(stream, "%ju:%ju", &device, &inode) == 2
-                       && fstat(STDERR_FILENO, &stat) == 0 && stat.st_dev == device
-                       && stat.st_ino == inode;
+    log_without_time = stream != NULL && sscanf(stream, "%ju:%ju", &device, &inode) == 2 &&
+                       fstat(STDERR_FILENO, &stat) == 0 && stat.st_dev == device &&
+                       stat.st_ino == inode;
 }
 
 void log_setup(enum log_level least, enum log_form form)
@@ -79,7 +80,8 @@ static void log_put(struct log_line *line, const char *text, size_t size)
     line->used += (unsigned)size;
 }
 
-/* One character of a value in the form it has in the line; returns how many bytes of it were taken. */
+/* One character of a value in the form it has in the line; returns how many bytes of it were
+ * taken. */
 static size_t log_escape(const uint8_t *at, size_t left, char out[LOG_ESCAPED + 1], size_t *out_size)
 {
     size_t length = utf8_length(at, left);
@@ -92,7 +94,10 @@ static size_t log_escape(const uint8_t *at, size_t left, char out[LOG_ESCAPED + 
         return 1;
     }
     if (code < 0x20 || (code >= 0x7f && code < 0xa0)) {
-        const char *letter = code == '\n' ? "\\n" : code == '\r' ? "\\r" : code == '\t' ? "\\t" : NULL;
+        const char *letter = code == '\n'   ? "\\n"
+                             : code == '\r' ? "\\r"
+                             : code == '\t' ? "\\t"
+                                            : NULL;
 
         *out_size = letter != NULL ? 2 : 6;
         if (letter != NULL)

@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 static pthread_mutex_t metric_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct metric *metric_list; /* by name in the order of first registration; guarded by the mutex */
+/* Names in the order of first registration, a name's metrics together. Guarded by the mutex. */
+static struct metric *metric_list;
 
 void metric_register(struct metric *metric)
 {
@@ -46,7 +47,8 @@ void metric_observe(struct metric *metric, uint64_t value)
     atomic_fetch_add_explicit(&metric->sum, value, memory_order_relaxed);
 }
 
-/* 1e-6 has no exact double, 1e6 has: dividing by it prints 0.000123 where multiplying prints 0.00012299999999999998. */
+/* 1e-6 has no exact double, 1e6 has: dividing by it prints 0.000123 where multiplying prints
+ * 0.00012299999999999998. */
 static double metric_scaled(const struct metric *metric, double value)
 {
     double inverse = metric->scale > 0 && metric->scale < 1 ? round(1 / metric->scale) : 0;
@@ -98,8 +100,7 @@ void metric_sample(struct buf *buf, const char *name, const char *labels, double
 }
 
 /* name_bucket{labels,le="0.005"} count: how many were at most so much. */
-static void metric_print_bucket(const struct metric *metric, unsigned i, uint64_t count,
-                                struct buf *buf)
+static void metric_print_bucket(const struct metric *metric, unsigned i, uint64_t count, struct buf *buf)
 {
     bool labelled = metric->labels != NULL && metric->labels[0] != '\0';
 
@@ -127,7 +128,7 @@ static void metric_print_histogram(struct metric *metric, struct buf *buf)
     uint64_t sum = atomic_load_explicit(&metric->sum, memory_order_relaxed);
     metric_sample(buf, name, metric->labels, metric_scaled(metric, (double)sum));
     snprintf(name, sizeof name, "%s_count", metric->name);
-    metric_sample(buf, name, metric->labels, (double)count); /* the buckets' own, so that they agree */
+    metric_sample(buf, name, metric->labels, (double)count); /* agrees with the buckets */
 }
 
 static void metric_print_registered(struct buf *buf)
@@ -168,8 +169,8 @@ static double metric_cpu_seconds(void)
 
     if (getrusage(RUSAGE_SELF, &usage) != 0)
         return NAN;
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
-           + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static double metric_resident_bytes(void)
@@ -177,8 +178,7 @@ static double metric_resident_bytes(void)
     char text[256];
     unsigned long long pages;
 
-    if (!metric_read_proc("/proc/self/statm", text, sizeof text)
-        || sscanf(text, "%*u %llu", &pages) != 1)
+    if (!metric_read_proc("/proc/self/statm", text, sizeof text) || sscanf(text, "%*u %llu", &pages) != 1)
         return NAN;
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
@@ -222,8 +222,8 @@ static double metric_boot_seconds(void)
     return boot;
 }
 
-/* The 22nd word of /proc/self/stat: clock ticks after boot. The 2nd is the program's name, which may hold blanks and
- * brackets, so words are counted from its last bracket. */
+/* The 22nd word of /proc/self/stat: clock ticks after boot. The 2nd is the program's name, which
+ * may hold blanks and brackets, so words are counted from its last bracket. */
 static double metric_start_seconds(void)
 {
     char text[1024];
@@ -252,8 +252,7 @@ static void metric_print_process(struct buf *buf)
         { "process_resident_memory_bytes", "Resident memory size in bytes.", METRIC_GAUGE,
           metric_resident_bytes },
         { "process_open_fds", "Number of open file descriptors.", METRIC_GAUGE, metric_open_fds },
-        { "process_max_fds", "Maximum number of open file descriptors.", METRIC_GAUGE,
-          metric_max_fds },
+        { "process_max_fds", "Maximum number of open file descriptors.", METRIC_GAUGE, metric_max_fds },
         { "process_start_time_seconds", "Start time of the process since 1970 in seconds.",
           METRIC_GAUGE, metric_start_seconds },
     };

@@ -1,7 +1,8 @@
 /* metric.h: counters, gauges and histograms, printed as Prometheus text (exposition format 0.0.4).
  *
- * Metrics are static objects registered once at start; updates are relaxed atomics from any thread. Labels are fixed at
- * registration: one object a combination (`{method="GET",code="206"}`), so their number is bounded by the code. */
+ * Metrics are static objects registered once at start; updates are relaxed atomics from any
+ * thread. Labels are fixed at registration: one object a combination
+ * (`{method="GET",code="206"}`), so their number is bounded by the code. */
 #ifndef PROTO_BASE_METRIC_H
 #define PROTO_BASE_METRIC_H
 
@@ -13,11 +14,11 @@ enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 enum { METRIC_BUCKETS_MAX = 20 };
 
 struct metric {
-    const char *name;   /* "gribstore_put_bytes_total" */
+    const char *name; /* "gribstore_put_bytes_total" */
     const char *help;
     const char *labels; /* "source=\"hres\"" or NULL; borrowed for good */
     enum metric_kind kind;
-    double scale;       /* what is printed is value * scale (1e-6: counted in microseconds, printed in seconds); 0 means 1 */
+    double scale; /* printed is value * scale; 0 means 1 (1e-6: counted in us, printed in s) */
     _Atomic int64_t value;
     /* histograms only: upper bounds in the unit of observe(), ascending; +Inf is implied */
     const uint64_t *bounds;
@@ -27,7 +28,9 @@ struct metric {
     struct metric *next; /* the registry's */
 };
 
-void metric_register(struct metric *metric); /* same name with other labels: HELP and TYPE are printed once */
+/* Once an object. The same name with other labels: HELP and TYPE are printed once. */
+void metric_register(struct metric *metric);
+
 static inline void metric_add(struct metric *metric, int64_t by)
 {
     atomic_fetch_add_explicit(&metric->value, by, memory_order_relaxed);
@@ -38,10 +41,12 @@ static inline void metric_set(struct metric *metric, int64_t value)
 }
 void metric_observe(struct metric *metric, uint64_t value);
 
-/* Everything registered, grouped by name, then process_* (cpu seconds, resident bytes, open and max fds, start time). */
+/* Everything registered, grouped by name, then process_* (cpu seconds, resident bytes, open and
+ * max fds, start time). */
 void metric_print(struct buf *buf);
 
-/* For what is known only when asked (counts a run, free disk): adds one sample under a HELP/TYPE head of its own. */
+/* For what is known only when asked (counts a run, free disk): adds one sample under a HELP/TYPE
+ * head of its own. */
 void metric_head(struct buf *buf, const char *name, const char *help, enum metric_kind kind);
 void metric_sample(struct buf *buf, const char *name, const char *labels, double value);
 

@@ -19,7 +19,8 @@ static const struct status_row status_rows[STATUS_COUNT] = {
 #undef STATUS_ROW
 };
 
-/* What error_wrap(NULL, ...) returns: with no struct error at hand the status would be lost on its way up. */
+/* What error_wrap(NULL, ...) returns: with no struct error at hand the status would be lost on
+ * its way up. */
 static _Thread_local enum status error_last = STATUS_INTERNAL;
 
 static const struct status_row *status_row(enum status status)

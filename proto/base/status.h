@@ -1,8 +1,9 @@
 /* status.h: every way to fail, in one table: its name, its HTTP status, its code and title.
  *
- * `enum status` is for code, `struct error` is for people: each layer adds what it knows in front of the text
- * (`run hres/20130408T0000Z: journal: bad magic`). The codes are those of application/problem+json (RFC 9457):
- * `type` is urn:gribstore:error:CODE. A status that has no code of its own there is `internal`, 500. */
+ * `enum status` is for code, `struct error` is for people: each layer adds what it knows in
+ * front of the text (`run hres/20130408T0000Z: journal: bad magic`). The codes are those of
+ * application/problem+json (RFC 9457): `type` is urn:gribstore:error:CODE. A status that has no
+ * code of its own there is `internal`, 500. */
 #ifndef PROTO_BASE_STATUS_H
 #define PROTO_BASE_STATUS_H
 
@@ -74,10 +75,12 @@ const char *status_code(enum status status);  /* "bad-grib" */
 const char *status_title(enum status status); /* a sentence without a full stop */
 int status_http(enum status status);          /* 422 */
 
-/* The first status with this code, or STATUS_INTERNAL: what a client makes of a problem+json. */
+/* The first failure with this code, or STATUS_INTERNAL ("internal" too): what a client makes of
+ * a problem+json. Never OK or MORE, whatever the other side calls its failure. */
 enum status status_from_code(const char *code);
 
-/* From errno: ENOSPC, EDQUOT -> FULL; ENOMEM -> NO_MEMORY; ENOENT -> NOT_FOUND; EEXIST -> EXISTS; others IO. */
+/* From errno: ENOSPC, EDQUOT -> FULL; ENOMEM -> NO_MEMORY; ENOENT -> NOT_FOUND; EEXIST ->
+ * EXISTS; others IO. */
 enum status status_from_errno(int error_number);
 
 enum { ERROR_TEXT_SIZE = 512 };
@@ -89,14 +92,16 @@ struct error {
     char text[ERROR_TEXT_SIZE]; /* cut with "..." when longer; always terminated */
 };
 
-/* All of these take err == NULL. error_set() and error_wrap() return the status, to be returned on the same line. */
+/* All of these take err == NULL. error_set() and error_wrap() return the status, to be returned
+ * on the same line; error_wrap(NULL, ...) returns the one this thread set last. It never returns
+ * OK. Arguments may point into err. */
 void error_init(struct error *err);
 enum status error_set(struct error *err, enum status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 enum status error_set_errno(struct error *err, int error_number, const char *format, ...)
     __attribute__((format(printf, 3, 4))); /* appends ": " and strerror */
 enum status error_wrap(struct error *err, const char *format, ...)
-    __attribute__((format(printf, 2, 3))); /* puts "format: " in front of the text; keeps the status */
+    __attribute__((format(printf, 2, 3))); /* puts "format: " in front; keeps the status */
 void error_at(struct error *err, uint64_t offset);
 
 #endif
