@@ -36,6 +36,8 @@ enum status base_time_parse(struct slice text, int64_t *base_time, struct error 
 void base_time_print(int64_t base_time, char text[BASE_TIME_TEXT_SIZE]);         /* compact */
 void base_time_print_rfc3339(int64_t base_time, char text[BASE_TIME_TEXT_SIZE]); /* 2013-04-08T00:00:00Z */
 
+bool base_time_valid(int64_t base_time); /* in years 1 to 9999: what the functions that print ask for */
+
 /* A calendar date to seconds since 1970; false when it does not exist (years 1 to 9999). */
 bool base_time_from_calendar(int year, int month, int day, int hour, int minute, int second,
                              int64_t *base_time);
