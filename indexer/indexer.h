@@ -1,0 +1,55 @@
+/* indexer.h: the owner of tails, decoders, catalog and server: what there is, in the order it starts and stops.
+ *
+ * Start: settings, catalog, decoders, map (map_authority), run states (run_state), tails, HTTP server. Stop: the reverse. One loop;
+ * all of this is touched on it only, but for the catalog (pool threads). */
+#ifndef INDEXER_INDEXER_H
+#define INDEXER_INDEXER_H
+
+#include "indexer/catalog/catalog.h"
+#include "indexer/decoders.h"
+#include "indexer/work.h"
+#include "proto/http/http_server.h"
+#include "proto/transfer/transfer_uv.h"
+
+#include <jansson.h>
+
+struct settings {
+    char *listen;          /* 127.0.0.1:8400 */
+    char *catalog;         /* sqlite:FILE or mongodb://...; [sqlite:gribstore-index.sqlite] */
+    char *nodes;           /* --node, a comma-separated list of seeds [http://127.0.0.1:8410] */
+    char *config;
+    char *url;             /* how others reach it [http://LISTEN] */
+    char *log_level, *log_format, *decoder;
+    bool insecure, check_config, access_log;
+    uint64_t decoders;     /* children; 0: number of cores */
+    uint64_t decode_timeout_ms;
+    uint64_t grace_ms;     /* after records are removed, before nodes delete [60 s] */
+    uint64_t cache_size;   /* decoded heads kept, bytes [64 MiB] */
+};
+
+struct map_authority;
+struct run_states;
+struct tails;
+struct upserts;
+struct censuses;
+
+struct indexer {
+    uv_loop_t *loop;
+    const struct settings *settings;
+    struct catalog *catalog;
+    struct decoders *decoders;
+    struct transfer *transfer;
+    struct map_authority *map_authority;
+    struct run_states *run_states;
+    struct upserts *upserts;
+    struct censuses *censuses;
+    struct tails *tails;
+    struct http_server *server;
+    bool draining;
+};
+
+enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop, struct error *err);
+/* Drains and closes everything; on_stopped when the loop holds nothing of it any more. */
+void indexer_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer));
+
+#endif

@@ -1,0 +1,28 @@
+/* query.h: a MARS-like request -> a catalog query.
+ *
+ * GET /v1/fields?param=2t/msl&step=0/to/240/by/6&levelist=500&source=hres&base_time=2013-04-08T00:00:00Z&limit=1000&cursor=C&all=1
+ * Keys are names of documents (the table query_keys), with the aliases of MARS (leve, levellist, levtyp, parameter); values are
+ * lists `a/b/c` with `a/to/b[/by/n]` inside as metkit expands them (step by 12, the others by 1; never past the end; by 0 is an
+ * error). An unknown key is UNKNOWN_KEY and named with the nearest known one; a malformed value is BAD_VALUE. */
+#ifndef INDEXER_QUERY_H
+#define INDEXER_QUERY_H
+
+#include "indexer/catalog/catalog.h"
+#include "proto/http/http_exchange.h"
+
+enum query_form { QUERY_JSON, QUERY_NDJSON };
+
+struct query_request {
+    struct catalog_query query; /* values owned */
+    enum query_form form;
+};
+
+/* One key = value pair; called for each in order, then query_finish(). */
+void query_init(struct query_request *request);
+enum status query_add(struct query_request *request, struct slice key, struct slice value, struct error *err);
+enum status query_finish(struct query_request *request, struct error *err);
+void query_fini(struct query_request *request);
+
+void query_route(struct http_exchange *ex); /* GET /v1/fields */
+
+#endif
