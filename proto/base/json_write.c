@@ -44,7 +44,7 @@ static void json_close(struct json_writer *json, uint8_t kind, const char *brack
     buf_append(json->buf, bracket, 1);
 }
 
-void json_object(struct json_writer *json)
+void json_object_begin(struct json_writer *json)
 {
     json_open(json, JSON_IN_OBJECT, "{");
 }
@@ -54,7 +54,7 @@ void json_object_end(struct json_writer *json)
     json_close(json, JSON_IN_OBJECT, "}");
 }
 
-void json_array(struct json_writer *json)
+void json_array_begin(struct json_writer *json)
 {
     json_open(json, JSON_IN_ARRAY, "[");
 }
@@ -129,10 +129,10 @@ void json_key(struct json_writer *json, const char *key)
     json->after_key = true;
 }
 
-void json_string(struct json_writer *json, const char *text)
+void json_text(struct json_writer *json, const char *text)
 {
     if (text == NULL)
-        json_null(json);
+        json_none(json);
     else
         json_slice(json, slice_text(text));
 }
@@ -188,7 +188,7 @@ void json_bool(struct json_writer *json, bool value)
     buf_text(json->buf, value ? "true" : "false");
 }
 
-void json_null(struct json_writer *json)
+void json_none(struct json_writer *json)
 {
     json_next(json);
     buf_append(json->buf, "null", 4);
@@ -204,7 +204,7 @@ void json_raw(struct json_writer *json, const void *data, size_t size)
 void json_put_string(struct json_writer *json, const char *key, const char *text)
 {
     json_key(json, key);
-    json_string(json, text);
+    json_text(json, text);
 }
 
 void json_put_u64(struct json_writer *json, const char *key, uint64_t value)
