@@ -152,10 +152,9 @@ void json_format(struct json_writer *json, const char *format, ...)
     va_start(list, format);
     buf_vformat(&text, format, list);
     va_end(list);
-    if (buf_status(&text) == STATUS_OK)
-        json_slice(json, slice_of(text.data, text.size));
-    else if (json->buf->status == STATUS_OK)
+    if (buf_status(&text) != STATUS_OK && json->buf->status == STATUS_OK)
         json->buf->status = buf_status(&text);
+    json_slice(json, slice_of(text.data, text.size)); /* after a failure for the nesting's sake alone */
     buf_fini(&text);
 }
 
