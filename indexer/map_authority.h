@@ -21,7 +21,5 @@ void tails_on_map(struct indexer *indexer, struct cluster_map *map);
 
 void map_authority_get_route(struct http_exchange *ex); /* GET /v1/cluster/map */
 void map_authority_put_route(struct http_exchange *ex); /* PUT, If-Match: epoch (no map yet: 0); 412 with the newer map */
-void lease_take_route(struct http_exchange *ex);        /* POST /v1/leases/{name} {"owner","ttl_ms"} -> {"name","owner"}; 409 names the holder */
-void lease_release_route(struct http_exchange *ex);     /* DELETE /v1/leases/{name}?owner= */
 
 #endif

@@ -1,0 +1,120 @@
+/* indexer.c: what the indexer owns, in the order it starts; it stops in the reverse. */
+#include "indexer/indexer.h"
+
+#include "indexer/census.h"
+#include "indexer/map_authority.h"
+#include "indexer/retire.h"
+#include "indexer/routes.h"
+#include "indexer/run_state.h"
+#include "indexer/tail.h"
+#include "indexer/upsert.h"
+#include "proto/base/log.h"
+
+enum { INDEXER_CONNECTIONS_PER_NODE = 8 };
+
+static enum status indexer_start_engines(struct indexer *indexer, struct error *err)
+{
+    const struct settings *settings = indexer->settings;
+    struct decoders_options decoders = {
+        .loop = indexer->loop,
+        .program = settings->decoder,
+        .children = (unsigned)settings->decoders,
+        .timeout_ms = settings->decode_timeout_ms,
+    };
+    struct transfer_options transfer = {
+        .connections_max = 1024,
+        .connections_per_host_max = INDEXER_CONNECTIONS_PER_NODE,
+        .user_agent = "gribstore-indexer",
+    };
+
+    enum status status = catalog_open(settings->catalog, &indexer->catalog, err);
+    if (status != STATUS_OK)
+        return error_wrap(err, "catalog");
+    status = decoders_start(&decoders, &indexer->decoders, err);
+    if (status != STATUS_OK)
+        return error_wrap(err, "decoders");
+    status = transfer_uv_new(&transfer, indexer->loop, &indexer->transfer, err);
+    if (status == STATUS_OK)
+        status = censuses_start(indexer, err);
+    if (status == STATUS_OK)
+        status = upserts_start(indexer, err);
+    return status;
+}
+
+enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop, struct error *err)
+{
+    *indexer = (struct indexer){ .loop = loop, .settings = settings };
+    struct http_server_options server = {
+        .loop = loop,
+        .listen = settings->listen,
+        .routes = indexer_routes,
+        .context = indexer,
+        .server_name = "gribstore-indexer",
+        .access_log = settings->access_log,
+    };
+
+    enum status status = indexer_start_engines(indexer, err);
+    if (status == STATUS_OK)
+        status = run_states_start(indexer, err);
+    if (status == STATUS_OK)
+        status = tails_start(indexer, err);
+    if (status == STATUS_OK)
+        status = map_authority_start(indexer, err);
+    if (status == STATUS_OK)
+        status = http_server_start(&server, &indexer->server, err);
+    return status; /* a failed start ends the process: nothing is undone */
+}
+
+/* Stopping, one after another. */
+static void (*indexer_on_stopped)(struct indexer *indexer);
+
+static void indexer_on_transfer_closed(void *data)
+{
+    struct indexer *indexer = data;
+
+    upserts_stop(indexer);
+    censuses_stop(indexer);
+    catalog_close(indexer->catalog);
+    http_server_free(indexer->server);
+    log_msg(LOG_INFO, "indexer.stopped", "clean");
+    indexer_on_stopped(indexer);
+}
+
+static void indexer_on_decoders_stopped(void *data)
+{
+    struct indexer *indexer = data;
+    transfer_uv_close(indexer->transfer, indexer_on_transfer_closed, indexer);
+}
+
+static void indexer_on_map_stopped(struct indexer *indexer)
+{
+    decoders_stop(indexer->decoders, indexer_on_decoders_stopped, indexer);
+}
+
+static void indexer_on_states_stopped(struct indexer *indexer)
+{
+    map_authority_stop(indexer, indexer_on_map_stopped);
+}
+
+static void indexer_on_retires_stopped(struct indexer *indexer)
+{
+    run_states_stop(indexer, indexer_on_states_stopped);
+}
+
+static void indexer_on_tails_stopped(struct indexer *indexer)
+{
+    retire_stop_all(indexer, indexer_on_retires_stopped);
+}
+
+static void indexer_on_drained(struct http_server *server, void *data)
+{
+    (void)server;
+    tails_stop(data, indexer_on_tails_stopped);
+}
+
+void indexer_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer))
+{
+    indexer->draining = true;
+    indexer_on_stopped = on_stopped;
+    http_server_drain(indexer->server, indexer_on_drained, indexer);
+}

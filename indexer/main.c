@@ -1,0 +1,203 @@
+/* main.c: the indexer's flags, signals and loop. */
+#include "indexer/indexer.h"
+#include "proto/base/config.h"
+#include "proto/base/log.h"
+
+#include <curl/curlver.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(member) offsetof(struct settings, member)
+
+static const struct config_option main_options[] = {
+    { "indexer", "listen", 0, CONFIG_TEXT, AT(listen), "127.0.0.1:8400", "GRIBSTORE_INDEXER_LISTEN", "HOST:PORT",
+      "Address of the query and admin API. Off loopback it needs --insecure." },
+    { "indexer", "catalog", 0, CONFIG_TEXT, AT(catalog), "sqlite:gribstore-index.sqlite", "GRIBSTORE_CATALOG", "URI",
+      "Where the records are kept: sqlite:FILE (one machine, one indexer) or mongodb://... (a replica set). A URI with a password "
+      "belongs in the file or the environment, where other users can't read it." },
+    { "indexer", "node", 0, CONFIG_LIST, AT(nodes), "http://127.0.0.1:8410", "GRIBSTORE_NODE", "URL",
+      "A storage node to learn the cluster map from; several may be given. The map names the others." },
+    { "indexer", "url", 0, CONFIG_TEXT, AT(url), NULL, NULL, "URL", "How others reach this indexer; http:// and the listen address otherwise." },
+    { "indexer", "grace", 0, CONFIG_DURATION, AT(grace_ms), "60s", NULL, "TIME",
+      "Between the removal of a retired run's records and the deletion of its files: what a reader may still do with a record it holds." },
+    { "indexer", "insecure", 0, CONFIG_BOOL, AT(insecure), "no", NULL, NULL, "Listen off loopback although there is no authentication." },
+    { "decode", "decoders", 0, CONFIG_COUNT, AT(decoders), "0", NULL, "N", "Children that run ecCodes; 0: one a core." },
+    { "decode", "timeout", 0, CONFIG_DURATION, AT(decode_timeout_ms), "10s", NULL, "TIME", "How long one head may take before its decoder is killed." },
+    { "decode", "decoder", 0, CONFIG_TEXT, AT(decoder), NULL, NULL, "FILE", "The gribstore-decoder to run; the one beside this program otherwise." },
+    { "decode", "cache", 0, CONFIG_SIZE, AT(cache_size), "64MiB", NULL, "SIZE", "Decoded heads kept for the other copies of a message." },
+    { "log", "log-level", 0, CONFIG_TEXT, AT(log_level), "info", "GRIBSTORE_LOG_LEVEL", "LEVEL", "debug, info, warn or error." },
+    { "log", "log-format", 0, CONFIG_TEXT, AT(log_format), "logfmt", NULL, "FORM", "logfmt or json." },
+    { "log", "access-log", 0, CONFIG_BOOL, AT(access_log), "no", NULL, NULL, "One line a request." },
+    { NULL, "config", 0, CONFIG_TEXT, AT(config), NULL, "GRIBSTORE_INDEXER_CONFIG", "FILE", "Settings, as ini: the options below are its keys." },
+    { NULL, "check-config", 0, CONFIG_BOOL, AT(check_config), "no", NULL, NULL, "Read the settings, print them, and leave: 0 if they are sound." },
+    { NULL, NULL, 0, CONFIG_TEXT, 0, NULL, NULL, NULL, NULL },
+};
+
+static const struct config_program main_program = {
+    .name = "indexer",
+    .synopsis = "indexer [--listen HOST:PORT] [--catalog URI] [--node URL ...] [--config FILE]",
+    .about = "Keeps a record per GRIB field of what storage nodes hold, answers queries for them, and carries the states of runs "
+             "(filling, ready, retired, purged) and the cluster map. It follows the nodes' journals: with its database down, "
+             "storage goes on and the index catches up; with the database lost, it is read again from the nodes.",
+    .epilog = "Examples:\n"
+              "  indexer --catalog sqlite:/var/lib/gribstore/index.sqlite --node http://127.0.0.1:8410\n"
+              "  indexer --catalog 'mongodb://db1,db2,db3/?replicaSet=rs0' --node http://127.0.0.1:8410\n"
+              "  curl 'http://127.0.0.1:8400/v1/fields?param=msl&limit=1'\n"
+              "\n"
+              "SIGTERM finishes what is under way and leaves; a second one leaves at once.\n"
+              "Exit: 0 after SIGTERM, 1 could not start, 2 bad flags or settings.\n",
+    .options = main_options,
+};
+
+struct main_signals {
+    struct indexer *indexer;
+    uv_signal_t term, interrupt, hangup;
+    bool stopping;
+};
+
+static void main_on_stopped(struct indexer *indexer)
+{
+    (void)indexer;
+}
+
+static void main_on_signal(uv_signal_t *handle, int number)
+{
+    struct main_signals *signals = handle->data;
+
+    if (number == SIGHUP) {
+        log_msg(LOG_INFO, "signal", "SIGHUP: nothing to load again");
+        return;
+    }
+    if (signals->stopping) {
+        log_msg(LOG_WARN, "signal", "second %s: leaving at once", number == SIGINT ? "SIGINT" : "SIGTERM");
+        _exit(1);
+    }
+    signals->stopping = true;
+    log_msg(LOG_INFO, "signal", "%s: stopping", number == SIGINT ? "SIGINT" : "SIGTERM");
+    /* The handles stay, unreferenced: a second signal must be seen while what is under way ends. */
+    uv_unref((uv_handle_t *)&signals->term);
+    uv_unref((uv_handle_t *)&signals->interrupt);
+    uv_unref((uv_handle_t *)&signals->hangup);
+    indexer_stop(signals->indexer, main_on_stopped);
+}
+
+static void main_close_signals(struct main_signals *signals, uv_loop_t *loop)
+{
+    uv_close((uv_handle_t *)&signals->term, NULL);
+    uv_close((uv_handle_t *)&signals->interrupt, NULL);
+    uv_close((uv_handle_t *)&signals->hangup, NULL);
+    uv_run(loop, UV_RUN_DEFAULT);
+}
+
+static void main_open_signals(struct main_signals *signals, struct indexer *indexer, uv_loop_t *loop)
+{
+    uv_signal_t *handles[] = { &signals->term, &signals->interrupt, &signals->hangup };
+    const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+
+    signals->indexer = indexer;
+    signals->stopping = false;
+    for (size_t i = 0; i < ARRAY_COUNT(handles); i++) {
+        uv_signal_init(loop, handles[i]);
+        handles[i]->data = signals;
+        uv_signal_start(handles[i], main_on_signal, numbers[i]);
+    }
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* What flags and file can't say apart: values that must fit each other. */
+static enum status main_check(struct settings *settings, struct error *err)
+{
+    char host[256];
+    unsigned port;
+    enum log_level level;
+
+    if (!http_address_parse(settings->listen, host, sizeof host, &port))
+        return error_set(err, STATUS_BAD_VALUE, "--listen %s: not HOST:PORT", settings->listen);
+    if (!http_address_loopback(settings->listen) && !settings->insecure)
+        return error_set(err, STATUS_BAD_VALUE,
+                         "--listen %s is not on loopback and there is no authentication yet: listen on 127.0.0.1, or say --insecure if "
+                         "everybody on that network may read, write and delete",
+                         settings->listen);
+    if (log_level_parse(settings->log_level, &level) != 0)
+        return error_set(err, STATUS_BAD_VALUE, "--log-level %s: debug, info, warn or error", settings->log_level);
+    if (strcmp(settings->log_format, "logfmt") != 0 && strcmp(settings->log_format, "json") != 0)
+        return error_set(err, STATUS_BAD_VALUE, "--log-format %s: logfmt or json", settings->log_format);
+    log_setup(level, strcmp(settings->log_format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
+    return STATUS_OK;
+}
+
+static int main_print(void (*print)(const struct config_program *program, struct buf *buf))
+{
+    struct buf text;
+
+    buf_init(&text, 1 << 20);
+    print(&main_program, &text);
+    fputs(buf_string(&text), stdout);
+    buf_fini(&text);
+    return 0;
+}
+
+static int main_print_settings(const struct settings *settings)
+{
+    struct buf text;
+
+    buf_init(&text, 1 << 20);
+    config_print_settings(&main_program, settings, &text);
+    fputs(buf_string(&text), stdout);
+    buf_fini(&text);
+    return 0;
+}
+
+static int main_run(const struct settings *settings)
+{
+    struct main_signals signals;
+    struct indexer indexer;
+    struct error err;
+    uv_loop_t loop;
+
+    error_init(&err);
+    uv_loop_init(&loop);
+    http_metrics_register();
+    if (indexer_start(&indexer, settings, &loop, &err) != STATUS_OK) {
+        log_msg(LOG_ERROR, "indexer.start", "%s", err.text);
+        return 1;
+    }
+    main_open_signals(&signals, &indexer, &loop);
+    log_msg(LOG_INFO, "indexer.started", "listening on %s, catalog %s", settings->listen, catalog_backend(indexer.catalog));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    main_close_signals(&signals, &loop);
+    uv_loop_close(&loop);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings = { 0 };
+    enum config_asked asked;
+    struct error err;
+    int rest;
+
+    error_init(&err);
+    setenv("UV_THREADPOOL_SIZE", "16", 0);
+    enum status status = config_load(&main_program, argc, argv, &settings, &rest, &asked, &err);
+    if (status == STATUS_OK && asked == CONFIG_HELP)
+        return main_print(config_print_help);
+    if (status == STATUS_OK && asked == CONFIG_VERSION) {
+        printf("indexer %s (libuv %s, libcurl %s)\n", GRIBSTORE_VERSION, uv_version_string(), LIBCURL_VERSION);
+        return 0;
+    }
+    if (status == STATUS_OK && rest < argc)
+        status = error_set(&err, STATUS_BAD_VALUE, "%s: no such argument", argv[rest]);
+    if (status == STATUS_OK)
+        status = main_check(&settings, &err);
+    if (status != STATUS_OK) {
+        fprintf(stderr, "indexer: %s\nTry indexer --help.\n", err.text);
+        config_free(&main_program, &settings);
+        return 2;
+    }
+    int code = settings.check_config ? main_print_settings(&settings) : main_run(&settings);
+    config_free(&main_program, &settings);
+    return code;
+}
