@@ -16,6 +16,7 @@ enum {
     MAP_REPLICAS_MAX = 8,
     MAP_SHARDS_DEFAULT = 32,
     MAP_INDEXERS_MAX = 16,
+    MAP_WEIGHT_MAX = 1000000,
     MAP_JSON_SIZE_MAX = 64 << 20,
     NODE_ID_SIZE_MAX = 64,
     URL_SIZE_MAX = 255,
@@ -55,7 +56,7 @@ struct cluster_map {
 struct cluster_map *map_parse(const void *json, size_t size, struct error *err);
 void map_print(const struct cluster_map *map, struct buf *buf); /* JSON */
 
-/* The map of a cluster of one: epoch 0, one replica, one era. url may be "". */
+/* The map of a cluster of one: epoch 0, one replica, one era. url may be "". NULL when memory runs out, as map_copy(). */
 struct cluster_map *map_single(const char *cluster, unsigned shards, const char *id, const char *url, const char *host,
                                const char *colo, uint32_t weight);
 struct cluster_map *map_copy(const struct cluster_map *map); /* deep, one reference: to be changed before it is shared */
@@ -67,6 +68,7 @@ unsigned map_index(const struct cluster_map *map, const char *id);              
 bool node_id_valid(const char *id);
 bool node_url_valid(const char *url); /* http:// or https://, host, optional port, no path */
 const char *node_state_name(enum node_state state);
+bool node_state_parse(const char *name, enum node_state *state);
 void cluster_id_make(char id[CLUSTER_ID_SIZE + 1]); /* random */
 
 #endif
