@@ -168,7 +168,7 @@ void buf_double(struct buf *buf, double value)
     char text[48];
 
     assert(isfinite(value));
-    if (fabs(value) < 1e15 && value == trunc(value)) { /* most are: steps, levels, counts */
+    if (fabs(value) < 1e15 && value == (double)(int64_t)value) { /* most are: steps, levels, counts */
         if (value < 0)
             buf_text(buf, "-");
         buf_decimal(buf, (uint64_t)fabs(value));

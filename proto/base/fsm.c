@@ -98,6 +98,7 @@ static void fsm_run(struct fsm *fsm)
 {
     for (;;) {
         fsm->running = true;
+        fsm->next = fsm->steps_count; /* no step: the function has to name one */
         enum fsm_next next = fsm->steps[fsm->step].run(fsm);
         if (next == FSM_END)
             return; /* fsm may be gone */

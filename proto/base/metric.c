@@ -51,13 +51,14 @@ void metric_observe(struct metric *metric, uint64_t value)
  * 0.00012299999999999998. */
 static double metric_scaled(const struct metric *metric, double value)
 {
-    double inverse = metric->scale > 0 && metric->scale < 1 ? round(1 / metric->scale) : 0;
+    double scale = metric->scale != 0 ? metric->scale : 1;
 
-    if (metric->scale == 0)
-        return value;
-    if (inverse > 0 && fabs(inverse * metric->scale - 1) < 1e-12)
+    if (scale < 1e-12 || scale >= 1)
+        return value * scale;
+    double inverse = (double)(uint64_t)(1 / scale + 0.5);
+    if (fabs(inverse * scale - 1) < 1e-12)
         return value / inverse;
-    return value * metric->scale;
+    return value * scale;
 }
 
 static void metric_number(struct buf *buf, double value)

@@ -262,7 +262,7 @@ static void write_random(struct json_writer *json, unsigned depth)
         json_u64(json, (uint64_t)random_byte() << 40);
         break;
     case 3:
-        json_i64(json, -(int64_t)random_byte() << 40);
+        json_i64(json, -(int64_t)random_byte() * (INT64_C(1) << 40));
         break;
     case 4:
         random_bytes(&number, sizeof number);
