@@ -18,6 +18,8 @@ struct transfer_options {
     unsigned connections_max;          /* in all [64] */
     unsigned connections_per_host_max; /* [16]; more requests wait */
     const char *user_agent;            /* "gribstore" */
+    const char *ca_file;               /* PEM; whom to trust with https [the system's] */
+    const char *cert_file, *key_file;  /* PEM; what to show when asked */
 };
 
 struct transfer_header {
