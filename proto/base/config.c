@@ -19,7 +19,7 @@ enum {
     CONFIG_OPTIONS_MAX = 128,
     CONFIG_LINE_MAX = 4096, /* bytes of a file's line, its end and the terminator included */
     CONFIG_NAME_MAX = 64,
-    CONFIG_PLACE_SIZE = 256,
+    CONFIG_PLACE_SIZE = 384,
 };
 
 /* What getopt_long() returns for a long flag: above every letter. */
@@ -177,14 +177,13 @@ static int config_on_pair(void *user, const char *section, const char *name, con
 
         if (!config_in_section(option, section) || strcmp(option->name, name) != 0)
             continue;
+        snprintf(loader->place, sizeof loader->place, "%s:%u: [%s] %s", loader->path, loader->line,
+                 section, name);
         if (loader->seen[i] != 0 && option->type != CONFIG_LIST)
-            loader->status = error_set(loader->err, STATUS_BAD_VALUE,
-                                       "%s: '%s' was given on line %u already", loader->place, name,
-                                       loader->seen[i]);
+            loader->status = error_set(loader->err, STATUS_BAD_VALUE, "%s: given on line %u already",
+                                       loader->place, loader->seen[i]);
         else
             loader->status = config_apply(loader, i, value);
-        if (loader->status != STATUS_OK)
-            error_wrap(loader->err, "[%s] %s", section, name);
         return loader->status == STATUS_OK;
     }
     loader->status = config_unknown_key(loader, section, name);
@@ -211,7 +210,8 @@ static char *config_read_line(char *text, int size, void *user)
     return text;
 }
 
-/* A text for each line that has none of its own: "[section", "no equals sign". */
+/* What inih could not read ("[section", "no equals sign") may stand above what a reader of ours
+ * refused. */
 static enum status config_parse_file(struct config_loader *loader)
 {
     ini_max_line = CONFIG_LINE_MAX;
@@ -220,7 +220,7 @@ static enum status config_parse_file(struct config_loader *loader)
 
     if (ferror(loader->file))
         return error_set_errno(loader->err, errno, "%s", loader->path);
-    if (loader->status == STATUS_OK && bad_line != 0)
+    if (bad_line > 0 && (loader->status == STATUS_OK || (unsigned)bad_line < loader->line))
         loader->status = error_set(loader->err, STATUS_BAD_VALUE,
                                    "%s:%d: neither [section] nor key = value", loader->path, bad_line);
     return loader->status;
@@ -275,14 +275,6 @@ static enum status config_load_environment(struct config_loader *loader)
 }
 
 /* --- the flags --- */
-
-static bool config_is_on_by_default(const struct config_option *option)
-{
-    bool on = false;
-
-    return option->type == CONFIG_BOOL && option->missing != NULL &&
-           config_parse_bool(option->missing, &on) == 0 && on;
-}
 
 /* Fills getopt_long()'s tables from ours. */
 static void config_prepare_flags(struct config_loader *loader)

@@ -55,14 +55,21 @@ static void config_help_doc(struct buf *buf, const struct config_option *option)
     buf_fini(&text);
 }
 
+/* What --help puts in front of the name of an option that can be turned off. */
+static const char *config_no(const struct config_option *option)
+{
+    return config_is_on_by_default(option) ? "[no-]" : "";
+}
+
 static void config_help_option(struct buf *buf, const struct config_option *option)
 {
     size_t start = buf->size;
 
     if (option->letter != 0)
-        buf_format(buf, "  -%c, --%s", option->letter, option->name);
+        buf_format(buf, "  -%c, ", option->letter);
     else
-        buf_format(buf, "      --%s", option->name);
+        buf_text(buf, "      ");
+    buf_format(buf, "--%s%s", config_no(option), option->name);
     if (option->type != CONFIG_BOOL)
         buf_format(buf, " %s", config_value_word(option));
     size_t width = buf->size - start;
@@ -166,6 +173,7 @@ static void config_man_option(struct buf *buf, const struct config_option *optio
     if (option->letter != 0)
         buf_format(buf, "\\fB\\-%c\\fR, ", option->letter);
     buf_text(buf, "\\fB\\-\\-");
+    config_roff_text(buf, config_no(option));
     config_roff_text(buf, option->name);
     buf_text(buf, "\\fR");
     if (option->type != CONFIG_BOOL) {

@@ -68,6 +68,14 @@ int config_parse_bool(const char *text, bool *value)
     return -1;
 }
 
+bool config_is_on_by_default(const struct config_option *option)
+{
+    bool on = false;
+
+    return option->type == CONFIG_BOOL && option->missing != NULL &&
+           config_parse_bool(option->missing, &on) == 0 && on;
+}
+
 /* Levenshtein's distance, row by row; texts longer than the table are as far as can be. */
 static size_t config_distance(const char *a, const char *b)
 {

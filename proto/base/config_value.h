@@ -7,6 +7,9 @@
 /* yes, true, 1, no, false, 0; -1 otherwise. */
 int config_parse_bool(const char *text, bool *value);
 
+/* A bool whose default is yes: it has a flag --no-NAME. */
+bool config_is_on_by_default(const struct config_option *option);
+
 static inline bool config_is_text(const struct config_option *option)
 {
     return option->type == CONFIG_TEXT || option->type == CONFIG_LIST;
