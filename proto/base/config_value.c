@@ -23,8 +23,8 @@ static const struct config_unit config_size_units[] = {
 };
 
 static const struct config_unit config_duration_units[] = {
-    { "", 1000 },         { "ms", 1 },           { "s", 1000 }, { "min", 60 * 1000 },
-    { "h", 3600 * 1000 }, { "d", 86400 * 1000 }, { NULL, 0 },
+    { "", 1000 },     { "ms", 1 },       { "s", 1000 }, { "min", 60000 },
+    { "h", 3600000 }, { "d", 86400000 }, { NULL, 0 },
 };
 
 static int config_parse_units(const char *text, const struct config_unit *units, uint64_t *value)

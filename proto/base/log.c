@@ -116,19 +116,31 @@ static size_t log_escape(const uint8_t *at, size_t left, char out[LOG_ESCAPED + 
     return length;
 }
 
+/* How many bytes at the start stand in a line as they are: nearly all. */
+static size_t log_plain(const uint8_t *at, size_t left)
+{
+    size_t size = 0;
+
+    while (size < left && at[size] >= ' ' && at[size] < 0x7f && at[size] != '"' && at[size] != '\\')
+        size++;
+    return size;
+}
+
 /* Logfmt leaves plain words bare. */
 static bool log_is_bare(const char *value)
 {
     const uint8_t *at = (const uint8_t *)value;
     size_t left = strlen(value);
 
-    if (left == 0)
+    if (left == 0 || strpbrk(value, " =") != NULL)
         return false;
+    if (log_plain(at, left) == left)
+        return true;
     for (char out[LOG_ESCAPED + 1]; left > 0;) {
         size_t out_size;
         size_t taken = log_escape(at, left, out, &out_size);
 
-        if (*at == ' ' || *at == '=' || out_size != taken || memcmp(out, at, taken) != 0)
+        if (out_size != taken || memcmp(out, at, taken) != 0)
             return false;
         at += taken;
         left -= taken;
@@ -148,9 +160,17 @@ static void log_value(struct log_line *line, const char *value, bool quoted)
     while (left > 0) {
         char out[LOG_ESCAPED + 1];
         size_t out_size;
-        size_t taken = log_escape(at, left, out, &out_size);
+        size_t room = log_room(line) - CLOSING;
+        size_t taken = log_plain(at, left < room ? left : room);
 
-        if (out_size + CLOSING > log_room(line)) {
+        if (taken > 0) {
+            log_put(line, (const char *)at, taken);
+            at += taken;
+            left -= taken;
+            continue;
+        }
+        taken = log_escape(at, left, out, &out_size);
+        if (out_size > room) {
             log_put(line, "...", 3);
             break;
         }
