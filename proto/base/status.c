@@ -77,20 +77,13 @@ enum status status_from_errno(int error_number)
     }
 }
 
-/* Ends a text that was cut with "..."; length is what there would have been. */
-static void error_mark_cut(char *text, size_t text_size, int length)
+/* Sees to it that a text is whole or ends in "..."; length is what vsnprintf() said. */
+static void error_finish(char text[ERROR_TEXT_SIZE], int length)
 {
-    if (length >= 0 && (size_t)length >= text_size)
-        memcpy(text + text_size - 4, "...", 4);
-}
-
-static void error_vformat(char text[ERROR_TEXT_SIZE], const char *format, va_list list)
-{
-    int length = vsnprintf(text, ERROR_TEXT_SIZE, format, list);
-
     if (length < 0)
         text[0] = '\0';
-    error_mark_cut(text, ERROR_TEXT_SIZE, length);
+    else if (length >= ERROR_TEXT_SIZE)
+        memcpy(text + ERROR_TEXT_SIZE - 4, "...", 4);
 }
 
 /* Stores "first" or "first: second", whole or cut; neither may be err->text. */
@@ -99,7 +92,7 @@ static void error_store(struct error *err, const char *first, const char *second
     const char *colon = second[0] != '\0' && first[0] != '\0' ? ": " : "";
     int length = snprintf(err->text, sizeof err->text, "%s%s%s", first, colon, second);
 
-    error_mark_cut(err->text, sizeof err->text, length);
+    error_finish(err->text, length);
 }
 
 static enum status error_record(struct error *err, enum status status, const char *first,
@@ -131,8 +124,9 @@ enum status error_set(struct error *err, enum status status, const char *format,
     va_list list;
 
     va_start(list, format);
-    error_vformat(text, format, list);
+    int length = vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    error_finish(text, length);
     return error_record(err, status, text, "");
 }
 
@@ -143,8 +137,9 @@ enum status error_set_errno(struct error *err, int error_number, const char *for
     va_list list;
 
     va_start(list, format);
-    error_vformat(text, format, list);
+    int length = vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    error_finish(text, length);
     return error_record(err, status_from_errno(error_number), text,
                         strerror_r(error_number, reason, sizeof reason));
 }
@@ -158,8 +153,9 @@ enum status error_wrap(struct error *err, const char *format, ...)
     if (err == NULL)
         return error_last;
     va_start(list, format);
-    error_vformat(text, format, list);
+    int length = vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    error_finish(text, length);
     memcpy(before, err->text, sizeof before);
     error_store(err, text, before);
     if (err->status == STATUS_OK) /* wrapped on the road of failure, so it is one */

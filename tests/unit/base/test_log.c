@@ -177,7 +177,7 @@ static void a_line_too_long_is_cut_and_still_one_line(void **state)
         size_t size = strlen(fillers[i / 2]);
 
         for (size_t at = 0; at + size < sizeof value; at += size)
-            strcpy(value + at, fillers[i / 2]);
+            memcpy(value + at, fillers[i / 2], size + 1);
         log_setup(LOG_INFO, form);
         for (unsigned lead = 0; lead < 12; lead++) {
             log_begin(&line, LOG_INFO, "e");

@@ -136,7 +136,7 @@ static void samples_of_the_moment_have_their_own_head(void **state)
     buf_fini(&buf);
 }
 
-/* The value of a metric that stands alone. */
+/* The value of a metric that stands alone; NAN, which fails every comparison, where there is none. */
 static double printed_value(const char *name)
 {
     char start[100];
@@ -146,9 +146,7 @@ static double printed_value(const char *name)
     metric_print(&buf);
     snprintf(start, sizeof start, "\n%s ", name);
     const char *at = strstr(buf_string(&buf), start);
-    if (at == NULL)
-        fail_msg("no %s", name);
-    double value = strtod(at + strlen(start), NULL);
+    double value = at != NULL ? strtod(at + strlen(start), NULL) : (double)NAN;
     buf_fini(&buf);
     return value;
 }
