@@ -1,0 +1,498 @@
+/* tail.c: follow each node's runs, each from its cursor.
+ *
+ * A tail is one node. Two things go on at once: the poll asks which runs changed and waits for the answer; the reader (tail_reader.c)
+ * takes one run at a time that has news. Both end in tail_pump(), which starts what can be started.
+ *
+ * What is known of a run on a node:
+ *   - its listing: journal id, number of records, files;
+ *   - its cursor, as in the catalog (loaded once, before the first poll);
+ *   - `scanned`: up to where this process has read the journal, which may be less than the cursor: the *file* records in front of the
+ *     cursor are needed to know which file a *stored* record lies in.
+ * `stale`: locations of files that the listing does not have may be in the catalog; they go before anything is read. */
+#include "indexer/tail_node.h"
+
+#include "indexer/map_authority.h"
+#include "indexer/run_state.h"
+#include "proto/base/clock.h"
+#include "proto/base/json_read.h"
+#include "proto/base/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum {
+    TAIL_POLL_TIMEOUT_MS = 60000,
+    TAIL_LISTING_SIZE_MAX = 256 << 20,
+    TAIL_RETRY_MS_MIN = 200,
+    TAIL_RETRY_MS_MAX = 5000,
+};
+
+static void tail_on_retry(uv_timer_t *timer);
+static void tail_stop_if_idle(struct tail *tail);
+
+/* --- the table of runs --- */
+
+struct tail_run *tail_find(struct tail *tail, const struct run_key *run)
+{
+    char name[RUN_TEXT_SIZE];
+    struct tail_run *found;
+
+    run_key_print(run, name);
+    HASH_FIND_STR(tail->runs, name, found);
+    return found;
+}
+
+static struct tail_run *tail_run_make(struct tail *tail, const struct run_key *run)
+{
+    struct tail_run *made = tail_find(tail, run);
+
+    if (made != NULL)
+        return made;
+    made = calloc(1, sizeof *made);
+    assert(made != NULL);
+    made->run = *run;
+    run_key_print(run, made->name);
+    HASH_ADD_STR(tail->runs, name, made);
+    return made;
+}
+
+void tail_run_free(struct tail *tail, struct tail_run *run)
+{
+    HASH_DEL(tail->runs, run);
+    free(run->files);
+    free(run->births);
+    free(run);
+}
+
+/* --- the listing --- */
+
+/* Whether this file of the previous listing is in the new one. */
+static bool tail_listing_has(const struct tail_file *files, size_t count, const struct tail_file *file)
+{
+    for (size_t i = 0; i < count; i++)
+        if (files[i].birth == file->birth && files[i].shard == file->shard)
+            return true;
+    return false;
+}
+
+static enum status tail_parse_files(const json_t *list, struct tail_file **files, size_t *count, struct error *err)
+{
+    size_t size = json_array_size(list);
+    uint64_t shard;
+    const char *birth;
+    uint8_t bytes[8];
+
+    *files = calloc(size + 1, sizeof **files);
+    *count = size;
+    assert(*files != NULL);
+    for (size_t i = 0; i < size; i++) {
+        const json_t *file = json_array_get(list, i);
+        enum status status = json_get_u64(file, "shard", MAP_SHARDS_MAX - 1, &shard, err);
+        if (status == STATUS_OK)
+            status = json_get_string(file, "birth", &birth, err);
+        if (status != STATUS_OK)
+            return status;
+        if (hex_parse(birth, strlen(birth), bytes, sizeof bytes) != 0)
+            return error_set(err, STATUS_BAD_VALUE, "files[%zu].birth: not 16 hex digits", i);
+        (*files)[i] = (struct tail_file){ .shard = (unsigned)shard, .birth = get_u64(bytes) };
+    }
+    return STATUS_OK;
+}
+
+static enum status tail_parse_state(const json_t *item, struct tail_listing *listing, struct error *err)
+{
+    const char *state, *journal;
+    uint8_t bytes[8];
+
+    enum status status = json_get_u64(item, "incarnation", INT64_MAX, &listing->info.incarnation, err);
+    if (status == STATUS_OK)
+        status = json_get_u64(item, "version", INT64_MAX, &listing->info.version, err);
+    if (status == STATUS_OK)
+        status = json_get_string(item, "state", &state, err);
+    if (status == STATUS_OK && !run_state_parse(state, &listing->info.state))
+        status = error_set(err, STATUS_BAD_VALUE, "state: %.32s is none", state);
+    if (status == STATUS_OK)
+        status = json_opt_string(item, "journal", NULL, &journal, err);
+    if (status == STATUS_OK)
+        status = json_opt_u64(item, "records", UINT32_MAX, 0, &listing->records, err);
+    if (status != STATUS_OK || journal == NULL || journal[0] == '\0')
+        return status;
+    if (hex_parse(journal, strlen(journal), bytes, sizeof bytes) != 0)
+        return error_set(err, STATUS_BAD_VALUE, "journal: not 16 hex digits");
+    listing->journal_id = get_u64(bytes);
+    return STATUS_OK;
+}
+
+static enum status tail_parse_run(const json_t *item, struct tail_listing *listing, struct error *err)
+{
+    const char *source, *base_time;
+    json_t *files = json_object_get(item, "files");
+
+    *listing = (struct tail_listing){ 0 };
+    enum status status = json_get_string(item, "source", &source, err);
+    if (status == STATUS_OK)
+        status = json_get_string(item, "base_time", &base_time, err);
+    if (status == STATUS_OK)
+        status = run_key_parse(slice_text(source), slice_text(base_time), &listing->run, err);
+    if (status == STATUS_OK)
+        status = tail_parse_state(item, listing, err);
+    if (status == STATUS_OK)
+        status = tail_parse_files(files, &listing->files, &listing->files_count, err);
+    return status;
+}
+
+/* Takes the listing's files. */
+static void tail_take_listing(struct tail *tail, struct tail_listing *listing)
+{
+    struct tail_run *run = tail_run_make(tail, &listing->run);
+
+    for (size_t i = 0; i < run->files_count; i++)
+        if (!tail_listing_has(listing->files, listing->files_count, &run->files[i]))
+            run->stale = true;
+    if (run->journal_id != listing->journal_id) {
+        run->generation++; /* another journal, or the first look at this one; a reader at it leaves */
+        run->scanned = 0;
+        run->births_count = 0;
+        run->stale = true;
+    }
+    free(run->files);
+    run->files = listing->files;
+    run->files_count = listing->files_count;
+    run->listed = true;
+    run->skipped = false;
+    run->info = listing->info;
+    run->journal_id = listing->journal_id;
+    run->records = listing->records;
+}
+
+static enum status tail_take_answer(struct tail *tail, const json_t *answer, struct error *err)
+{
+    const char *seq;
+    json_t *runs;
+    struct tail_run *run, *after;
+    struct tail_listing listing;
+
+    enum status status = json_get_string(answer, "seq", &seq, err);
+    if (status == STATUS_OK)
+        status = json_get_array(answer, "runs", &runs, err);
+    if (status == STATUS_OK && strlen(seq) >= sizeof tail->seq)
+        status = error_set(err, STATUS_BAD_VALUE, "seq: too long");
+    if (status != STATUS_OK)
+        return status;
+    bool full = json_is_true(json_object_get(answer, "full"));
+    if (full)
+        for (run = tail->runs; run != NULL; run = run->hh.next)
+            run->listed = false;
+    for (size_t i = 0; i < json_array_size(runs); i++) {
+        status = tail_parse_run(json_array_get(runs, i), &listing, err);
+        if (status != STATUS_OK) {
+            free(listing.files);
+            return error_wrap(err, "runs[%zu]", i);
+        }
+        tail_take_listing(tail, &listing);
+    }
+    HASH_ITER(hh, tail->runs, run, after)
+    {
+        if (!run->listed) { /* only a full listing proves absence */
+            run->journal_id = 0;
+            run->records = run->files_count = 0;
+            run->stale = true;
+        }
+    }
+    snprintf(tail->seq, sizeof tail->seq, "%s", seq);
+    return STATUS_OK;
+}
+
+/* --- the poll --- */
+
+static void tail_retry_later(struct tail *tail)
+{
+    tail->retry_ms = tail->retry_ms == 0 ? TAIL_RETRY_MS_MIN : tail->retry_ms * 2;
+    if (tail->retry_ms > TAIL_RETRY_MS_MAX)
+        tail->retry_ms = TAIL_RETRY_MS_MAX;
+    uv_timer_start(&tail->retry, tail_on_retry, tail->retry_ms, 0);
+}
+
+void tail_trouble(struct tail *tail, const struct error *err)
+{
+    if (strcmp(tail->error, err->text) != 0)
+        log_msg(LOG_WARN, "tail.trouble", "node %s: %s", tail->id, err->text);
+    snprintf(tail->error, sizeof tail->error, "%.250s", err->text);
+    if (!uv_is_active((uv_handle_t *)&tail->retry) && !tail->stopping)
+        tail_retry_later(tail);
+}
+
+static void tail_on_poll(struct node_request *request, enum status status, const struct error *err)
+{
+    struct tail *tail = container_of(request, struct tail, poll);
+    struct error story = *err;
+    json_t *answer = NULL;
+
+    tail->polling = false;
+    if (status == STATUS_OK)
+        status = json_parse(request->transfer.answer.data, request->transfer.answer.size, &answer, &story);
+    if (status == STATUS_OK)
+        status = tail_take_answer(tail, answer, &story);
+    if (status != STATUS_OK && answer != NULL)
+        error_wrap(&story, "node %s: /cluster/runs", tail->id);
+    json_decref(answer);
+    node_request_fini(request);
+    if (tail->stopping) {
+        tail_stop_if_idle(tail);
+        return;
+    }
+    tail->reachable = status == STATUS_OK;
+    if (status == STATUS_OK) {
+        tail->last_heard_us = clock_wall_us();
+        tail->listed_once = true;
+        tail->retry_ms = 0;
+        tail->error[0] = '\0';
+    } else {
+        tail_trouble(tail, &story);
+    }
+    tail_pump(tail);
+}
+
+static void tail_poll(struct tail *tail)
+{
+    tail->polling = true;
+    node_request_init(&tail->poll, tail->indexer);
+    tail->poll.transfer.answer_max = TAIL_LISTING_SIZE_MAX;
+    tail->poll.transfer.stall_timeout_ms = TAIL_POLL_TIMEOUT_MS;
+    if (tail->seq[0] == '\0')
+        node_request_start(&tail->poll, "GET", tail->url, TAIL_POLL_TIMEOUT_MS, tail_on_poll, "/cluster/runs");
+    else
+        node_request_start(&tail->poll, "GET", tail->url, TAIL_POLL_TIMEOUT_MS, tail_on_poll, "/cluster/runs?since=%s", tail->seq);
+}
+
+static void tail_on_retry(uv_timer_t *timer)
+{
+    tail_pump(timer->data);
+}
+
+/* --- cursors, loaded once --- */
+
+static bool tail_load_one(void *data, const struct catalog_cursor *cursor)
+{
+    struct tail *tail = data;
+
+    if (tail->loaded_count == tail->loaded_capacity) {
+        tail->loaded_capacity = tail->loaded_capacity == 0 ? 64 : 2 * tail->loaded_capacity;
+        tail->loaded = realloc(tail->loaded, tail->loaded_capacity * sizeof *tail->loaded);
+        assert(tail->loaded != NULL);
+    }
+    tail->loaded[tail->loaded_count++] = *cursor;
+    return true;
+}
+
+static void tail_load_run(struct work *work)
+{
+    struct tail *tail = container_of(work, struct tail, load);
+
+    tail->loaded_count = 0;
+    work->status = catalog_cursor_scan(tail->indexer->catalog, tail->id, tail_load_one, tail, &work->err);
+}
+
+static void tail_on_loaded(struct work *work)
+{
+    struct tail *tail = container_of(work, struct tail, load);
+
+    tail->loading = false;
+    if (work->status == STATUS_OK) {
+        for (size_t i = 0; i < tail->loaded_count; i++) {
+            struct tail_run *run = tail_run_make(tail, &tail->loaded[i].run);
+            run->cursor = tail->loaded[i];
+            run->has_cursor = true;
+            run->stale = true;
+        }
+        tail->cursors_known = true;
+    }
+    free(tail->loaded);
+    tail->loaded = NULL;
+    tail->loaded_count = tail->loaded_capacity = 0;
+    if (tail->stopping) {
+        tail_stop_if_idle(tail);
+        return;
+    }
+    if (work->status != STATUS_OK) {
+        error_wrap(&work->err, "cursors");
+        tail_trouble(tail, &work->err);
+    }
+    tail_pump(tail);
+}
+
+/* --- what can be started is started --- */
+
+void tail_pump(struct tail *tail)
+{
+    if (tail->stopping) {
+        tail_stop_if_idle(tail);
+        return;
+    }
+    if (uv_is_active((uv_handle_t *)&tail->retry))
+        return; /* in trouble: one thing at a time, when the timer comes */
+    if (!tail->cursors_known) {
+        if (!tail->loading) {
+            tail->loading = true;
+            error_init(&tail->load.err);
+            work_start(tail->indexer->loop, &tail->load, tail_load_run, tail_on_loaded);
+        }
+        return;
+    }
+    if (!tail->polling)
+        tail_poll(tail);
+    if (!tail->reading && tail->listed_once)
+        tail_reader_next(tail);
+}
+
+/* --- tails come and go with the map --- */
+
+static void tail_start(struct indexer *indexer, const struct map_node *node)
+{
+    struct tail *tail = calloc(1, sizeof *tail);
+
+    assert(tail != NULL);
+    tail->indexer = indexer;
+    snprintf(tail->id, sizeof tail->id, "%s", node->id);
+    snprintf(tail->url, sizeof tail->url, "%s", node->url);
+    uv_timer_init(indexer->loop, &tail->retry);
+    tail->retry.data = tail;
+    list_append(&indexer->tails->list, &tail->list);
+    log_msg(LOG_INFO, "tail.start", "node %s at %s", tail->id, tail->url);
+    tail_pump(tail);
+}
+
+static void tail_on_closed(uv_handle_t *handle)
+{
+    struct tail *tail = handle->data;
+    struct tails *tails = tail->indexer->tails;
+    struct tail_run *run, *after;
+
+    HASH_ITER(hh, tail->runs, run, after)
+    {
+        tail_run_free(tail, run);
+    }
+    list_remove(&tail->list);
+    free(tail);
+    if (tails->on_stopped != NULL && list_empty(&tails->list))
+        tails_stopped(tails);
+}
+
+static void tail_stop_if_idle(struct tail *tail)
+{
+    if (tail->stopping && !tail->polling && !tail->loading && !tail->reading && !uv_is_closing((uv_handle_t *)&tail->retry))
+        uv_close((uv_handle_t *)&tail->retry, tail_on_closed);
+}
+
+static void tail_stop(struct tail *tail)
+{
+    if (tail->stopping)
+        return;
+    tail->stopping = true;
+    if (tail->polling)
+        node_request_cancel(&tail->poll);
+    tail_stop_if_idle(tail);
+}
+
+static bool tail_serves(const struct tail *tail, const struct map_node *node)
+{
+    return !tail->stopping && strcmp(tail->id, node->id) == 0 && strcmp(tail->url, node->url) == 0;
+}
+
+void tails_on_map(struct indexer *indexer, struct cluster_map *map)
+{
+    list_for_each_safe(at, after, &indexer->tails->list)
+    {
+        struct tail *tail = container_of(at, struct tail, list);
+        const struct map_node *node = map_find(map, tail->id);
+        if (node == NULL || node->state == NODE_OUT || !tail_serves(tail, node))
+            tail_stop(tail);
+    }
+    for (unsigned i = 0; i < map->nodes_count && indexer->tails->on_stopped == NULL; i++) {
+        bool served = map->nodes[i].state == NODE_OUT;
+        list_for_each(at, &indexer->tails->list)
+            served = served || tail_serves(container_of(at, struct tail, list), &map->nodes[i]);
+        if (!served)
+            tail_start(indexer, &map->nodes[i]);
+    }
+}
+
+enum status tails_start(struct indexer *indexer, struct error *err)
+{
+    struct tails *tails = calloc(1, sizeof *tails);
+
+    if (tails == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "tails");
+    tails->indexer = indexer;
+    list_init(&tails->list);
+    list_init(&tails->settles);
+    indexer->tails = tails;
+    return STATUS_OK;
+}
+
+void tails_stopped(struct tails *tails)
+{
+    struct indexer *indexer = tails->indexer;
+    void (*on_stopped)(struct indexer *) = tails->on_stopped;
+
+    indexer->tails = NULL;
+    free(tails);
+    on_stopped(indexer);
+}
+
+void tails_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer))
+{
+    struct tails *tails = indexer->tails;
+
+    tails->on_stopped = on_stopped;
+    if (list_empty(&tails->list)) {
+        tails_stopped(tails);
+        return;
+    }
+    list_for_each_safe(at, after, &tails->list) tail_stop(container_of(at, struct tail, list));
+}
+
+/* --- for run states --- */
+
+void tails_reread(struct indexer *indexer, const struct run_key *key)
+{
+    if (indexer->tails == NULL)
+        return;
+    list_for_each(at, &indexer->tails->list)
+    {
+        struct tail *tail = container_of(at, struct tail, list);
+        struct tail_run *run = tail_find(tail, key);
+        if (run == NULL)
+            continue;
+        run->generation++;
+        run->has_cursor = run->skipped = false;
+        run->scanned = 0;
+        run->births_count = 0;
+        tail_pump(tail);
+    }
+}
+
+size_t tails_status(struct indexer *indexer, struct tail_status *status, size_t count_max)
+{
+    size_t count = 0;
+
+    if (indexer->tails == NULL)
+        return 0;
+    list_for_each(at, &indexer->tails->list)
+    {
+        const struct tail *tail = container_of(at, struct tail, list);
+        if (count == count_max || tail->stopping)
+            continue;
+        struct tail_status *to = &status[count++];
+        *to = (struct tail_status){ .reachable = tail->reachable, .last_heard_us = tail->last_heard_us, .records_read = tail->records_read };
+        snprintf(to->node, sizeof to->node, "%s", tail->id);
+        snprintf(to->url, sizeof to->url, "%s", tail->url);
+        snprintf(to->error, sizeof to->error, "%s", tail->error);
+        for (const struct tail_run *run = tail->runs; run != NULL; run = run->hh.next)
+            if (!run->skipped && run->journal_id != 0)
+                to->records_behind += run->records - (tail_cursor_holds(run) ? run->cursor.record : 0);
+        to->caught_up = tail->listed_once && to->records_behind == 0;
+    }
+    return count;
+}

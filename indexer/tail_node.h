@@ -1,0 +1,113 @@
+/* tail_node.h: what tail.c (listing, polling) and tail_reader.c (reading journals) share of one node. */
+#ifndef INDEXER_TAIL_NODE_H
+#define INDEXER_TAIL_NODE_H
+
+#include "indexer/node_request.h"
+#include "indexer/tail.h"
+#include "indexer/upsert.h"
+#include "proto/base/fsm.h"
+#include "proto/journal_record.h"
+
+#include <uthash.h>
+
+enum { TAIL_SEQ_SIZE = 64 };
+
+struct tail_file {
+    unsigned shard;
+    uint64_t birth;
+};
+
+/* One run of an answer of /cluster/runs. */
+struct tail_listing {
+    struct run_key run;
+    struct run_info info;
+    uint64_t journal_id, records;
+    struct tail_file *files; /* owned */
+    size_t files_count;
+};
+
+struct tail_birth {
+    uint64_t birth; /* 0: no file yet */
+    bool is_void;
+};
+
+struct tail_run {
+    struct run_key run;
+    char name[RUN_TEXT_SIZE];
+    struct run_info info;
+    uint64_t journal_id; /* 0: the node has none */
+    uint64_t records;
+    struct tail_file *files; /* owned */
+    size_t files_count;
+    bool listed;
+    bool skipped; /* not read now: retired, purged, another incarnation; looked at again when its listing changes */
+    bool stale;   /* the catalog may name files that the listing has not */
+    bool has_cursor;
+    struct catalog_cursor cursor;
+    uint64_t scanned;          /* records read by this process */
+    struct tail_birth *births; /* owned; file in effect a shard, as of scanned */
+    size_t births_count;
+    unsigned generation;       /* counts up with tails_reread() */
+    UT_hash_handle hh;
+};
+
+/* Reads one run to its end; tail_reader.c. */
+struct tail_reader {
+    struct fsm fsm;
+    struct tail *tail;
+    struct tail_run *run;
+    unsigned generation;
+    uint64_t journal_id; /* being read */
+    struct node_request request;
+    bool request_open;
+    uint8_t *records;    /* borrowed from the request's answer */
+    size_t records_count, at;
+    uint64_t first;      /* number of records[0] */
+    struct upsert_batch batch;
+    struct upsert_record batch_records[UPSERT_BATCH_MAX];
+    uint32_t check;      /* checksum of the last record taken */
+    bool removes;        /* records[at] is a removal */
+    struct journal_record removal;
+    struct tail_birth removal_birth;
+    struct work work;
+    struct catalog_cursor cursor; /* being written */
+    char **keep_only;             /* owned; ended by NULL */
+    bool run_gone;
+};
+
+struct tail {
+    struct indexer *indexer;
+    char id[NODE_ID_SIZE_MAX + 1];
+    char url[URL_SIZE_MAX + 1];
+    struct tail_run *runs;
+    char seq[TAIL_SEQ_SIZE];
+    bool polling, reading, loading, stopping;
+    bool cursors_known, listed_once, reachable;
+    uint64_t last_heard_us, records_read, retry_ms;
+    char error[256];
+    struct node_request poll;
+    struct tail_reader reader;
+    uv_timer_t retry;
+    struct work load;
+    struct catalog_cursor *loaded; /* owned, while loading */
+    size_t loaded_count, loaded_capacity;
+    struct list list;
+};
+
+struct tails {
+    struct indexer *indexer;
+    struct list list;
+    struct list settles;
+    void (*on_stopped)(struct indexer *indexer);
+};
+
+struct tail_run *tail_find(struct tail *tail, const struct run_key *run);
+void tail_run_free(struct tail *tail, struct tail_run *run);
+void tail_pump(struct tail *tail);
+void tail_trouble(struct tail *tail, const struct error *err); /* keeps it, tries again later */
+void tail_reader_next(struct tail *tail); /* starts reading a run that has news, if any has */
+bool tail_cursor_holds(const struct tail_run *run); /* a cursor of the journal listed */
+void tails_check_settled(struct tails *tails);
+void tails_stopped(struct tails *tails);
+
+#endif

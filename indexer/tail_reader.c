@@ -1,0 +1,610 @@
+/* tail_reader.c: read one run's journal on one node from the cursor to its end.
+ *
+ *     STATE -> RECONCILE -> READ -> TAKE -> BATCH  -> CURSOR -> TAKE ...
+ *                            ^       |  \-> REMOVE -/
+ *                            |       v
+ *                            '---- (chunk used up) -> FINISH (the end) -> DONE
+ *
+ * Invariants: the cursor in the catalog never passes a record whose effect is not in the catalog. Records are acted on in
+ * journal order. What the listing does not name is removed before anything is read. A run whose state forbids it
+ * (retired, purged, another incarnation) is left between two batches, never within one. After any failure the journal
+ * is scanned anew from its beginning: records before the cursor are only looked at for their files. */
+#include "indexer/tail_node.h"
+
+#include "indexer/census.h"
+#include "indexer/run_state.h"
+#include "proto/base/log.h"
+#include "proto/node_api.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum {
+    READER_TIMEOUT_MS = 60000,
+    READER_CHUNK_SIZE_MAX = 64 << 20,
+};
+
+enum reader_step { READER_STATE, READER_RECONCILE, READER_READ, READER_TAKE, READER_BATCH, READER_REMOVE, READER_CURSOR, READER_FINISH, READER_DONE };
+
+/* One that waits until no reader is at its run. */
+struct tail_settle {
+    struct work work; /* to call back later, never from within */
+    struct indexer *indexer;
+    struct run_key run;
+    void (*on_settled)(void *data);
+    void *data;
+    struct list list;
+};
+
+bool tail_cursor_holds(const struct tail_run *run)
+{
+    return run->has_cursor && run->cursor.journal_id == run->journal_id;
+}
+
+static bool reader_has_news(const struct tail_run *run)
+{
+    if (run->journal_id == 0)
+        return run->has_cursor || run->stale;
+    if (run->skipped)
+        return false;
+    return run->stale || !tail_cursor_holds(run) || !run->cursor.complete || run->cursor.record < run->records;
+}
+
+/* The run is to be read again from the beginning of its journal (or not at all). */
+static void reader_rescan(struct tail_run *run)
+{
+    run->scanned = 0;
+    run->births_count = 0;
+}
+
+static bool reader_overtaken(const struct tail_reader *reader)
+{
+    return reader->generation != reader->run->generation || reader->tail->stopping;
+}
+
+static enum fsm_next reader_leave(struct tail_reader *reader)
+{
+    reader_rescan(reader->run);
+    return fsm_go(&reader->fsm, READER_DONE);
+}
+
+static struct tail_reader *reader_of(struct fsm *fsm)
+{
+    return container_of(fsm, struct tail_reader, fsm);
+}
+
+/* --- STATE --- */
+
+static void reader_on_known(void *data, enum status status)
+{
+    struct tail_reader *reader = data;
+    fsm_resume(&reader->fsm, status, NULL);
+}
+
+static enum fsm_next reader_state(struct fsm *fsm)
+{
+    struct tail_reader *reader = reader_of(fsm);
+
+    if (reader->journal_id == 0)
+        return fsm_go(fsm, READER_RECONCILE);
+    run_state_seen(reader->tail->indexer, reader->tail->url, &reader->run->run, &reader->run->info, reader_on_known, reader);
+    return fsm_wait(fsm, 1, READER_RECONCILE);
+}
+
+/* --- RECONCILE: what the listing does not have goes before anything else --- */
+
+static void reader_keep_listed(struct tail_reader *reader)
+{
+    const struct tail_run *run = reader->run;
+
+    reader->keep_only = calloc(run->files_count + 1, sizeof *reader->keep_only);
+    assert(reader->keep_only != NULL);
+    for (size_t i = 0; i < run->files_count; i++) {
+        reader->keep_only[i] = malloc(DATA_FILE_NAME_SIZE);
+        assert(reader->keep_only[i] != NULL);
+        data_file_name_print(run->files[i].shard, run->files[i].birth, reader->keep_only[i]);
+    }
+}
+
+static void reader_keep_free(struct tail_reader *reader)
+{
+    for (size_t i = 0; reader->keep_only != NULL && reader->keep_only[i] != NULL; i++)
+        free(reader->keep_only[i]);
+    free(reader->keep_only);
+    reader->keep_only = NULL;
+}
+
+static void reader_reconcile_run(struct work *work)
+{
+    struct tail_reader *reader = container_of(work, struct tail_reader, work);
+    struct catalog *catalog = reader->tail->indexer->catalog;
+    const struct run_key *run = &reader->run->run;
+
+    work->status = catalog_remove_locations(catalog, run, reader->tail->id, NULL,
+                                            reader->journal_id == 0 ? NULL : (const char *const *)reader->keep_only, &work->err);
+    if (work->status == STATUS_OK && reader->run_gone)
+        work->status = catalog_cursor_remove(catalog, reader->tail->id, run, &work->err);
+}
+
+static void reader_on_reconciled(struct work *work)
+{
+    struct tail_reader *reader = container_of(work, struct tail_reader, work);
+
+    reader_keep_free(reader);
+    census_touch(reader->tail->indexer, &reader->run->run);
+    if (work->status == STATUS_OK) {
+        reader->run->stale = reader->generation != reader->run->generation;
+        if (reader->run_gone)
+            reader->run->has_cursor = false;
+    }
+    fsm_resume(&reader->fsm, work->status, &work->err);
+}
+
+static enum fsm_next reader_reconcile(struct fsm *fsm)
+{
+    struct tail_reader *reader = reader_of(fsm);
+    struct tail_run *run = reader->run;
+
+    if (reader_overtaken(reader))
+        return reader_leave(reader);
+    if (reader->journal_id != 0 && !run_state_takes(reader->tail->indexer, &run->run, run->info.incarnation)) {
+        run->skipped = true;
+        return reader_leave(reader);
+    }
+    /* A cursor of another journal is worth nothing: it goes with the locations that the new one does not name. */
+    reader->run_gone = reader->journal_id == 0 || (run->has_cursor && !tail_cursor_holds(run));
+    if (!run->stale && !reader->run_gone)
+        return fsm_go(fsm, READER_READ);
+    reader_keep_listed(reader);
+    error_init(&reader->work.err);
+    work_start(reader->tail->indexer->loop, &reader->work, reader_reconcile_run, reader_on_reconciled);
+    return fsm_wait(fsm, 1, reader->journal_id == 0 ? READER_DONE : READER_READ);
+}
+
+/* --- READ --- */
+
+static void reader_close_request(struct tail_reader *reader)
+{
+    if (reader->request_open)
+        node_request_fini(&reader->request);
+    reader->request_open = false;
+    reader->records = NULL;
+    reader->records_count = reader->at = 0;
+}
+
+static void reader_on_chunk(struct node_request *request, enum status status, const struct error *err)
+{
+    struct tail_reader *reader = container_of(request, struct tail_reader, request);
+
+    if (status == STATUS_OK) {
+        reader->records = request->transfer.answer.data;
+        reader->records_count = request->transfer.answer.size / JOURNAL_RECORD_SIZE;
+        reader->at = 0;
+        reader->first = reader->run->scanned;
+    }
+    fsm_resume(&reader->fsm, status, err);
+}
+
+static enum fsm_next reader_read(struct fsm *fsm)
+{
+    struct tail_reader *reader = reader_of(fsm);
+    struct tail_run *run = reader->run;
+    char base_time[BASE_TIME_TEXT_SIZE], check[24] = "";
+
+    reader_close_request(reader);
+    if (reader_overtaken(reader))
+        return reader_leave(reader);
+    if (run->scanned >= run->records)
+        return fsm_go(fsm, READER_FINISH);
+    base_time_print(run->run.base_time, base_time);
+    if (run->scanned > 0)
+        snprintf(check, sizeof check, "&check=%" PRIu32, reader->check);
+    node_request_init(&reader->request, reader->tail->indexer);
+    reader->request_open = true;
+    reader->request.transfer.answer_max = READER_CHUNK_SIZE_MAX;
+    node_request_start(&reader->request, "GET", reader->tail->url, READER_TIMEOUT_MS, reader_on_chunk,
+                       "/cluster/journal/%s/%s?journal=%016" PRIx64 "&from=%" PRIu64 "%s", run->run.source, base_time,
+                       reader->journal_id, run->scanned, check);
+    return fsm_wait(fsm, 1, READER_TAKE);
+}
+
+/* --- TAKE: records in order, until something has to be done with them --- */
+
+static enum status reader_set_birth(struct tail_run *run, const struct journal_record *record, struct error *err)
+{
+    if (record->shard >= MAP_SHARDS_MAX)
+        return error_set(err, STATUS_CORRUPT, "shard %u", record->shard);
+    if (record->shard >= run->births_count) {
+        size_t count = (size_t)record->shard + 1;
+        run->births = realloc(run->births, count * sizeof *run->births);
+        assert(run->births != NULL);
+        memset(run->births + run->births_count, 0, (count - run->births_count) * sizeof *run->births);
+        run->births_count = count;
+    }
+    run->births[record->shard] = (struct tail_birth){ .birth = record->birth, .is_void = record->is_void };
+    return STATUS_OK;
+}
+
+static enum status reader_add_stored(struct tail_reader *reader, const struct journal_record *record, uint64_t number, struct error *err)
+{
+    const struct tail_run *run = reader->run;
+
+    if (record->is_void)
+        return STATUS_OK;
+    if (record->shard >= run->births_count || run->births[record->shard].birth == 0)
+        return error_set(err, STATUS_CORRUPT, "no file record of shard %u before it", record->shard);
+    reader->batch_records[reader->batch.count++] = (struct upsert_record){
+        .digest = record->digest,
+        .record = number,
+        .shard = record->shard,
+        .birth = run->births[record->shard].birth,
+        .offset = record->offset,
+        .length = record->length,
+        .stored_at_us = record->stored_at_us,
+    };
+    return STATUS_OK;
+}
+
+/* One record; *stop when it has to be acted on before the next. */
+static enum status reader_take_one(struct tail_reader *reader, bool *stop, struct error *err)
+{
+    struct tail_run *run = reader->run;
+    const uint8_t *bytes = reader->records + reader->at * JOURNAL_RECORD_SIZE;
+    uint64_t number = reader->first + reader->at;
+    bool act = !tail_cursor_holds(run) || number >= run->cursor.record;
+    struct journal_record record;
+
+    enum status status = journal_record_decode(bytes, reader->journal_id, number, &record, err);
+    if (status != STATUS_OK)
+        return status;
+    if (!act && number + 1 == run->cursor.record && journal_record_check(bytes) != run->cursor.check) {
+        run->has_cursor = false;
+        return error_set(err, STATUS_JOURNAL_CHANGED, "the cursor's record is another one now");
+    }
+    if (record.kind == JOURNAL_FILE)
+        status = reader_set_birth(run, &record, err);
+    else if (act && record.kind == JOURNAL_STORED)
+        status = reader_add_stored(reader, &record, number, err);
+    else if (act && reader->batch.count > 0) {
+        *stop = true; /* a removal: what is before it first */
+        return STATUS_OK;
+    } else if (act) {
+        reader->removes = *stop = true;
+        reader->removal = record;
+    }
+    if (status != STATUS_OK)
+        return status;
+    reader->check = journal_record_check(bytes);
+    reader->at++;
+    run->scanned = number + 1;
+    reader->tail->records_read += act;
+    *stop = *stop || reader->batch.count == UPSERT_BATCH_MAX;
+    return STATUS_OK;
+}
+
+static enum fsm_next reader_take(struct fsm *fsm)
+{
+    struct tail_reader *reader = reader_of(fsm);
+    struct tail_run *run = reader->run;
+    struct error err;
+    bool stop = false;
+
+    error_init(&err);
+    if (reader_overtaken(reader))
+        return reader_leave(reader);
+    if (!run_state_takes(reader->tail->indexer, &run->run, run->info.incarnation)) {
+        run->skipped = true;
+        return reader_leave(reader);
+    }
+    if (reader->records_count == 0) {
+        error_set(&err, STATUS_MALFORMED, "journal of %s: the listing has %" PRIu64 " records, the journal ends at %" PRIu64, run->name,
+                  run->records, run->scanned);
+        return fsm_fail(fsm, STATUS_MALFORMED, &err);
+    }
+    reader->batch.count = 0;
+    reader->removes = false;
+    while (reader->at < reader->records_count && !stop) {
+        enum status status = reader_take_one(reader, &stop, &err);
+        if (status != STATUS_OK) {
+            error_wrap(&err, "journal of %s: record %" PRIu64, run->name, reader->first + reader->at);
+            return fsm_fail(fsm, status, &err);
+        }
+    }
+    if (reader->batch.count > 0)
+        return fsm_go(fsm, READER_BATCH);
+    if (reader->removes)
+        return fsm_go(fsm, READER_REMOVE);
+    return fsm_go(fsm, READER_CURSOR);
+}
+
+/* --- BATCH --- */
+
+static void reader_on_batch(struct upsert_batch *batch, enum status status, const struct error *err)
+{
+    fsm_resume(&container_of(batch, struct tail_reader, batch)->fsm, status, err);
+}
+
+static enum fsm_next reader_batch(struct fsm *fsm)
+{
+    struct tail_reader *reader = reader_of(fsm);
+    struct upsert_batch *batch = &reader->batch;
+
+    batch->run = reader->run->run;
+    batch->incarnation = reader->run->info.incarnation;
+    batch->journal_id = reader->journal_id;
+    snprintf(batch->node, sizeof batch->node, "%s", reader->tail->id);
+    snprintf(batch->url, sizeof batch->url, "%s", reader->tail->url);
+    batch->records = reader->batch_records;
+    batch->on_done = reader_on_batch;
+    upsert_start(reader->tail->indexer, batch);
+    return fsm_wait(fsm, 1, READER_CURSOR);
+}
+
+/* --- REMOVE: a file was dropped, or a message is bad --- */
+
+struct reader_bad {
+    const struct tail_reader *reader;
+    struct field_event *events;
+    size_t count;
+};
+
+static bool reader_bad_one(void *data, const struct field_document *document)
+{
+    struct reader_bad *bad = data;
+
+    for (unsigned i = 0; i < document->issues_count; i++) {
+        if (digest_compare(&document->issues[i].digest, &bad->reader->removal.digest) != 0)
+            continue;
+        bad->events = realloc(bad->events, (bad->count + 1) * sizeof *bad->events);
+        assert(bad->events != NULL);
+        struct field_event *event = &bad->events[bad->count++];
+        *event = (struct field_event){ .kind = FIELD_REMOVE, .id = document->id, .run = document->run, .has_digest = true };
+        event->digest = bad->reader->removal.digest;
+        snprintf(event->node, sizeof event->node, "%s", bad->reader->tail->id);
+        break;
+    }
+    return true;
+}
+
+static enum status reader_remove_bad(const struct tail_reader *reader, struct error *err)
+{
+    struct catalog *catalog = reader->tail->indexer->catalog;
+    struct reader_bad bad = { .reader = reader };
+
+    enum status status = catalog_scan_run(catalog, &reader->run->run, reader_bad_one, &bad, err);
+    if (status == STATUS_OK && bad.count > 0)
+        status = catalog_apply(catalog, bad.events, bad.count, err);
+    free(bad.events);
+    return status;
+}
+
+static void reader_remove_run(struct work *work)
+{
+    struct tail_reader *reader = container_of(work, struct tail_reader, work);
+    char file[DATA_FILE_NAME_SIZE];
+
+    if (reader->removal.kind == JOURNAL_BAD) {
+        work->status = reader_remove_bad(reader, &work->err);
+        return;
+    }
+    data_file_name_print(reader->removal.shard, reader->removal.birth, file);
+    work->status = catalog_remove_locations(reader->tail->indexer->catalog, &reader->run->run, reader->tail->id, file, NULL, &work->err);
+}
+
+static void reader_on_work(struct work *work)
+{
+    struct tail_reader *reader = container_of(work, struct tail_reader, work);
+
+    census_touch(reader->tail->indexer, &reader->run->run);
+    fsm_resume(&reader->fsm, work->status, &work->err);
+}
+
+static enum fsm_next reader_remove(struct fsm *fsm)
+{
+    struct tail_reader *reader = reader_of(fsm);
+
+    error_init(&reader->work.err);
+    work_start(reader->tail->indexer->loop, &reader->work, reader_remove_run, reader_on_work);
+    return fsm_wait(fsm, 1, READER_CURSOR);
+}
+
+/* --- CURSOR: what was done is done --- */
+
+static void reader_cursor_run(struct work *work)
+{
+    struct tail_reader *reader = container_of(work, struct tail_reader, work);
+    work->status = catalog_cursor_put(reader->tail->indexer->catalog, &reader->cursor, &work->err);
+}
+
+static void reader_on_cursor(struct work *work)
+{
+    struct tail_reader *reader = container_of(work, struct tail_reader, work);
+
+    if (work->status == STATUS_OK && reader->generation == reader->run->generation) {
+        reader->run->cursor = reader->cursor;
+        reader->run->has_cursor = true;
+    }
+    fsm_resume(&reader->fsm, work->status, &work->err);
+}
+
+static void reader_put_cursor(struct tail_reader *reader, bool complete)
+{
+    struct tail_run *run = reader->run;
+
+    reader->cursor = (struct catalog_cursor){
+        .run = run->run,
+        .journal_id = reader->journal_id,
+        .record = run->scanned,
+        .check = reader->check,
+        .complete = complete,
+    };
+    snprintf(reader->cursor.node, sizeof reader->cursor.node, "%s", reader->tail->id);
+    error_init(&reader->work.err);
+    work_start(reader->tail->indexer->loop, &reader->work, reader_cursor_run, reader_on_cursor);
+}
+
+static enum fsm_next reader_cursor(struct fsm *fsm)
+{
+    struct tail_reader *reader = reader_of(fsm);
+    struct tail_run *run = reader->run;
+    enum reader_step next = reader->at < reader->records_count ? READER_TAKE : READER_READ;
+
+    if (reader_overtaken(reader))
+        return reader_leave(reader);
+    if (tail_cursor_holds(run) && run->scanned <= run->cursor.record)
+        return fsm_go(fsm, next); /* still in front of it */
+    reader_put_cursor(reader, tail_cursor_holds(run) && run->cursor.complete);
+    return fsm_wait(fsm, 1, next);
+}
+
+/* --- FINISH: a first reading is at its end: what it did not name goes --- */
+
+static void reader_finish_run(struct work *work)
+{
+    struct tail_reader *reader = container_of(work, struct tail_reader, work);
+
+    work->status = catalog_remove_locations(reader->tail->indexer->catalog, &reader->run->run, reader->tail->id, NULL,
+                                            (const char *const *)reader->keep_only, &work->err);
+    if (work->status == STATUS_OK)
+        work->status = catalog_cursor_put(reader->tail->indexer->catalog, &reader->cursor, &work->err);
+}
+
+static void reader_on_finished(struct work *work)
+{
+    struct tail_reader *reader = container_of(work, struct tail_reader, work);
+
+    reader_keep_free(reader);
+    census_touch(reader->tail->indexer, &reader->run->run);
+    reader_on_cursor(work);
+}
+
+static enum fsm_next reader_finish(struct fsm *fsm)
+{
+    struct tail_reader *reader = reader_of(fsm);
+    struct tail_run *run = reader->run;
+
+    if (tail_cursor_holds(run) && run->cursor.complete)
+        return fsm_go(fsm, READER_DONE);
+    reader->cursor = (struct catalog_cursor){
+        .run = run->run, .journal_id = reader->journal_id, .record = run->scanned, .check = run->scanned > 0 ? reader->check : 0, .complete = true
+    };
+    snprintf(reader->cursor.node, sizeof reader->cursor.node, "%s", reader->tail->id);
+    reader_keep_listed(reader);
+    error_init(&reader->work.err);
+    work_start(reader->tail->indexer->loop, &reader->work, reader_finish_run, reader_on_finished);
+    return fsm_wait(fsm, 1, READER_DONE);
+}
+
+/* --- DONE: also where failures go --- */
+
+static enum fsm_next reader_done(struct fsm *fsm)
+{
+    struct tail_reader *reader = reader_of(fsm);
+    struct tail *tail = reader->tail;
+    struct tail_run *run = reader->run;
+
+    reader_close_request(reader);
+    reader_keep_free(reader);
+    if (fsm->status != STATUS_OK) {
+        reader_rescan(run);
+        if (fsm->status == STATUS_JOURNAL_CHANGED || fsm->status == STATUS_NOT_FOUND)
+            tail->seq[0] = '\0'; /* the next poll lists all anew */
+        tail_trouble(tail, &fsm->err);
+    }
+    if (fsm->status == STATUS_OK && run->journal_id == 0 && !run->listed)
+        tail_run_free(tail, run);
+    reader->run = NULL;
+    tail->reading = false;
+    tails_check_settled(tail->indexer->tails);
+    tail_pump(tail);
+    return FSM_END;
+}
+
+#define TO(step) (1u << READER_##step)
+static const struct fsm_step reader_steps[] = {
+    [READER_STATE] = { "state", reader_state, TO(RECONCILE) },
+    [READER_RECONCILE] = { "reconcile", reader_reconcile, TO(READ) | TO(DONE) },
+    [READER_READ] = { "read", reader_read, TO(TAKE) | TO(FINISH) | TO(DONE) },
+    [READER_TAKE] = { "take", reader_take, TO(BATCH) | TO(REMOVE) | TO(CURSOR) | TO(DONE) },
+    [READER_BATCH] = { "batch", reader_batch, TO(CURSOR) },
+    [READER_REMOVE] = { "remove", reader_remove, TO(CURSOR) },
+    [READER_CURSOR] = { "cursor", reader_cursor, TO(TAKE) | TO(READ) | TO(DONE) },
+    [READER_FINISH] = { "finish", reader_finish, TO(DONE) },
+    [READER_DONE] = { "done", reader_done, 0 },
+};
+
+void tail_reader_next(struct tail *tail)
+{
+    struct tail_reader *reader = &tail->reader;
+
+    for (struct tail_run *run = tail->runs; run != NULL; run = run->hh.next) {
+        if (!reader_has_news(run))
+            continue;
+        tail->reading = true;
+        reader->tail = tail;
+        reader->run = run;
+        reader->generation = run->generation;
+        reader->journal_id = run->journal_id;
+        if (!tail_cursor_holds(run) && run->scanned > 0)
+            reader_rescan(run);
+        fsm_start(&reader->fsm, "tail", reader_steps, ARRAY_COUNT(reader_steps), READER_STATE, READER_DONE);
+        return;
+    }
+}
+
+/* --- settling --- */
+
+static bool tails_at(const struct tails *tails, const struct run_key *run)
+{
+    list_for_each(at, &tails->list)
+    {
+        const struct tail *tail = container_of(at, struct tail, list);
+        if (tail->reading && tail->reader.run != NULL && run_key_compare(&tail->reader.run->run, run) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void settle_run(struct work *work)
+{
+    work->status = STATUS_OK;
+}
+
+static void settle_on_done(struct work *work)
+{
+    struct tail_settle *settle = container_of(work, struct tail_settle, work);
+
+    settle->on_settled(settle->data);
+    free(settle);
+}
+
+void tails_check_settled(struct tails *tails)
+{
+    list_for_each_safe(at, after, &tails->settles)
+    {
+        struct tail_settle *settle = container_of(at, struct tail_settle, list);
+        if (tails_at(tails, &settle->run))
+            continue;
+        list_remove(&settle->list);
+        work_start(settle->indexer->loop, &settle->work, settle_run, settle_on_done);
+    }
+}
+
+void tails_settle(struct indexer *indexer, const struct run_key *run, void (*on_settled)(void *data), void *data)
+{
+    struct tail_settle *settle = calloc(1, sizeof *settle);
+
+    assert(settle != NULL);
+    settle->indexer = indexer;
+    settle->run = *run;
+    settle->on_settled = on_settled;
+    settle->data = data;
+    if (indexer->tails == NULL) { /* stopping: nobody reads */
+        list_init(&settle->list);
+        work_start(indexer->loop, &settle->work, settle_run, settle_on_done);
+        return;
+    }
+    list_append(&indexer->tails->settles, &settle->list);
+    tails_check_settled(indexer->tails);
+}

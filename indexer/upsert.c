@@ -1,0 +1,474 @@
+/* upsert.c: records of a journal -> heads -> keys -> documents in the catalog.
+ *
+ *     LOOK -> HEADS -> DECODE -> LOOK ... -> APPLY -> DONE
+ *        \-> WAIT (another batch decodes what is missing) -> LOOK
+ *
+ * A batch holds entries of the cache as pending only in HEADS and DECODE, where it waits for no other batch: so batches
+ * that wait for each other's digests can't stand still. */
+#include "indexer/upsert.h"
+
+#include "indexer/decoded_cache.h"
+#include "indexer/census.h"
+#include "indexer/node_request.h"
+#include "proto/base/clock.h"
+#include "proto/base/fsm.h"
+#include "proto/base/json_write.h"
+#include "proto/base/log.h"
+#include "proto/base/metric.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum {
+    UPSERT_HEADS_SIZE_MAX = 256 << 20,
+    UPSERT_HEADS_TIMEOUT_MS = 60000,
+};
+
+enum upsert_step { UPSERT_LOOK, UPSERT_HEADS, UPSERT_DECODE, UPSERT_WAIT, UPSERT_APPLY, UPSERT_DONE };
+
+/* One record of the batch. */
+struct upsert_item {
+    struct decoded *decoded; /* held; NULL: not looked up, or void */
+    bool ours;               /* pending, and we decode it */
+    bool is_void;            /* the node has it no more: a later record says so */
+    unsigned heads_first, heads_count; /* in machine->decode_items */
+};
+
+struct upsert_machine {
+    struct fsm fsm;
+    struct indexer *indexer;
+    struct upsert_batch *batch;
+    struct upsert_item *items; /* owned; batch->count */
+    struct node_request heads;
+    bool heads_open;
+    struct decode_batch decode;
+    struct decode_item *decode_items; /* owned */
+    size_t decode_count, decode_capacity;
+    struct work apply;
+    struct field_event *events; /* owned */
+    size_t events_count;
+    struct quarantine_entry *refusals; /* owned */
+    size_t refusals_count;
+    bool waiting;
+    struct list list; /* of all machines */
+};
+
+struct upserts {
+    struct decoded_cache cache;
+    struct list machines;
+};
+
+static struct metric upsert_fields = { .name = "gribstore_index_fields_total", .help = "Fields written to the catalog (copies count).", .kind = METRIC_COUNTER };
+static struct metric upsert_quarantined = { .name = "gribstore_index_quarantined_total", .help = "Messages put into quarantine (copies count).", .kind = METRIC_COUNTER };
+
+/* --- LOOK --- */
+
+static enum fsm_next upsert_look(struct fsm *fsm)
+{
+    struct upsert_machine *machine = container_of(fsm, struct upsert_machine, fsm);
+    struct decoded_cache *cache = &machine->indexer->upserts->cache;
+    bool ours = false, theirs = false;
+
+    for (size_t i = 0; i < machine->batch->count; i++) {
+        struct upsert_item *item = &machine->items[i];
+        const struct digest *digest = &machine->batch->records[i].digest;
+
+        if (item->is_void || (item->decoded != NULL && !item->decoded->pending))
+            continue;
+        if (item->decoded != NULL)
+            decoded_release(cache, item->decoded); /* another batch gave it back: look again */
+        item->decoded = decoded_find(cache, digest);
+        item->ours = item->decoded == NULL;
+        if (item->ours)
+            item->decoded = decoded_begin(cache, digest);
+        ours = ours || item->ours;
+        theirs = theirs || (!item->ours && item->decoded->pending);
+    }
+    if (ours)
+        return fsm_go(fsm, UPSERT_HEADS);
+    return fsm_go(fsm, theirs ? UPSERT_WAIT : UPSERT_APPLY);
+}
+
+/* --- HEADS: what the node says of the records that nobody has decoded --- */
+
+static void upsert_on_heads(struct node_request *request, enum status status, const struct error *err)
+{
+    struct upsert_machine *machine = container_of(request, struct upsert_machine, heads);
+    fsm_resume(&machine->fsm, status, err);
+}
+
+static enum fsm_next upsert_heads(struct fsm *fsm)
+{
+    struct upsert_machine *machine = container_of(fsm, struct upsert_machine, fsm);
+    const struct upsert_batch *batch = machine->batch;
+    char base_time[BASE_TIME_TEXT_SIZE];
+    struct json_writer json;
+
+    node_request_init(&machine->heads, machine->indexer);
+    machine->heads_open = true;
+    machine->heads.transfer.answer_max = UPSERT_HEADS_SIZE_MAX;
+    json_init(&json, &machine->heads.body);
+    json_object_begin(&json);
+    json_key(&json, "journal");
+    json_format(&json, "%016" PRIx64, batch->journal_id);
+    json_key(&json, "records");
+    json_array_begin(&json);
+    for (size_t i = 0; i < batch->count; i++)
+        if (machine->items[i].ours)
+            json_u64(&json, batch->records[i].record);
+    json_array_end(&json);
+    json_object_end(&json);
+    base_time_print(batch->run.base_time, base_time);
+    node_request_start(&machine->heads, "POST", batch->url, UPSERT_HEADS_TIMEOUT_MS, upsert_on_heads, "/cluster/heads/%s/%s",
+                       batch->run.source, base_time);
+    return fsm_wait(fsm, 1, UPSERT_DECODE);
+}
+
+/* --- DECODE --- */
+
+static void upsert_decode_add(struct upsert_machine *machine, const uint8_t *head, size_t size)
+{
+    if (machine->decode_count == machine->decode_capacity) {
+        machine->decode_capacity = machine->decode_capacity == 0 ? 1024 : machine->decode_capacity * 2;
+        machine->decode_items = realloc(machine->decode_items, machine->decode_capacity * sizeof *machine->decode_items);
+        assert(machine->decode_items != NULL);
+    }
+    machine->decode_items[machine->decode_count++] = (struct decode_item){ .head = head, .size = size };
+}
+
+/* The answer of /cluster/heads, cut into heads; FORMATS.md section 2. */
+static enum status upsert_cut_heads(struct upsert_machine *machine, struct error *err)
+{
+    const uint8_t *at = machine->heads.transfer.answer.data;
+    size_t left = machine->heads.transfer.answer.size;
+
+    for (size_t i = 0; i < machine->batch->count; i++) {
+        struct upsert_item *item = &machine->items[i];
+        if (!item->ours)
+            continue;
+        if (left < 2)
+            return error_set(err, STATUS_MALFORMED, "heads: the answer ends before record %zu", i);
+        item->heads_first = (unsigned)machine->decode_count;
+        item->heads_count = get_u16(at);
+        at += 2, left -= 2;
+        for (unsigned head = 0; head < item->heads_count; head++) {
+            uint32_t size = left < 4 ? 0 : get_u32(at);
+            if (left < 4 || size > left - 4 || size > GRIB_FIELD_HEAD_SIZE_MAX)
+                return error_set(err, STATUS_MALFORMED, "heads: a head passes the end of the answer");
+            upsert_decode_add(machine, at + 4, size);
+            at += 4 + size, left -= 4 + size;
+        }
+    }
+    if (left != 0)
+        return error_set(err, STATUS_MALFORMED, "heads: %zu bytes too many", left);
+    return STATUS_OK;
+}
+
+static void upsert_refuse(struct decoded *decoded, unsigned sub, const char *reason)
+{
+    decoded->refused = true;
+    snprintf(decoded->reason, sizeof decoded->reason, "field %u: %.200s", sub, reason);
+}
+
+/* The fields of one message; one that can't be decoded refuses the message. */
+static void upsert_take_fields(struct upsert_machine *machine, struct upsert_item *item)
+{
+    struct decoded *decoded = item->decoded;
+    struct grib_head head;
+    struct error err;
+
+    decoded->fields = calloc(item->heads_count, sizeof *decoded->fields);
+    assert(decoded->fields != NULL);
+    for (unsigned i = 0; i < item->heads_count && !decoded->refused; i++) {
+        struct decode_item *result = &machine->decode_items[item->heads_first + i];
+        error_init(&err);
+        if (result->keys == NULL) {
+            upsert_refuse(decoded, i + 1, result->reason);
+        } else if (grib_head_parse(result->head, result->size, &head, &err) != STATUS_OK) {
+            upsert_refuse(decoded, i + 1, err.text);
+        } else {
+            grib_head_identity(&head, decoded->fields[i].identity);
+            decoded->fields[i].keys = json_incref(result->keys);
+            decoded->fields_count = i + 1;
+        }
+    }
+}
+
+static void upsert_wake_waiting(struct upserts *upserts)
+{
+    list_for_each_safe(at, after, &upserts->machines)
+    {
+        struct upsert_machine *machine = container_of(at, struct upsert_machine, list);
+        bool pending = false;
+
+        if (!machine->waiting)
+            continue;
+        for (size_t i = 0; i < machine->batch->count; i++)
+            pending = pending || (machine->items[i].decoded != NULL && machine->items[i].decoded->pending &&
+                                  machine->items[i].decoded->listed);
+        if (!pending) {
+            machine->waiting = false;
+            fsm_resume(&machine->fsm, STATUS_OK, NULL);
+            after = upserts->machines.next; /* machines may have come and gone */
+        }
+    }
+}
+
+/* What we held as pending is decoded, or given back for others to try. */
+static void upsert_settle_ours(struct upsert_machine *machine, bool decoded)
+{
+    struct decoded_cache *cache = &machine->indexer->upserts->cache;
+
+    for (size_t i = 0; i < machine->batch->count; i++) {
+        struct upsert_item *item = &machine->items[i];
+        if (!item->ours)
+            continue;
+        item->ours = false;
+        if (decoded && item->heads_count > 0) {
+            upsert_take_fields(machine, item);
+            decoded_end(cache, item->decoded);
+        } else {
+            item->is_void = decoded;
+            decoded_abandon(cache, item->decoded);
+            decoded_release(cache, item->decoded);
+            item->decoded = NULL;
+        }
+    }
+}
+
+static void upsert_drop_heads(struct upsert_machine *machine)
+{
+    for (size_t i = 0; i < machine->decode_count; i++)
+        json_decref(machine->decode_items[i].keys);
+    free(machine->decode_items);
+    machine->decode_items = NULL;
+    machine->decode_count = machine->decode_capacity = 0;
+    if (machine->heads_open)
+        node_request_fini(&machine->heads);
+    machine->heads_open = false;
+}
+
+static void upsert_on_decoded(struct decode_batch *decode, enum status status)
+{
+    struct upsert_machine *machine = container_of(decode, struct upsert_machine, decode);
+
+    upsert_settle_ours(machine, status == STATUS_OK);
+    upsert_drop_heads(machine);
+    upsert_wake_waiting(machine->indexer->upserts);
+    fsm_resume(&machine->fsm, status, NULL);
+}
+
+static enum fsm_next upsert_decode(struct fsm *fsm)
+{
+    struct upsert_machine *machine = container_of(fsm, struct upsert_machine, fsm);
+    struct error err;
+
+    error_init(&err);
+    enum status status = upsert_cut_heads(machine, &err);
+    if (status != STATUS_OK)
+        return fsm_fail(fsm, status, &err);
+    machine->decode = (struct decode_batch){
+        .items = machine->decode_items,
+        .count = machine->decode_count,
+        .on_done = upsert_on_decoded,
+    };
+    decoders_submit(machine->indexer->decoders, &machine->decode);
+    return fsm_wait(fsm, 1, UPSERT_LOOK);
+}
+
+/* --- WAIT --- */
+
+static enum fsm_next upsert_wait(struct fsm *fsm)
+{
+    struct upsert_machine *machine = container_of(fsm, struct upsert_machine, fsm);
+
+    machine->waiting = true;
+    return fsm_wait(fsm, 1, UPSERT_LOOK);
+}
+
+/* --- APPLY --- */
+
+static void upsert_location(const struct upsert_batch *batch, const struct upsert_record *record, struct field_location *location)
+{
+    char path[DATA_PATH_SIZE];
+
+    data_path_print(&batch->run, record->shard, record->birth, path);
+    snprintf(location->url, sizeof location->url, "%s%s", batch->url, path);
+    snprintf(location->node, sizeof location->node, "%s", batch->node);
+    data_file_name_print(record->shard, record->birth, location->file);
+    location->offset = record->offset;
+    location->length = record->length;
+}
+
+static struct field_location *upsert_location_new(const struct upsert_batch *batch, const struct upsert_record *record)
+{
+    struct field_location *location = calloc(1, sizeof *location);
+
+    assert(location != NULL);
+    upsert_location(batch, record, location);
+    return location;
+}
+
+static void upsert_add_event(struct upsert_machine *machine, const struct upsert_record *record, const struct decoded_field *field, unsigned sub)
+{
+    struct field_event *event = &machine->events[machine->events_count++];
+
+    *event = (struct field_event){ .kind = FIELD_ADD, .run = machine->batch->run };
+    field_id_make(&machine->batch->run, field->identity, &event->id);
+    event->issue = (struct field_issue){
+        .digest = record->digest,
+        .sub = sub,
+        .stored_at_us = record->stored_at_us,
+        .length = record->length,
+        .incarnation = machine->batch->incarnation,
+        .keys = json_incref(field->keys),
+        .locations_count = 1,
+        .locations = upsert_location_new(machine->batch, record),
+    };
+}
+
+static void upsert_add_refusal(struct upsert_machine *machine, const struct upsert_record *record, const struct decoded *decoded)
+{
+    struct quarantine_entry *entry = &machine->refusals[machine->refusals_count++];
+
+    *entry = (struct quarantine_entry){
+        .run = machine->batch->run,
+        .incarnation = machine->batch->incarnation,
+        .digest = record->digest,
+        .length = record->length,
+        .stored_at_us = record->stored_at_us,
+        .locations_count = 1,
+        .locations = upsert_location_new(machine->batch, record),
+    };
+    snprintf(entry->reason, sizeof entry->reason, "%s", decoded->reason);
+    snprintf(entry->eccodes, sizeof entry->eccodes, "%s", decoders_release(machine->indexer->decoders));
+}
+
+static void upsert_apply_run(struct work *work)
+{
+    struct upsert_machine *machine = container_of(work, struct upsert_machine, apply);
+    struct catalog *catalog = machine->indexer->catalog;
+
+    work->status = STATUS_OK;
+    if (machine->events_count > 0)
+        work->status = catalog_apply(catalog, machine->events, machine->events_count, &work->err);
+    for (size_t i = 0; i < machine->refusals_count && work->status == STATUS_OK; i++)
+        work->status = catalog_quarantine_put(catalog, &machine->refusals[i], &work->err);
+}
+
+static void upsert_on_applied(struct work *work)
+{
+    struct upsert_machine *machine = container_of(work, struct upsert_machine, apply);
+
+    census_touch(machine->indexer, &machine->batch->run); /* after a failure too: some of it may be there */
+    if (work->status == STATUS_OK) {
+        metric_add(&upsert_fields, (int64_t)machine->events_count);
+        metric_add(&upsert_quarantined, (int64_t)machine->refusals_count);
+    }
+    fsm_resume(&machine->fsm, work->status, &work->err);
+}
+
+static enum fsm_next upsert_apply(struct fsm *fsm)
+{
+    struct upsert_machine *machine = container_of(fsm, struct upsert_machine, fsm);
+    const struct upsert_batch *batch = machine->batch;
+    size_t fields = 0;
+
+    for (size_t i = 0; i < batch->count; i++)
+        fields += machine->items[i].decoded != NULL ? machine->items[i].decoded->fields_count : 0;
+    machine->events = calloc(fields + 1, sizeof *machine->events);
+    machine->refusals = calloc(batch->count + 1, sizeof *machine->refusals);
+    assert(machine->events != NULL && machine->refusals != NULL);
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct decoded *decoded = machine->items[i].decoded;
+        if (decoded == NULL)
+            continue;
+        if (decoded->refused)
+            upsert_add_refusal(machine, &batch->records[i], decoded);
+        for (unsigned sub = 0; !decoded->refused && sub < decoded->fields_count; sub++)
+            upsert_add_event(machine, &batch->records[i], &decoded->fields[sub], sub + 1);
+    }
+    error_init(&machine->apply.err);
+    work_start(machine->indexer->loop, &machine->apply, upsert_apply_run, upsert_on_applied);
+    return fsm_wait(fsm, 1, UPSERT_DONE);
+}
+
+/* --- DONE: also where failures go --- */
+
+static void upsert_machine_free(struct upsert_machine *machine)
+{
+    upsert_drop_heads(machine);
+    for (size_t i = 0; i < machine->events_count; i++)
+        field_event_fini(&machine->events[i]);
+    for (size_t i = 0; i < machine->refusals_count; i++)
+        quarantine_entry_fini(&machine->refusals[i]);
+    for (size_t i = 0; i < machine->batch->count; i++)
+        if (machine->items[i].decoded != NULL)
+            decoded_release(&machine->indexer->upserts->cache, machine->items[i].decoded);
+    free(machine->events);
+    free(machine->refusals);
+    free(machine->items);
+    list_remove(&machine->list);
+    free(machine);
+}
+
+static enum fsm_next upsert_done(struct fsm *fsm)
+{
+    struct upsert_machine *machine = container_of(fsm, struct upsert_machine, fsm);
+    struct upsert_batch *batch = machine->batch;
+    struct upserts *upserts = machine->indexer->upserts;
+    enum status status = fsm->status;
+    struct error err = fsm->err;
+
+    upsert_settle_ours(machine, false); /* a failure between HEADS and DECODE */
+    upsert_machine_free(machine);
+    upsert_wake_waiting(upserts);
+    batch->on_done(batch, status, &err);
+    return FSM_END;
+}
+
+#define TO(step) (1u << UPSERT_##step)
+static const struct fsm_step upsert_steps[] = {
+    [UPSERT_LOOK] = { "look", upsert_look, TO(HEADS) | TO(WAIT) | TO(APPLY) },
+    [UPSERT_HEADS] = { "heads", upsert_heads, TO(DECODE) },
+    [UPSERT_DECODE] = { "decode", upsert_decode, TO(LOOK) },
+    [UPSERT_WAIT] = { "wait", upsert_wait, TO(LOOK) },
+    [UPSERT_APPLY] = { "apply", upsert_apply, TO(DONE) },
+    [UPSERT_DONE] = { "done", upsert_done, 0 },
+};
+
+void upsert_start(struct indexer *indexer, struct upsert_batch *batch)
+{
+    struct upsert_machine *machine = calloc(1, sizeof *machine);
+
+    assert(machine != NULL && batch->count > 0 && batch->count <= UPSERT_BATCH_MAX);
+    machine->indexer = indexer;
+    machine->batch = batch;
+    machine->items = calloc(batch->count, sizeof *machine->items);
+    assert(machine->items != NULL);
+    list_append(&indexer->upserts->machines, &machine->list);
+    fsm_start(&machine->fsm, "upsert", upsert_steps, ARRAY_COUNT(upsert_steps), UPSERT_LOOK, UPSERT_DONE);
+}
+
+enum status upserts_start(struct indexer *indexer, struct error *err)
+{
+    struct upserts *upserts = calloc(1, sizeof *upserts);
+
+    if (upserts == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "upserts");
+    decoded_cache_init(&upserts->cache, indexer->settings->cache_size);
+    list_init(&upserts->machines);
+    indexer->upserts = upserts;
+    metric_register(&upsert_fields);
+    metric_register(&upsert_quarantined);
+    return STATUS_OK;
+}
+
+void upserts_stop(struct indexer *indexer)
+{
+    assert(list_empty(&indexer->upserts->machines)); /* the tails have stopped */
+    decoded_cache_fini(&indexer->upserts->cache);
+    free(indexer->upserts);
+    indexer->upserts = NULL;
+}
