@@ -1,0 +1,501 @@
+/* http_conn.c: the machine of a connection (its states: http_core.h), and the byte stream under it. */
+#include "proto/http/http_conn.h"
+
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+
+#include <assert.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+/* --- close and free --- */
+
+static void conn_free(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+
+    assert(conn->ex == NULL && conn->closed);
+    list_remove(&conn->item);
+    list_remove(&conn->awake);
+    list_remove(&conn->timer_item);
+    buf_fini(&conn->held);
+    free(conn);
+    http_server_on_gone(server);
+}
+
+static void conn_on_closed(uv_handle_t *handle)
+{
+    struct http_conn *conn = container_of(handle, struct http_conn, tcp);
+
+    conn->closed = true;
+    http_conn_advance(conn);
+}
+
+static void conn_close(struct http_conn *conn)
+{
+    conn->dead = true;
+    conn->reading = false;
+    if (!uv_is_closing((uv_handle_t *)&conn->tcp))
+        uv_close((uv_handle_t *)&conn->tcp, conn_on_closed);
+}
+
+/* --- timers --- */
+
+/* What has really gone through: what lies in our queue and in the kernel's has not. */
+static uint64_t conn_moved(struct http_conn *conn)
+{
+    uint64_t waiting = uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp);
+    uv_os_fd_t fd;
+    int queued = 0;
+
+    if (uv_fileno((uv_handle_t *)&conn->tcp, &fd) == 0 && ioctl(fd, SIOCOUTQ, &queued) == 0)
+        waiting += (uint64_t)queued;
+    return conn->bytes_in + conn->bytes_out - (waiting < conn->bytes_out ? waiting : conn->bytes_out);
+}
+
+static void conn_set_timer(struct http_conn *conn, enum http_timer timer)
+{
+    struct http_server *server = conn->server;
+
+    if (timer == conn->timer && !conn->timer_anew)
+        return;
+    conn->timer_anew = false;
+    conn->timer = timer;
+    list_remove(&conn->timer_item);
+    if (timer == HTTP_TIMER_NONE)
+        return;
+    if (timer == HTTP_TIMER_RATE)
+        conn->window_moved = conn_moved(conn);
+    conn->deadline_ms = uv_now(server->options.loop) + server->delays_ms[timer];
+    list_append(&server->timers[timer], &conn->timer_item);
+}
+
+static enum http_timer conn_timer(const struct http_conn *conn)
+{
+    switch (conn->state) {
+    case HTTP_CONN_HEAD:
+        return conn->held.size > 0 ? HTTP_TIMER_HEAD : HTTP_TIMER_IDLE;
+    case HTTP_CONN_EXCHANGE:
+        return conn->writing || http_body_flowing(conn->ex) ? HTTP_TIMER_RATE : HTTP_TIMER_NONE;
+    case HTTP_CONN_DISCARD:
+        return HTTP_TIMER_RATE;
+    case HTTP_CONN_LINGER:
+        return HTTP_TIMER_LINGER;
+    case HTTP_CONN_CLOSED:
+        break;
+    }
+    return HTTP_TIMER_NONE;
+}
+
+/* --- reading and writing: where TLS will stand --- */
+
+static void conn_on_written(uv_write_t *write, int result)
+{
+    struct http_conn *conn = container_of(write, struct http_conn, write);
+
+    conn->writing = false;
+    if (result < 0)
+        conn->dead = true;
+    http_conn_advance(conn);
+}
+
+/* Leaves out the first size bytes; returns how many buffers are left. */
+static unsigned conn_skip(uv_buf_t **bufs, unsigned count, size_t size)
+{
+    while (count > 0 && size >= (*bufs)->len) {
+        size -= (*bufs)->len;
+        ++*bufs;
+        count--;
+    }
+    if (count > 0) {
+        (*bufs)->base += size;
+        (*bufs)->len -= size;
+    }
+    return count;
+}
+
+bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
+{
+    uv_stream_t *stream = (uv_stream_t *)&conn->tcp;
+
+    assert(!conn->writing);
+    if (conn->dead)
+        return true;
+    int sent = uv_try_write(stream, bufs, count);
+    if (sent < 0 && sent != UV_EAGAIN) {
+        conn->dead = true;
+        return true;
+    }
+    conn->bytes_out += sent > 0 ? (uint64_t)sent : 0;
+    count = conn_skip(&bufs, count, sent > 0 ? (size_t)sent : 0);
+    if (count == 0)
+        return true;
+    if (uv_write(&conn->write, stream, bufs, count, conn_on_written) != 0) {
+        conn->dead = true;
+        return true;
+    }
+    for (unsigned i = 0; i < count; i++)
+        conn->bytes_out += bufs[i].len;
+    conn->writing = true;
+    return false;
+}
+
+void http_conn_received(struct http_conn *conn, const uint8_t *data, size_t size)
+{
+    if (size == 0) {
+        conn->eof = true;
+    } else if (conn->held.size > 0) {
+        buf_append(&conn->held, data, size);
+        conn->dead |= buf_status(&conn->held) != STATUS_OK;
+    } else {
+        conn->input = slice_of(data, size);
+    }
+    conn->bytes_in += size;
+    http_conn_advance(conn);
+}
+
+/* All connections of a loop read into the same buffer: what is not used up at once is copied. */
+static void conn_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct http_conn *conn = container_of(handle, struct http_conn, tcp);
+
+    (void)suggested;
+    *buf = uv_buf_init((char *)conn->server->read_buffer, HTTP_READ_SIZE);
+}
+
+static void conn_on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
+{
+    struct http_conn *conn = container_of(stream, struct http_conn, tcp);
+
+    if (size == 0)
+        return;
+    if (size < 0 && size != UV_EOF)
+        conn->dead = true;
+    http_conn_received(conn, (const uint8_t *)buf->base, size > 0 ? (size_t)size : 0);
+}
+
+static bool conn_wants_to_read(const struct http_conn *conn)
+{
+    if (conn->eof || conn->dead)
+        return false;
+    if (conn->state != HTTP_CONN_EXCHANGE)
+        return conn->state != HTTP_CONN_CLOSED;
+    return conn->held.size == 0 && !(conn->ex->body.paused && !conn->frame.ended);
+}
+
+static void conn_set_reading(struct http_conn *conn)
+{
+    bool wanted = conn_wants_to_read(conn);
+
+    if (wanted == conn->reading)
+        return;
+    conn->reading = wanted;
+    if (!wanted)
+        uv_read_stop((uv_stream_t *)&conn->tcp);
+    else if (uv_read_start((uv_stream_t *)&conn->tcp, conn_on_alloc, conn_on_read) != 0)
+        conn->dead = true;
+}
+
+/* --- steps; true: something moved --- */
+
+static void conn_next_head(struct http_conn *conn)
+{
+    conn->state = HTTP_CONN_HEAD;
+    conn->timer_anew = true;
+    http_head_init(&conn->head);
+}
+
+/* No further request: let the client read the answer before it sees a reset for what it still sends. */
+static void conn_finish(struct http_conn *conn)
+{
+    bool all_read = conn->frame.ended && conn->head.close_asked && conn->input.size == 0;
+
+    if (conn->dead || conn->eof || all_read ||
+        uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, NULL) != 0)
+        conn->state = HTTP_CONN_CLOSED;
+    else
+        conn->state = HTTP_CONN_LINGER;
+}
+
+static void conn_log_access(const struct http_exchange *ex, uint64_t duration_us)
+{
+    static const char *const methods[] = { "GET",    "HEAD",    "PUT",  "POST",
+                                           "DELETE", "OPTIONS", "other" };
+    enum log_level level = ex->server->options.access_log && !ex->conn->dead ? LOG_INFO : LOG_DEBUG;
+    struct slice path = http_path(ex);
+    struct log_line line;
+
+    if (!log_wants(level))
+        return;
+    log_begin(&line, level, ex->conn->dead ? "http.aborted" : "http.request");
+    log_str(&line, "method", methods[ex->head->method]);
+    log_fmt(&line, "path", "%.*s", (int)path.size, (const char *)path.data);
+    log_u64(&line, "status", (uint64_t)ex->reply.status);
+    if (ex->reply.length != HTTP_LENGTH_UNKNOWN)
+        log_u64(&line, "bytes", ex->reply.length);
+    log_u64(&line, "us", duration_us);
+    log_str(&line, "request", ex->id);
+    log_end(&line);
+}
+
+/* The reply is written, or dropped. */
+static void conn_exchange_over(struct http_conn *conn)
+{
+    struct http_exchange *ex = conn->ex;
+    uint64_t duration_us = clock_monotonic_us() - ex->started_us;
+
+    if (conn->dead)
+        metric_add(&http_metric_aborted, 1);
+    else
+        http_counters_add(ex->counters, (unsigned)ex->head->method, ex->reply.status, duration_us);
+    conn_log_access(ex, duration_us);
+    if (ex->on_over != NULL)
+        ex->on_over(ex);
+    http_exchange_release(ex);
+    conn->ex = NULL;
+    conn->requests++;
+    if (conn->dead || conn->last || conn->frame.failed)
+        conn_finish(conn);
+    else if (!conn->frame.ended)
+        conn->state = HTTP_CONN_DISCARD;
+    else
+        conn_next_head(conn);
+}
+
+static bool conn_begin_exchange(struct http_conn *conn, struct slice head)
+{
+    conn->ex = http_exchange_take(conn, head.data, head.size);
+    if (conn->ex == NULL) {
+        conn->dead = true;
+        conn->state = HTTP_CONN_CLOSED;
+        return false;
+    }
+    conn->state = HTTP_CONN_EXCHANGE;
+    return true;
+}
+
+/* What the client sent is no request: say so, and take no other. */
+static void conn_refuse(struct http_conn *conn, enum status status, const char *reason)
+{
+    conn->last = true;
+    conn->frame.failed = true;
+    conn->frame.ended = false;
+    conn->input.size = 0;
+    http_head_init(&conn->head);
+    metric_add(status == STATUS_TIMEOUT ? &http_metric_timeouts : &http_metric_malformed, 1);
+    if (conn_begin_exchange(conn, slice_of("", 0)))
+        http_dispatch_error(conn->ex, status, reason);
+}
+
+static bool conn_step_head(struct http_conn *conn)
+{
+    const struct http_server *server = conn->server;
+
+    if (conn->dead || conn->last || (conn->input.size == 0 && (conn->eof || server->draining))) {
+        conn->state = HTTP_CONN_CLOSED;
+        return true;
+    }
+    if (conn->input.size == 0)
+        return false;
+    enum status status = http_head_feed(&conn->head, conn->input.data, conn->input.size,
+                                        &server->head_limits);
+    if (status == STATUS_MORE) {
+        conn->dead |= conn->eof;
+        return conn->eof;
+    }
+    if (status != STATUS_OK) {
+        conn_refuse(conn, status, conn->head.reason);
+        return true;
+    }
+    struct slice head = slice_of(conn->input.data, conn->head.size);
+    if (!http_frame_begin(&conn->frame, &conn->head, head.data, server->limits.body_max)) {
+        if (conn->head.method != (enum http_method)HTTP_METHOD_OTHER) {
+            conn_refuse(conn, STATUS_BAD_REQUEST, "the head is malformed");
+            return true;
+        }
+        conn->last = true; /* a method nobody knows: 405, but where its body ends is not certain */
+    }
+    conn->input = slice_of(head.data + head.size, conn->input.size - head.size);
+    if (conn_begin_exchange(conn, head))
+        http_dispatch(conn->ex);
+    return true;
+}
+
+static bool conn_step_exchange(struct http_conn *conn)
+{
+    if (http_body_step(conn->ex) || http_reply_step(conn->ex))
+        return true;
+    if (!conn->ex->reply.done)
+        return false;
+    conn_exchange_over(conn);
+    return true;
+}
+
+static bool conn_step_discard(struct http_conn *conn)
+{
+    struct slice chunk;
+
+    switch (http_frame_next(&conn->frame, &conn->input, &chunk)) {
+    case HTTP_FRAME_CHUNK:
+        return true;
+    case HTTP_FRAME_END:
+        conn_next_head(conn);
+        return true;
+    case HTTP_FRAME_MORE:
+        if (conn->eof || conn->dead)
+            conn->state = HTTP_CONN_CLOSED;
+        return false;
+    case HTTP_FRAME_BAD:
+    case HTTP_FRAME_TOO_LARGE:
+        break;
+    }
+    conn_finish(conn);
+    return true;
+}
+
+static bool conn_step(struct http_conn *conn)
+{
+    switch (conn->state) {
+    case HTTP_CONN_HEAD:
+        return conn_step_head(conn);
+    case HTTP_CONN_EXCHANGE:
+        return conn_step_exchange(conn);
+    case HTTP_CONN_DISCARD:
+        return conn_step_discard(conn);
+    case HTTP_CONN_LINGER:
+        conn->input.size = 0;
+        if (conn->eof || conn->dead)
+            conn->state = HTTP_CONN_CLOSED;
+        return false;
+    case HTTP_CONN_CLOSED:
+        conn->input.size = 0;
+        return false;
+    }
+    return false;
+}
+
+/* --- advance --- */
+
+/* What was not used moves out of the server's read buffer, or to the front of our own. */
+static void conn_keep_rest(struct http_conn *conn)
+{
+    size_t rest = conn->input.size;
+
+    if (rest == 0) {
+        buf_fini(&conn->held);
+    } else if (conn->held.size > 0) {
+        buf_consume(&conn->held, conn->held.size - rest);
+    } else {
+        buf_append(&conn->held, conn->input.data, rest);
+        conn->dead |= buf_status(&conn->held) != STATUS_OK;
+    }
+    conn->input = slice_of(NULL, 0);
+}
+
+static void conn_settle(struct http_conn *conn)
+{
+    if (conn->dead && conn->state == HTTP_CONN_HEAD)
+        conn->state = HTTP_CONN_CLOSED;
+    if (conn->dead || conn->state == HTTP_CONN_CLOSED) {
+        conn_set_timer(conn, HTTP_TIMER_NONE);
+        conn_close(conn);
+        if (conn->closed && conn->ex == NULL)
+            conn_free(conn);
+        return;
+    }
+    conn_set_reading(conn);
+    conn_set_timer(conn, conn_timer(conn));
+    if (conn->again)
+        http_conn_wake(conn);
+}
+
+void http_conn_advance(struct http_conn *conn)
+{
+    if (conn->advancing)
+        return;
+    conn->advancing = true;
+    conn->again = false;
+    conn->turn_end = conn->bytes_out + HTTP_TURN_MAX;
+    list_remove(&conn->awake);
+    if (conn->held.size > 0)
+        conn->input = slice_of(conn->held.data, conn->held.size);
+    while (conn_step(conn))
+        ;
+    conn_keep_rest(conn);
+    conn->advancing = false;
+    conn_settle(conn);
+}
+
+void http_conn_wake(struct http_conn *conn)
+{
+    if (conn->advancing || !list_empty(&conn->awake))
+        return;
+    list_append(&conn->server->awake, &conn->awake);
+    uv_idle_start(&conn->server->idle, http_server_on_idle);
+}
+
+/* --- accept, expire, drain --- */
+
+enum status http_conn_accept(struct http_server *server)
+{
+    struct http_conn *conn = calloc(1, sizeof *conn);
+
+    if (conn == NULL)
+        return STATUS_NO_MEMORY;
+    conn->server = server;
+    list_init(&conn->awake);
+    list_init(&conn->timer_item);
+    buf_init(&conn->held, server->limits.head_max + 2 * HTTP_READ_SIZE);
+    http_head_init(&conn->head);
+    if (uv_tcp_init(server->options.loop, &conn->tcp) != 0) {
+        free(conn);
+        return STATUS_IO;
+    }
+    list_append(&server->connections, &conn->item);
+    server->connections_count++;
+    metric_add(&http_metric_connections, 1);
+    if (uv_accept((uv_stream_t *)&server->listener, (uv_stream_t *)&conn->tcp) != 0)
+        conn->dead = true;
+    else
+        uv_tcp_nodelay(&conn->tcp, 1);
+    http_conn_advance(conn);
+    return STATUS_OK;
+}
+
+static void conn_check_rate(struct http_conn *conn)
+{
+    uint64_t moved = conn_moved(conn);
+    uint64_t least = HTTP_RATE_MIN * conn->server->limits.rate_window_ms / 1000;
+
+    if (moved - conn->window_moved >= least)
+        return; /* the next window begins when the connection settles */
+    metric_add(&http_metric_timeouts, 1);
+    if (conn->state == HTTP_CONN_EXCHANGE && !conn->writing)
+        http_body_fail(conn->ex, STATUS_TIMEOUT);
+    else
+        conn->dead = true;
+}
+
+void http_conn_expire(struct http_conn *conn)
+{
+    enum http_timer timer = conn->timer;
+
+    conn->timer = HTTP_TIMER_NONE;
+    if (timer == HTTP_TIMER_RATE) {
+        conn_check_rate(conn);
+    } else if (timer == HTTP_TIMER_HEAD) {
+        conn_refuse(conn, STATUS_TIMEOUT, "the head of the request took too long");
+        buf_fini(&conn->held);
+    } else {
+        conn->dead = true;
+    }
+    http_conn_advance(conn);
+}
+
+void http_conn_drain(struct http_conn *conn)
+{
+    if (conn->state == HTTP_CONN_HEAD && conn->held.size == 0)
+        conn->state = HTTP_CONN_CLOSED;
+    http_conn_wake(conn);
+}

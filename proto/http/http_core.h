@@ -1,0 +1,230 @@
+/* http_core.h: what the files of this folder share: the server, a connection, an exchange. Nobody else looks inside.
+ *
+ * How it moves. A connection is a machine (http_conn.c) that is advanced whenever something happened to it: bytes came,
+ * a write ended, a deadline passed, a conductor called. Calls of conductors only note what is wanted and wake the
+ * connection; the next turn of the loop does it. So nothing ever calls a conductor from within its own call, and a
+ * conductor that replies in its handler is served before the loop turns.
+ *
+ *     HEAD --head whole--> EXCHANGE --reply written--> HEAD (next request)
+ *                             |                  '---> DISCARD (rest of a body) --> HEAD
+ *                             '--no more requests----> LINGER (2 s at most) --> CLOSED
+ *
+ * Invariants:
+ * 1. One exchange a connection; while it lasts, what arrives behind its request is kept unread, at most one read of it.
+ * 2. A connection without anything under way owns no buffer: reads go to the server's, the rest is kept only if there is any.
+ * 3. Each connection is in at most one of the server's timer queues; a queue has one delay, so it is in order of deadline. */
+#ifndef PROTO_HTTP_CORE_H
+#define PROTO_HTTP_CORE_H
+
+#include "proto/base/list.h"
+#include "proto/http/http_frame.h"
+#include "proto/http/http_metrics.h"
+#include "proto/http/http_server.h"
+
+enum {
+    HTTP_READ_SIZE = 64 * 1024, /* one read */
+    HTTP_OUT_SIZE = 72 * 1024, /* what is under way of a file to one reader: 64 KiB behind a head, in one write */
+    HTTP_REPLY_HEAD_MAX = 32 * 1024, /* all header fields of a reply */
+    HTTP_DISCARD_MAX = 256 * 1024, /* a body nobody asked for is read up to this, to keep the connection */
+    HTTP_LINGER_MS = 2000,         /* so that a last answer is not lost to a reset */
+    HTTP_RATE_MIN = 1024,          /* bytes a second, of bodies and answers */
+    HTTP_IDS_SIZE = 65,            /* a request id and its end */
+    HTTP_TEXT_KEPT_MAX = 4 * 1024, /* a pooled exchange keeps buffers up to this */
+    HTTP_TURN_MAX = 1024 * 1024,   /* sent to one reader before others have their turn */
+    HTTP_POOL_MAX = 64,            /* exchanges, and file buffers, kept for the next */
+};
+
+enum http_timer {
+    HTTP_TIMER_NONE,
+    HTTP_TIMER_IDLE,
+    HTTP_TIMER_HEAD,
+    HTTP_TIMER_RATE,
+    HTTP_TIMER_LINGER,
+    HTTP_TIMER_COUNT
+};
+
+struct http_server {
+    struct http_server_options options; /* its texts are copied */
+    struct http_limits limits;          /* defaults filled in */
+    struct http_head_limits head_limits;
+    char name[64];
+    uv_tcp_t listener;
+    uv_timer_t tick;
+    uv_check_t check; /* advances what was woken, after the loop has slept */
+    uv_idle_t idle; /* the same before; active while any is awake, so that the loop does not sleep */
+    unsigned handles; /* not closed yet */
+    unsigned port;
+    bool full; /* accepting rests until a connection closes */
+    bool draining;
+    void (*on_drained)(struct http_server *server, void *data);
+    void *drained_data;
+
+    struct list connections;
+    unsigned connections_count;
+    struct list awake;                    /* connections to be advanced */
+    struct list timers[HTTP_TIMER_COUNT]; /* [NONE] unused */
+    uint64_t delays_ms[HTTP_TIMER_COUNT];
+
+    uint64_t id_state;      /* request ids */
+    uint64_t common_second; /* of the fields below */
+    char common[160];       /* Date, Server, X-Content-Type-Options */
+    size_t common_size;
+    uint8_t *read_buffer;  /* owned; of whichever connection is being read */
+    struct list exchanges; /* spare */
+    unsigned exchanges_count;
+    uint8_t *outs[HTTP_POOL_MAX]; /* spare file buffers */
+    unsigned outs_count;
+    struct http_counters *counters; /* one a route, then one for what matched none; owned */
+    unsigned routes_count;
+};
+
+enum http_conn_state {
+    HTTP_CONN_HEAD,
+    HTTP_CONN_EXCHANGE,
+    HTTP_CONN_DISCARD,
+    HTTP_CONN_LINGER,
+    HTTP_CONN_CLOSED
+};
+
+struct http_conn {
+    uv_tcp_t tcp;
+    struct http_server *server;
+    struct list item;       /* in server->connections */
+    struct list awake;      /* in server->awake */
+    struct list timer_item; /* in server->timers[timer] */
+    enum http_timer timer;
+    bool timer_anew; /* the deadline counts from now on, though the timer is the same */
+    uint64_t deadline_ms;
+    uint64_t window_moved; /* bytes moved when the rate window began */
+
+    enum http_conn_state state;
+    bool advancing, reading;
+    bool eof;          /* the client has sent its last byte */
+    bool dead;         /* nothing can be sent any more */
+    bool last;         /* no further request on this connection */
+    bool writing;      /* the kernel did not take all at once */
+    bool again;        /* it has had its share of this turn, and has more to do */
+    bool closed;       /* the handle is */
+    uint64_t turn_end; /* bytes_out at which its share of this turn ends */
+    uint64_t bytes_in, bytes_out;
+    uint64_t requests;
+
+    struct slice input; /* not used up yet: in the read buffer, or in held */
+    struct buf held;    /* what of it has to outlive the read */
+    struct http_head head;
+    struct http_frame frame;
+    struct http_exchange *ex; /* with EXCHANGE */
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+};
+
+enum http_body_mode { HTTP_BODY_UNASKED, HTTP_BODY_GATHER, HTTP_BODY_STREAM };
+
+struct http_body {
+    enum http_body_mode mode;
+    bool paused, over;
+    enum status failed; /* to be told: TIMEOUT, CANCELLED */
+    struct buf gathered;
+    void (*on_body)(struct http_exchange *ex, enum status status, struct slice body);
+    void (*on_chunk)(struct http_exchange *ex, struct slice chunk);
+    void (*on_end)(struct http_exchange *ex, enum status status);
+};
+
+enum http_reply_kind { HTTP_REPLY_NONE, HTTP_REPLY_WHOLE, HTTP_REPLY_FILE, HTTP_REPLY_STREAM };
+
+struct http_file_reply {
+    struct http_piece *pieces; /* owned */
+    unsigned count, at;
+    uint64_t piece_done; /* of pieces[at], its head included */
+    struct buf text;     /* the heads */
+    uint8_t *out;        /* owned while under way */
+    size_t out_size;
+    bool reading; /* on the thread pool */
+    int result;   /* of that: bytes, or -errno */
+    uv_work_t work;
+    size_t work_size;
+};
+
+struct http_stream_reply {
+    void (*on_ready)(struct http_exchange *ex);
+    bool owed;   /* on_ready was called: a push is to come */
+    bool pushed; /* data holds it */
+    bool last, failed;
+    struct buf data;
+    uint64_t left; /* of a known length */
+    char chunk_head[24];
+};
+
+struct http_reply {
+    enum http_reply_kind kind;
+    int status;
+    bool head_sent, done;
+    bool bodyless; /* HEAD, 204, 304 */
+    bool has_cache_control;
+    bool chunked;           /* streamed with an unknown length, in HTTP/1.1 */
+    uint64_t length;        /* of the body, or HTTP_LENGTH_UNKNOWN */
+    char content_type[128]; /* "": none */
+    struct buf fields;      /* what the conductor added */
+    struct buf head;        /* as sent */
+    struct buf body;
+    struct http_file_reply file;
+    struct http_stream_reply stream;
+};
+
+struct http_exchange {
+    struct http_conn *conn;
+    struct http_server *server;
+    struct list item; /* in server->exchanges, while spare */
+    uint8_t *text;    /* the head, then as much again for what is decoded of the target; owned */
+    size_t text_capacity;
+    struct http_head *head; /* the connection's */
+    struct http_match match;
+    struct slice params[HTTP_PARAMS_MAX]; /* decoded */
+    struct list joined;                   /* texts made by http_header_joined() */
+    struct http_counters *counters;
+    uint64_t started_us;
+    char id[HTTP_IDS_SIZE];
+    bool expect;     /* 100 Continue is owed before a body is read */
+    bool continuing; /* it is being written */
+    void *user;
+    void (*on_over)(struct http_exchange *ex);
+    struct http_body body;
+    struct http_reply reply;
+};
+
+/* --- http_conn.c: the byte stream. TLS will stand between these two and the socket. --- */
+
+/* Send bufs; the memory stays until it is done. True: done at once (or the client is gone, which the next step finds in
+ * conn->dead). False: conn->writing until the connection is advanced again. */
+bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count);
+/* Bytes have come: size 0 is the client's end. */
+void http_conn_received(struct http_conn *conn, const uint8_t *data, size_t size);
+
+/* --- http_server.c --- */
+void http_server_on_idle(uv_idle_t *idle);
+void http_server_on_gone(struct http_server *server); /* a connection is gone and freed */
+
+/* --- http_dispatch.c --- */
+void http_dispatch(struct http_exchange *ex);
+void http_dispatch_error(struct http_exchange *ex, enum status status, const char *reason); /* no valid head */
+
+/* --- http_exchange.c --- */
+struct http_exchange *http_exchange_take(struct http_conn *conn, const uint8_t *text,
+                                         size_t size); /* NULL: no memory */
+void http_exchange_release(struct http_exchange *ex);
+void http_exchange_decode_params(struct http_exchange *ex);
+void http_exchanges_free(struct http_server *server); /* the spare ones */
+
+/* --- http_body.c: true if anything moved --- */
+bool http_body_step(struct http_exchange *ex);
+bool http_body_flowing(const struct http_exchange *ex); /* it waits for bytes of the client */
+void http_body_fail(struct http_exchange *ex, enum status status);
+bool http_body_answered(const struct http_exchange *ex); /* what is left of it, is it worth reading? else close */
+
+/* --- http_reply.c, http_file.c: true if anything moved --- */
+bool http_reply_step(struct http_exchange *ex);
+void http_reply_head(struct http_exchange *ex, struct buf *head); /* appends it */
+bool http_file_step(struct http_exchange *ex);
+void http_file_clear(struct http_exchange *ex);
+
+#endif

@@ -1,0 +1,44 @@
+/* http_frame.h: where the body of a request begins and ends in the stream: llhttp, and nothing else knows it.
+ *
+ * The head has passed http_head_feed(); llhttp reads it again and has to agree, then it cuts the body out: by length, or by
+ * chunks. Chunk extensions are bounded a line and in all (CVE-2024-22019), trailers in all, and both are thrown away. */
+#ifndef PROTO_HTTP_FRAME_H
+#define PROTO_HTTP_FRAME_H
+
+#include "proto/http/http_head.h"
+
+#include <llhttp.h>
+
+enum {
+    HTTP_CHUNK_LINE_MAX = 4096,      /* a chunk's size with its extensions */
+    HTTP_CHUNK_OVERHEAD_MAX = 16384, /* what all lines may have beyond the bytes of the body itself */
+    HTTP_TRAILERS_MAX = 8192,
+};
+
+enum http_frame_event {
+    HTTP_FRAME_MORE,      /* all input is used; the body goes on */
+    HTTP_FRAME_CHUNK,     /* *chunk is a piece of the body */
+    HTTP_FRAME_END,       /* the request is over; what is left of the input belongs to the next */
+    HTTP_FRAME_BAD,       /* malformed: nothing behind it can be trusted */
+    HTTP_FRAME_TOO_LARGE, /* more than body_max */
+};
+
+struct http_frame {
+    llhttp_t parser;
+    uint64_t body_max;
+    uint64_t body_size; /* of the body, so far */
+    uint64_t overhead;  /* of chunk lines and trailers, so far */
+    size_t line;        /* of the chunk line under way */
+    struct slice chunk;
+    bool chunked, paused, chunk_line, trailers, head_seen;
+    bool ended, failed;
+};
+
+/* The next request. text is the head's; false: llhttp reads it otherwise than head does. */
+bool http_frame_begin(struct http_frame *frame, const struct http_head *head, const uint8_t *text,
+                      uint64_t body_max);
+
+/* The next event; input is moved forward by what was used. */
+enum http_frame_event http_frame_next(struct http_frame *frame, struct slice *input, struct slice *chunk);
+
+#endif

@@ -1,0 +1,427 @@
+/* http_reply.c: the head of a reply, and bodies that are whole or streamed; those from files: http_file.c. */
+#include "proto/base/clock.h"
+#include "proto/http/http_condition.h"
+#include "proto/http/http_conn.h"
+#include "proto/http/http_problem.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { REPLY_PROBLEM_MAX = 64 * 1024 * 1024, REPLY_RETRY_AFTER_S = 5 };
+
+/* --- the head --- */
+
+static const char *reply_reason(int status)
+{
+    switch (status) {
+    case 200:
+        return "OK";
+    case 201:
+        return "Created";
+    case 202:
+        return "Accepted";
+    case 204:
+        return "No Content";
+    case 206:
+        return "Partial Content";
+    case 301:
+        return "Moved Permanently";
+    case 302:
+        return "Found";
+    case 303:
+        return "See Other";
+    case 304:
+        return "Not Modified";
+    case 307:
+        return "Temporary Redirect";
+    case 308:
+        return "Permanent Redirect";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 406:
+        return "Not Acceptable";
+    case 408:
+        return "Request Timeout";
+    case 409:
+        return "Conflict";
+    case 410:
+        return "Gone";
+    case 411:
+        return "Length Required";
+    case 412:
+        return "Precondition Failed";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 415:
+        return "Unsupported Media Type";
+    case 416:
+        return "Range Not Satisfiable";
+    case 417:
+        return "Expectation Failed";
+    case 422:
+        return "Unprocessable Content";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    case 501:
+        return "Not Implemented";
+    case 502:
+        return "Bad Gateway";
+    case 503:
+        return "Service Unavailable";
+    case 507:
+        return "Insufficient Storage";
+    default:
+        return "Status";
+    }
+}
+
+/* What every reply says, made once a second. */
+static void reply_common(struct http_server *server, struct buf *head)
+{
+    uint64_t second = clock_wall_us() / 1000000;
+
+    if (second != server->common_second || server->common_size == 0) {
+        char date[HTTP_DATE_SIZE];
+
+        http_date_print((int64_t)second, date);
+        server->common_second = second;
+        server->common_size = (size_t)snprintf(
+            server->common, sizeof server->common,
+            "Date: %s\r\nServer: %s\r\nX-Content-Type-Options: nosniff\r\n", date, server->name);
+    }
+    buf_append(head, server->common, server->common_size);
+}
+
+/* Is this the last answer on its connection? */
+static bool reply_closes(const struct http_exchange *ex)
+{
+    return ex->conn->last || ex->conn->eof || ex->server->draining || !ex->head->keep_alive ||
+           !http_body_answered(ex) || (ex->reply.length == HTTP_LENGTH_UNKNOWN && !ex->reply.chunked);
+}
+
+static void reply_framing(struct http_exchange *ex, struct buf *head)
+{
+    struct http_reply *reply = &ex->reply;
+
+    if (reply->content_type[0] != '\0') {
+        buf_text(head, "Content-Type: ");
+        buf_text(head, reply->content_type);
+        buf_text(head, "\r\n");
+    }
+    if (reply->chunked) {
+        buf_text(head, "Transfer-Encoding: chunked\r\n");
+    } else if (reply->length != HTTP_LENGTH_UNKNOWN && reply->status != 204 && reply->status != 304) {
+        buf_text(head, "Content-Length: ");
+        buf_decimal(head, reply->length);
+        buf_text(head, "\r\n");
+    }
+    if (reply_closes(ex)) {
+        ex->conn->last = true;
+        buf_text(head, "Connection: close\r\n");
+    } else if (ex->head->minor == 0) {
+        buf_text(head, "Connection: keep-alive\r\n");
+    }
+}
+
+void http_reply_head(struct http_exchange *ex, struct buf *head)
+{
+    struct http_reply *reply = &ex->reply;
+    enum http_method method = ex->head->method;
+
+    buf_text(head, "HTTP/1.1 ");
+    buf_decimal(head, (uint64_t)reply->status);
+    buf_text(head, " ");
+    buf_text(head, reply_reason(reply->status));
+    buf_text(head, "\r\n");
+    reply_common(ex->server, head);
+    buf_text(head, "X-Request-Id: ");
+    buf_text(head, ex->id);
+    buf_text(head, "\r\n");
+    if (method == HTTP_GET_ || method == HTTP_HEAD_)
+        buf_text(head, "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: "
+                       "Content-Range, Accept-Ranges, ETag, Content-Length\r\n");
+    else if (method == HTTP_OPTIONS_)
+        buf_text(head, "Access-Control-Allow-Origin: *\r\n");
+    if (reply->status >= 300 && reply->status != 304 && !reply->has_cache_control)
+        buf_text(head, "Cache-Control: no-store\r\n");
+    buf_append(head, reply->fields.data, reply->fields.size);
+    reply_framing(ex, head);
+    buf_text(head, "\r\n");
+    reply->head_sent = true;
+    assert(buf_status(head) == STATUS_OK);
+}
+
+/* --- what conductors call --- */
+
+void http_reply_header(struct http_exchange *ex, const char *name, const char *format, ...)
+{
+    struct buf *fields = &ex->reply.fields;
+    size_t first;
+    va_list list;
+
+    assert(!ex->reply.head_sent);
+    buf_text(fields, name);
+    buf_text(fields, ": ");
+    first = fields->size;
+    va_start(list, format);
+    buf_vformat(fields, format, list);
+    va_end(list);
+    assert(buf_status(fields) == STATUS_OK);
+    for (size_t i = first; i < fields->size; i++)
+        assert(fields->data[i] != '\r' && fields->data[i] != '\n' && fields->data[i] != '\0');
+    buf_text(fields, "\r\n");
+    if (http_name_equals(slice_text(name), "cache-control"))
+        ex->reply.has_cache_control = true;
+}
+
+static void reply_begin(struct http_exchange *ex, enum http_reply_kind kind, int status,
+                        const char *content_type, uint64_t length)
+{
+    struct http_reply *reply = &ex->reply;
+
+    assert(reply->kind == HTTP_REPLY_NONE);
+    assert(status >= 200 && status <= 599);
+    reply->kind = kind;
+    reply->status = status;
+    reply->length = length;
+    reply->bodyless = ex->head->method == HTTP_HEAD_ || status == 204 || status == 304;
+    reply->chunked = length == HTTP_LENGTH_UNKNOWN && ex->head->minor == 1 && status != 204 &&
+                     status != 304;
+    if (content_type != NULL) {
+        assert(strlen(content_type) < sizeof reply->content_type);
+        strcpy(reply->content_type, content_type);
+    }
+    http_conn_wake(ex->conn);
+}
+
+void http_reply(struct http_exchange *ex, int http_status, const char *content_type, struct buf *body)
+{
+    uint64_t length = 0;
+
+    if (body != NULL && buf_status(body) != STATUS_OK) {
+        buf_fini(body); /* half an answer is none */
+        http_reply_error(ex, STATUS_INTERNAL, NULL, NULL);
+        return;
+    }
+    if (body != NULL) {
+        length = body->size;
+        ex->reply.body = *body;
+        buf_init(body, body->size_max);
+    }
+    reply_begin(ex, HTTP_REPLY_WHOLE, http_status, content_type, length);
+}
+
+void http_reply_text(struct http_exchange *ex, int http_status, const char *content_type, const char *text)
+{
+    struct buf body;
+
+    buf_init(&body, strlen(text));
+    buf_text(&body, text);
+    http_reply(ex, http_status, content_type, &body);
+}
+
+void http_reply_error(struct http_exchange *ex, enum status status, const struct error *err,
+                      struct buf *extra)
+{
+    struct buf body;
+    int http = status_http(status);
+
+    buf_init(&body, REPLY_PROBLEM_MAX);
+    http_problem_print(&body, status, err, ex->id, extra);
+    if (extra != NULL)
+        buf_fini(extra);
+    if (http == 503 || http == 429)
+        http_reply_header(ex, "Retry-After", "%d", REPLY_RETRY_AFTER_S);
+    http_reply(ex, http, "application/problem+json", &body);
+}
+
+void http_reply_file(struct http_exchange *ex, int http_status, const char *content_type,
+                     struct http_piece *pieces, unsigned count, struct buf *text)
+{
+    struct http_file_reply *file = &ex->reply.file;
+    uint64_t length = 0;
+
+    file->pieces = pieces;
+    file->count = count;
+    if (text != NULL) {
+        assert(buf_status(text) == STATUS_OK);
+        file->text = *text;
+        buf_init(text, text->size_max);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        assert(pieces[i].head_size <= file->text.size &&
+               pieces[i].head_offset <= file->text.size - pieces[i].head_size);
+        length += pieces[i].head_size + (pieces[i].fd >= 0 ? pieces[i].length : 0);
+    }
+    reply_begin(ex, HTTP_REPLY_FILE, http_status, content_type, length);
+}
+
+void http_stream_start(struct http_exchange *ex, int http_status, const char *content_type,
+                       uint64_t length, void (*on_ready)(struct http_exchange *ex))
+{
+    ex->reply.stream.on_ready = on_ready;
+    ex->reply.stream.left = length;
+    reply_begin(ex, HTTP_REPLY_STREAM, http_status, content_type, length);
+}
+
+void http_stream_push(struct http_exchange *ex, struct buf *data, bool last)
+{
+    struct http_stream_reply *stream = &ex->reply.stream;
+
+    assert(ex->reply.kind == HTTP_REPLY_STREAM && stream->owed && !stream->failed);
+    stream->owed = false;
+    stream->pushed = true;
+    stream->last = last;
+    if (data != NULL) {
+        stream->failed = buf_status(data) != STATUS_OK;
+        stream->data = *data;
+        buf_init(data, data->size_max);
+    }
+    http_conn_wake(ex->conn);
+}
+
+void http_stream_fail(struct http_exchange *ex)
+{
+    assert(ex->reply.kind == HTTP_REPLY_STREAM);
+    ex->reply.stream.owed = false;
+    ex->reply.stream.failed = true;
+    http_conn_wake(ex->conn);
+}
+
+/* --- steps --- */
+
+static uv_buf_t reply_buf(const struct buf *buf)
+{
+    return uv_buf_init((char *)buf->data, (unsigned)buf->size);
+}
+
+static bool reply_step_whole(struct http_exchange *ex)
+{
+    struct http_reply *reply = &ex->reply;
+    unsigned count = 1;
+    uv_buf_t bufs[2];
+
+    if (reply->head_sent) {
+        reply->done = true;
+        return false;
+    }
+    http_reply_head(ex, &reply->head);
+    bufs[0] = reply_buf(&reply->head);
+    if (!reply->bodyless && reply->body.size > 0)
+        bufs[count++] = reply_buf(&reply->body);
+    http_conn_send(ex->conn, bufs, count);
+    return true;
+}
+
+/* A push goes out with the head if that has not gone, and in a chunk of its own where the length is not known. */
+static bool reply_send_push(struct http_exchange *ex)
+{
+    struct http_stream_reply *stream = &ex->reply.stream;
+    bool chunk = ex->reply.chunked && stream->data.size > 0;
+    static char crlf[] = "\r\n", end[] = "0\r\n\r\n";
+    unsigned count = 0;
+    uv_buf_t bufs[5];
+
+    if (ex->reply.length != HTTP_LENGTH_UNKNOWN) {
+        if (stream->data.size > stream->left || (stream->last && stream->data.size < stream->left)) {
+            stream->failed = true; /* more or less than was promised */
+            return true;
+        }
+        stream->left -= stream->data.size;
+    }
+    if (!ex->reply.head_sent) {
+        http_reply_head(ex, &ex->reply.head);
+        bufs[count++] = reply_buf(&ex->reply.head);
+    }
+    if (chunk) {
+        int size = snprintf(stream->chunk_head, sizeof stream->chunk_head, "%zx\r\n", stream->data.size);
+        bufs[count++] = uv_buf_init(stream->chunk_head, (unsigned)size);
+    }
+    if (stream->data.size > 0)
+        bufs[count++] = reply_buf(&stream->data);
+    if (chunk)
+        bufs[count++] = uv_buf_init(crlf, 2);
+    if (ex->reply.chunked && stream->last)
+        bufs[count++] = uv_buf_init(end, 5);
+    stream->pushed = false;
+    if (count > 0)
+        http_conn_send(ex->conn, bufs, count);
+    return true;
+}
+
+static bool reply_step_stream(struct http_exchange *ex)
+{
+    struct http_stream_reply *stream = &ex->reply.stream;
+
+    if (stream->failed) {
+        ex->conn->dead = true;
+        return true;
+    }
+    if (ex->reply.bodyless)
+        return reply_step_whole(ex);
+    if (stream->pushed)
+        return reply_send_push(ex);
+    if (stream->last) {
+        ex->reply.done = true;
+        return false;
+    }
+    buf_fini(&stream->data);
+    if (!stream->owed) {
+        if (ex->conn->bytes_out >= ex->conn->turn_end) {
+            ex->conn->again = true;
+            return false;
+        }
+        stream->owed = true;
+        stream->on_ready(ex);
+        return true;
+    }
+    if (ex->reply.head_sent)
+        return false;
+    uv_buf_t buf;
+    http_reply_head(ex, &ex->reply.head);
+    buf = reply_buf(&ex->reply.head);
+    http_conn_send(ex->conn, &buf, 1);
+    return true;
+}
+
+/* Nobody is left to read it: over, as soon as nothing of ours is under way. */
+static bool reply_drop(struct http_exchange *ex)
+{
+    if (!ex->reply.file.reading && !ex->reply.stream.owed)
+        ex->reply.done = true;
+    return false;
+}
+
+bool http_reply_step(struct http_exchange *ex)
+{
+    if (ex->reply.kind == HTTP_REPLY_NONE || ex->reply.done || ex->conn->writing)
+        return false;
+    if (ex->conn->dead)
+        return reply_drop(ex);
+    switch (ex->reply.kind) {
+    case HTTP_REPLY_WHOLE:
+        return reply_step_whole(ex);
+    case HTTP_REPLY_FILE:
+        return http_file_step(ex);
+    case HTTP_REPLY_STREAM:
+        return reply_step_stream(ex);
+    case HTTP_REPLY_NONE:
+        break;
+    }
+    return false;
+}
