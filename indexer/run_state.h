@@ -31,6 +31,14 @@ struct run_state_change {
 };
 void run_state_change(struct indexer *indexer, struct run_state_change *change);
 
+/* For retire.c: the step that is done is written (the version stays); PURGED takes the run there. on_done once, later. */
+void run_state_step(struct indexer *indexer, const struct run_key *run, unsigned step, void (*on_done)(void *data, enum status status),
+                    void *data);
+void run_state_purged(struct indexer *indexer, const struct run_key *run, void (*on_done)(void *data, enum status status), void *data);
+
+/* All known runs, in no order; each() returns false to stop. */
+void run_state_each(const struct indexer *indexer, bool (*each)(void *data, const struct catalog_run *run), void *data);
+
 void run_list_route(struct http_exchange *ex);   /* GET /v1/runs[?source=&state=] -> {"runs": [...]} */
 void run_get_route(struct http_exchange *ex);    /* GET /v1/runs/{source}/{base_time} */
 void run_check_route(struct http_exchange *ex);  /* POST .../check */
