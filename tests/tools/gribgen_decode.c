@@ -3,7 +3,7 @@
 
 #include "gribgen_time.h"
 
-enum { TYPE_CF = 10, TYPE_PF = 11, OCTET_MISSING = 255 };
+enum { TYPE_CF = 10, TYPE_PF = 11, OCTET_MISSING = 255, STEP_MINUTES_MAX = 1 << 29 };
 
 /* A handle being read. The first key that lacks is kept, and what comes after it is 0. */
 struct decoding {
@@ -142,28 +142,35 @@ static int32_t decode_unit(long unit)
     }
 }
 
+/* So many units in minutes; what no step of gribgen reaches becomes one that no step is. */
+static int32_t decode_minutes(long count, long unit)
+{
+    if (count < 0 || count > STEP_MINUTES_MAX)
+        return -1;
+    int64_t minutes = (int64_t)count * decode_unit(unit);
+    return minutes <= STEP_MINUTES_MAX ? (int32_t)minutes : -1;
+}
+
 static void decode_steps1(struct decoding *decoding, struct gen_field *field)
 {
-    int32_t minutes = decode_unit(decode_long(decoding, "indicatorOfUnitOfTimeRange"));
+    long unit = decode_long(decoding, "indicatorOfUnitOfTimeRange");
     long range = decode_long(decoding, "timeRangeIndicator");
     long p1 = decode_long(decoding, "P1"), p2 = decode_long(decoding, "P2");
 
     if (range == 10)
         p1 = p1 << 8 | p2;
-    field->start_minutes = (int32_t)p1 * minutes;
-    field->end_minutes = range == 4 ? (int32_t)p2 * minutes : field->start_minutes;
+    field->start_minutes = decode_minutes(p1, unit);
+    field->end_minutes = range == 4 ? decode_minutes(p2, unit) : field->start_minutes;
 }
 
 static void decode_steps2(struct decoding *decoding, struct gen_field *field)
 {
-    long start = decode_long(decoding, "forecastTime");
-
-    field->start_minutes = (int32_t)start *
-                           decode_unit(decode_long(decoding, "indicatorOfUnitOfTimeRange"));
+    field->start_minutes = decode_minutes(decode_long(decoding, "forecastTime"),
+                                          decode_long(decoding, "indicatorOfUnitOfTimeRange"));
     field->end_minutes = field->start_minutes;
     if (field->param->accumulated)
-        field->end_minutes += (int32_t)decode_long(decoding, "lengthOfTimeRange") *
-                              decode_unit(decode_long(decoding, "indicatorOfUnitForTimeRange"));
+        field->end_minutes += decode_minutes(decode_long(decoding, "lengthOfTimeRange"),
+                                             decode_long(decoding, "indicatorOfUnitForTimeRange"));
 }
 
 static int32_t decode_member(struct decoding *decoding, const struct gen_field *field)
@@ -199,6 +206,8 @@ bool gen_decode_field(codes_handle *handle, struct gen_field *field, struct gen_
         decode_steps1(&decoding, field);
     else
         decode_steps2(&decoding, field);
+    if (field->start_minutes < 0 || field->end_minutes < field->start_minutes)
+        return gen_fail(err, "a step that gribgen never writes");
     field->member = decode_member(&decoding, field);
     return decoding.missing == NULL || gen_fail(err, "ecCodes finds no %s", decoding.missing);
 }

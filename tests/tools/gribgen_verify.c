@@ -2,11 +2,14 @@
 #include "gribgen_verify.h"
 
 #include "gribgen_decode.h"
+#include "gribgen_grid.h"
 #include "gribgen_identity.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { VERIFY_NJ_MAX = 180000 / GEN_GRID_MIN_MILLIDEGREES + 1 };
 
 struct verify {
     uint64_t seed;
@@ -28,6 +31,23 @@ static bool verify_step(codes_handle *handle, double *step, struct gen_error *er
     return true;
 }
 
+/* Only what gribgen makes: with other grids of damaged messages ecCodes' iterator runs into the wild. */
+static bool verify_grid(codes_handle *handle, struct gen_error *err)
+{
+    char type[32] = "";
+    size_t length = sizeof type, values = 0;
+    long ni = 0, nj = 0;
+
+    if (codes_get_string(handle, "gridType", type, &length) != CODES_SUCCESS ||
+        strcmp(type, "regular_ll") != 0 || codes_get_long(handle, "Ni", &ni) != CODES_SUCCESS ||
+        codes_get_long(handle, "Nj", &nj) != CODES_SUCCESS ||
+        codes_get_size(handle, "values", &values) != CODES_SUCCESS)
+        return gen_fail(err, "not on a regular latitude-longitude grid");
+    if (nj < 3 || nj > VERIFY_NJ_MAX || ni != 2 * (nj - 1) || values != (size_t)ni * (size_t)nj)
+        return gen_fail(err, "%ld x %ld points and %zu values are no grid of gribgen's", ni, nj, values);
+    return true;
+}
+
 static bool verify_value(struct verify *verify, double value, double expected, double step)
 {
     double off = fabs(value - expected);
@@ -45,7 +65,7 @@ static bool verify_values(struct verify *verify, codes_handle *handle, const str
 {
     struct gen_wave wave = gen_wave_make(field, verify->seed);
     double step = 0, latitude, longitude, value;
-    bool ok = verify_step(handle, &step, verify->err);
+    bool ok = verify_grid(handle, verify->err) && verify_step(handle, &step, verify->err);
     int code = CODES_SUCCESS;
     codes_iterator *iterator = ok ? codes_grib_iterator_new(handle, 0, &code) : NULL;
 
