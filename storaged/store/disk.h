@@ -8,6 +8,7 @@
 #include "proto/base/status.h"
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -33,11 +34,25 @@ void disk_close(int fd); /* -1 is fine */
 enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may_block, struct error *err);
 enum status disk_write(int fd, uint64_t offset, const void *data, size_t size, struct error *err);
 enum status disk_writev(int fd, uint64_t offset, struct iovec *vec, int count, struct error *err); /* vec is used up */
-enum status disk_flush(int fd, struct error *err);      /* fdatasync; never tried again after a failure */
-enum status disk_flush_dir(int fd, struct error *err);  /* fsync of a directory */
+/* fdatasync; fsync of a directory. IO after any failure, also for want of space: what is on disk is unknown then, and
+ * asking again would prove nothing. */
+enum status disk_flush(int fd, struct error *err);
+enum status disk_flush_dir(int fd, struct error *err);
+enum status disk_flush_dir_at(int dir_fd, const char *path, struct error *err); /* opened for it */
 enum status disk_truncate(int fd, uint64_t size, struct error *err);
 enum status disk_rename(int from_dir, const char *from, int to_dir, const char *to, struct error *err);
 enum status disk_unlink(int dir_fd, const char *path, struct error *err);
 enum status disk_make_dir(int dir_fd, const char *path, struct error *err); /* EXISTS when it was there */
+enum status disk_remove_dir(int dir_fd, const char *path, struct error *err); /* it is empty */
+
+/* What is asked, not changed: straight from the system. */
+enum status disk_size(int fd, uint64_t *size, struct error *err);
+/* Of a file by its name; modified in seconds since 1970. NOT_FOUND. */
+enum status disk_stat_at(int dir_fd, const char *path, uint64_t *size, int64_t *modified, struct error *err);
+/* Bytes of the file system that holds fd: all, and what we may still write. */
+enum status disk_space(int fd, uint64_t *size, uint64_t *free, struct error *err);
+/* The names in a directory, without "." and "..", sorted; free with disk_names_free(). */
+enum status disk_list(int dir_fd, const char *path, char ***names, size_t *count, struct error *err);
+void disk_names_free(char **names, size_t count);
 
 #endif

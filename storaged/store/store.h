@@ -12,6 +12,7 @@
 #ifndef STORAGED_STORE_STORE_H
 #define STORAGED_STORE_STORE_H
 
+#include "proto/base/buf.h"
 #include "proto/base/list.h"
 #include "proto/digest.h"
 #include "proto/grib_head.h"
@@ -22,6 +23,7 @@
 
 struct store;
 
+/* In brackets: what a 0 stands for. */
 struct store_options {
     const char *dir;           /* made if missing; locked (flock): LOCKED when another process has it */
     unsigned shards;           /* of the cluster: a slice of the digest space each */
@@ -29,7 +31,7 @@ struct store_options {
     unsigned batch_count_max;  /* appends in a batch [4,096] */
     uint64_t queue_count_max;  /* appends waiting; one more is OVERLOADED [65,536] */
     unsigned flush_threads;    /* that flush data files in parallel [4] */
-    uint64_t reserve_size;     /* bytes kept free; UINT64_MAX: max(5 %, 5 GiB) of the file system */
+    uint64_t reserve_size;     /* bytes kept free; 0: none; UINT64_MAX: max(5 %, 5 GiB) of the file system */
     uint64_t run_memory_us;    /* how long purged runs are remembered [400 days] */
 };
 
@@ -45,12 +47,21 @@ struct store_port {
     struct list done;
     void (*on_change)(struct store_port *port); /* may be NULL: some run changed since the last call (coalesced) */
     void *user;
-    struct list ports; /* the store's */
+    struct list ports; /* from here on the store's */
     struct store *store;
+    void (*on_closed)(struct store_port *port);
     bool changed;
 };
 enum status store_port_open(struct store_port *port, struct store *store, uv_loop_t *loop, struct error *err);
 void store_port_close(struct store_port *port, void (*on_closed)(struct store_port *port));
+
+/* What the store keeps in a request under way; nothing in it is the caller's. */
+enum store_request_kind { STORE_APPEND = 1, STORE_TELL, STORE_PURGE };
+struct store_request {
+    struct list list;
+    enum store_request_kind kind;
+    enum status status;
+};
 
 /* --- append --- */
 struct store_place {
@@ -69,7 +80,7 @@ struct append {
     int fd;                   /* -1, or an unnamed file that holds it */
     uint64_t fd_offset;
     uint64_t length;
-    uint64_t stored_at_us;    /* its stamp */
+    uint64_t stored_at_us;    /* its stamp; 0: the next one of this node */
     uint64_t incarnation;     /* of the run as the sender knows it; 0: whichever is here. Higher than ours: taken over; lower: STALE_RUN */
     struct store_port *port;
     /* OK: stored, or known before (is_new false): place holds. RUN_RETIRED, PURGED, STALE_RUN, FULL, READ_ONLY, OVERLOADED, IO */
@@ -79,9 +90,7 @@ struct append {
     bool is_new;
     uint64_t run_incarnation;
     struct error err;
-    /* the store's */
-    struct list list;
-    enum status status;
+    struct store_request request; /* the store's */
 };
 void store_append(struct store *store, struct append *append);
 
@@ -149,8 +158,7 @@ struct run_change {
     struct store_port *port;
     void (*on_done)(struct run_change *change, enum status status);
     struct error err;
-    struct list list;
-    enum status status;
+    struct store_request request; /* the store's */
 };
 void store_run_tell(struct store *store, struct run_change *change);
 

@@ -1,0 +1,77 @@
+/* data_file.h: one plain GRIB file: open while somebody holds it, read up to its flushed size, written by its maker.
+ *
+ * A `struct store_file` is what the store knows of a data file; its run owns one reference, each holder another. The
+ * descriptor is opened for the first holder and stays a while after the last (file_cache), since the next reader often
+ * wants the same. After a purge no new holder gets in; those there read on, and the last one's descriptor goes to the
+ * unlinker, which frees a large file in steps.
+ *
+ * Only the process that made a file appends to it, and only its writer thread: `written` is the writer's, `size` is what
+ * others may see. */
+#ifndef STORAGED_STORE_DATA_FILE_H
+#define STORAGED_STORE_DATA_FILE_H
+
+#include "proto/base/list.h"
+#include "proto/base/status.h"
+
+#include <stdatomic.h>
+#include <uv.h>
+
+enum { FILE_CACHE_IDLE_MAX = 512, DATA_FILE_NAME_SIZE = 32 };
+
+struct unlinker;
+
+struct file_cache {
+    uv_mutex_t mutex;          /* over descriptors, holders, references and damage of all files */
+    struct list idle;          /* open files that nobody holds, the longest idle first */
+    unsigned idle_count;
+    struct unlinker *unlinker; /* borrowed: takes descriptors of purged files */
+};
+void file_cache_init(struct file_cache *cache, struct unlinker *unlinker);
+void file_cache_fini(struct file_cache *cache); /* no file is left */
+
+struct data_range {
+    uint64_t offset, length;
+};
+
+struct store_file {
+    struct file_cache *cache; /* borrowed: the store's */
+    unsigned shard;
+    uint64_t birth;
+    uint64_t record;             /* number of its *file* record */
+    struct store_file *previous; /* of its shard, made before; borrowed: lives as long as the run's directory */
+    bool own;                    /* made by this process: may be written */
+    uint64_t written;            /* the writer's: where its next message goes */
+    uint64_t count;              /* good messages; the run's lock */
+    bool is_void;                /* dropped, missing or empty; the run's lock */
+    _Atomic uint64_t size;       /* flushed bytes */
+    _Atomic int64_t modified;    /* of the last flush, seconds since 1970 */
+    _Atomic unsigned damaged_count;
+    /* under the cache's mutex */
+    struct data_range *damaged; /* owned: where bad messages lie */
+    int fd;                     /* owned; -1: closed */
+    unsigned holders;
+    unsigned references;
+    bool purged;
+    struct list idle;
+};
+
+/* One reference, the caller's. */
+struct store_file *data_file_new(struct file_cache *cache, unsigned shard, uint64_t birth);
+void data_file_unref(struct store_file *file);
+
+void data_file_name(unsigned shard, uint64_t birth, char name[DATA_FILE_NAME_SIZE]);
+bool data_file_name_parse(const char *name, unsigned *shard, uint64_t *birth);
+
+/* Make it on disk, held by the caller (data_file_release()). The directory is not flushed. EXISTS, FULL, IO. */
+enum status data_file_make(struct store_file *file, int dir_fd, struct error *err);
+
+/* Hold it, opened where it is not. PURGED; NOT_FOUND: its file is missing; IO. */
+enum status data_file_hold(struct store_file *file, int dir_fd, struct error *err);
+void data_file_release(struct store_file *file); /* and the reference that came with the hold */
+
+/* No new holder from now on; where there are some, the unlinker is told to wait for the descriptor. */
+void data_file_purge(struct store_file *file);
+
+void data_file_add_damage(struct store_file *file, uint64_t offset, uint64_t length);
+
+#endif

@@ -1,0 +1,17 @@
+/* rebuild.h: a run's journal made anew from its data files, when the old one is damaged.
+ *
+ * Each data file is searched for whole messages; each that belongs to the file's shard gets a *stored* record with stamp
+ * 0: adopted. A message that bit rot has touched either does not frame or, but for one in as many as there are shards,
+ * falls into another shard and is left out. Nothing is cut here. */
+#ifndef STORAGED_STORE_REBUILD_H
+#define STORAGED_STORE_REBUILD_H
+
+#include "proto/base/status.h"
+
+#include <stdint.h>
+
+/* In the open directory dir_fd: a new journal under another name, flushed, then in the place of the old one, the
+ * directory flushed. */
+enum status rebuild_journal(int dir_fd, uint64_t incarnation, unsigned shards, struct error *err);
+
+#endif

@@ -1,0 +1,23 @@
+/* recover.h: at start: read each run's journal, prove its tail, cut the rest, flush again. Before anything is served.
+ *
+ * Rules (design: Recovery), each of which can be repeated after a crash within it:
+ *   1. A run's directory that its state in runs.log does not allow goes to purged/. So does what was half made.
+ *   2. In a journal only the last batch can be torn. Its records are checked and its messages re-hashed; the journal ends
+ *      before its first record that does not hold. The journal is cut and flushed before any data file is cut.
+ *   3. Any other damage: the journal is made anew from the data files (rebuild.h), its messages adopted.
+ *   4. A *file* record whose file is missing or empty is void, and so are the messages it was to hold. A message of an earlier
+ *      batch that lies behind its file's end is bad.
+ *   5. A data file ends after its last record that holds; one without a *file* record goes to purged/.
+ *   6. What was kept of the last batch is flushed again, with its files and the directories: the page cache may show
+ *      more than the disk has. */
+#ifndef STORAGED_STORE_RECOVER_H
+#define STORAGED_STORE_RECOVER_H
+
+#include "proto/base/status.h"
+
+struct store;
+
+/* Fills the store's table of runs and opens its run log. CORRUPT, UNSUPPORTED, IO, FULL. */
+enum status recover_store(struct store *store, struct error *err);
+
+#endif

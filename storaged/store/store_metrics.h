@@ -1,0 +1,12 @@
+/* store_metrics.h: what the store counts: registered once by store_metrics_register(). */
+#ifndef STORAGED_STORE_STORE_METRICS_H
+#define STORAGED_STORE_STORE_METRICS_H
+
+#include "proto/base/metric.h"
+
+extern struct metric store_metric_put_bytes, store_metric_put_messages, store_metric_put_known;
+extern struct metric store_metric_put_failed;
+extern struct metric store_metric_batch_messages; /* histogram: appends a flush */
+extern struct metric store_metric_flush;          /* histogram: microseconds of one fdatasync or fsync */
+
+#endif

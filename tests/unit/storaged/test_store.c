@@ -1,0 +1,189 @@
+/* test_store.c: what storaged/store/store.h promises. */
+#include "tests/lib/store_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int setup(void **state)
+{
+    struct store_fixture *fixture = malloc(sizeof *fixture);
+
+    fixture_init(fixture);
+    fixture_open(fixture);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture_fini(*state);
+    free(*state);
+    return 0;
+}
+
+static void an_appended_message_is_found_and_read_back(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct run_key run = fixture_run(0);
+    struct store_place place;
+
+    assert_int_equal(fixture_put(fixture, &run, 1, 100, &place), STATUS_OK);
+    assert_int_equal(place.length, 100);
+    assert_int_equal(place.offset, 0);
+    assert_int_equal(place.record, 1); /* behind the *file* record */
+    assert_true(fixture_has(fixture, &run, 1, 100));
+}
+
+static void what_was_acknowledged_is_there_after_reopening(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct run_key runs[] = { fixture_run(0), fixture_run(12) };
+
+    for (uint64_t i = 0; i < 40; i++)
+        assert_int_equal(fixture_put(fixture, &runs[i % 2], i, 50 + i, NULL), STATUS_OK);
+    fixture_close(fixture);
+    fixture_open(fixture);
+    for (uint64_t i = 0; i < 40; i++) {
+        assert_true(fixture_has(fixture, &runs[i % 2], i, 50 + i));
+        assert_false(fixture_has(fixture, &runs[(i + 1) % 2], i, 50 + i));
+    }
+}
+
+static void a_known_digest_is_not_stored_again(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct run_key run = fixture_run(0);
+    struct store_place first;
+
+    fixture_put(fixture, &run, 7, 60, &first);
+    struct fixture_append *again = fixture_append_new(fixture, &run, 7, 60);
+    store_append(fixture->store, &again->append);
+    fixture_wait(fixture, &again->is_done);
+    assert_int_equal(again->status, STATUS_OK);
+    assert_false(again->append.is_new);
+    assert_memory_equal(&again->append.place, &first, sizeof first);
+    fixture_append_free(again);
+}
+
+static void twins_in_flight_are_stored_once(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct run_key run = fixture_run(0);
+    struct fixture_append *twins[16];
+    struct store_run_info info;
+    unsigned news = 0;
+
+    for (unsigned i = 0; i < 16; i++) {
+        twins[i] = fixture_append_new(fixture, &run, i / 8, 64);
+        store_append(fixture->store, &twins[i]->append);
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        fixture_wait(fixture, &twins[i]->is_done);
+        assert_int_equal(twins[i]->status, STATUS_OK);
+        assert_int_equal(twins[i]->append.place.record, twins[i / 8 * 8]->append.place.record);
+        news += twins[i]->append.is_new;
+    }
+    for (unsigned i = 0; i < 16; i++)
+        fixture_append_free(twins[i]);
+    assert_int_equal(news, 2);
+    assert_int_equal(store_run_get(fixture->store, &run, &info), STATUS_OK);
+    assert_int_equal(info.messages, 2);
+    store_run_info_fini(&info);
+}
+
+static void a_store_in_use_is_locked(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct store *second;
+
+    assert_int_equal(store_open(&fixture->options, &second, NULL), STATUS_LOCKED);
+}
+
+static void the_first_message_of_a_shard_after_a_start_opens_a_new_file(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct run_key run = fixture_run(0);
+    struct store_run_info before, after;
+
+    for (uint64_t i = 0; i < 20; i++)
+        fixture_put(fixture, &run, i, 64, NULL);
+    assert_int_equal(store_run_get(fixture->store, &run, &before), STATUS_OK);
+    fixture_close(fixture);
+    fixture_open(fixture);
+    for (uint64_t i = 20; i < 40; i++)
+        fixture_put(fixture, &run, i, 64, NULL);
+    assert_int_equal(store_run_get(fixture->store, &run, &after), STATUS_OK);
+    assert_int_equal(after.journal_id, before.journal_id);
+    assert_int_equal(before.files_count, FIXTURE_SHARDS);
+    assert_int_equal(after.files_count, 2 * FIXTURE_SHARDS);
+    for (unsigned i = 0; i < before.files_count; i++) { /* the old ones as they were */
+        assert_int_equal(after.files[i].birth, before.files[i].birth);
+        assert_int_equal(after.files[i].size, before.files[i].size);
+    }
+    store_run_info_fini(&before);
+    store_run_info_fini(&after);
+}
+
+static void the_feed_is_the_journal_from_any_record_on(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct run_key run = fixture_run(0);
+    struct store_run_info info;
+    struct buf all, rest;
+    uint64_t total;
+
+    for (uint64_t i = 0; i < 10; i++)
+        fixture_put(fixture, &run, i, 64, NULL);
+    store_run_get(fixture->store, &run, &info);
+    buf_init(&all, 1 << 20);
+    buf_init(&rest, 1 << 20);
+    assert_int_equal(store_journal_read(fixture->store, &run, info.journal_id, 0, false, 0, 1000,
+                                        &all, &total, NULL),
+                     STATUS_OK);
+    assert_int_equal(total, info.records);
+    assert_int_equal(all.size, total * JOURNAL_RECORD_SIZE);
+    for (uint64_t from = 1; from <= total; from++) {
+        uint32_t check = journal_record_check(all.data + (from - 1) * JOURNAL_RECORD_SIZE);
+
+        buf_clear(&rest);
+        assert_int_equal(store_journal_read(fixture->store, &run, info.journal_id, from, true,
+                                            check, 1000, &rest, &total, NULL),
+                         STATUS_OK);
+        assert_int_equal(rest.size, (total - from) * JOURNAL_RECORD_SIZE);
+        if (rest.size > 0)
+            assert_memory_equal(rest.data, all.data + from * JOURNAL_RECORD_SIZE, rest.size);
+        assert_int_equal(store_journal_read(fixture->store, &run, info.journal_id, from, true,
+                                            check + 1, 1000, &rest, &total, NULL),
+                         STATUS_JOURNAL_CHANGED);
+    }
+    assert_int_equal(store_journal_read(fixture->store, &run, info.journal_id, total + 1, false, 0,
+                                        1000, &rest, &total, NULL),
+                     STATUS_JOURNAL_CHANGED);
+    assert_int_equal(store_journal_read(fixture->store, &run, info.journal_id ^ 1, 0, false, 0,
+                                        1000, &rest, &total, NULL),
+                     STATUS_JOURNAL_CHANGED);
+    buf_fini(&all);
+    buf_fini(&rest);
+    store_run_info_fini(&info);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_appended_message_is_found_and_read_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_acknowledged_is_there_after_reopening, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_known_digest_is_not_stored_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(twins_in_flight_are_stored_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_store_in_use_is_locked, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_message_of_a_shard_after_a_start_opens_a_new_file,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(the_feed_is_the_journal_from_any_record_on, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
