@@ -68,7 +68,16 @@ struct field_event {
     struct digest digest;
 };
 
-/* The document after the event. *changed: whether anything is to be written; no issues left: it is to be deleted. */
+/* Lists of locations as issues and quarantine entries have them: ordered by node, file, offset; unique in these. Adding one that
+ * is there takes over its URL and length. TOO_LARGE past FIELD_LOCATIONS_MAX. The JSON is the member `locations` of an object;
+ * read from it, the list is the caller's to free, after a failure too. */
+enum status field_location_add(struct field_location **locations, unsigned *count, const struct field_location *location,
+                               bool *changed, struct error *err);
+json_t *field_locations_to_json(const struct field_location *locations, unsigned count);
+enum status field_locations_from_json(const json_t *object, struct field_location **locations, unsigned *count, struct error *err);
+
+/* The document after the event. *changed: whether anything is to be written; no issues left: it is to be deleted. After
+ * a failure the document is spent. Of the event's keys only plain names with plain values are taken, and none of field_own_keys. */
 enum status field_merge(struct field_document *document, const struct field_event *event, bool *changed, struct error *err);
 
 void field_id_make(const struct run_key *run, const uint8_t identity[GRIB_IDENTITY_SIZE], struct field_id *id);
@@ -82,7 +91,8 @@ void field_document_fini(struct field_document *document);
 
 /* The shape of a document in answers and in catalogs (contracts: Fields): keys of the current issue at the top level, then
  * source, base_time, valid_time, incarnation, digest, sub, length, stored_at, locations, older (same shape as the top, without what is common). A new
- * reference; NULL when memory runs out. Parsing back what was printed gives the same document. */
+ * reference; NULL when memory runs out. Parsing back what was printed gives the same document but for `rev`, which is the
+ * catalog's; without `id` the document's id stays empty. */
 json_t *field_to_json(const struct field_document *document);
 enum status field_from_json(const json_t *json, struct field_document *document, struct error *err);
 

@@ -18,7 +18,7 @@ enum status catalog_ping(struct catalog *catalog, struct error *err);
 const char *catalog_backend(const struct catalog *catalog); /* "sqlite", "mongodb" */
 
 /* --- fields --- */
-/* Applies events in order (several may concern one id): reads what is there, field_merge(), writes where (_id, rev) is as
+/* Applies events in order (several may concern one id; those of up to 5,000 ids are one transaction in SQLite): reads what is there, field_merge(), writes where (_id, rev) is as
  * read, else reads again. All or an error; on error some may have been applied: apply all again. */
 enum status catalog_apply(struct catalog *catalog, const struct field_event *events, size_t count, struct error *err);
 
@@ -44,6 +44,7 @@ struct query_value {
 struct query_term {
     const char *key; /* borrowed for good: a name of the table of keys (query.h) */
     enum query_type type;
+    bool alternative; /* enough if this one or the term before it holds (param=2t/167: short names, ids) */
     size_t count; /* any of these */
     struct query_value *values;
 };
@@ -51,7 +52,7 @@ struct catalog_query {
     size_t terms_count;
     struct query_term terms[QUERY_TERMS_MAX]; /* all must hold; an absent key never matches */
     bool all;            /* older issues too, as documents of their own (same id) */
-    size_t limit;
+    size_t limit;        /* 0: none. With all the last document's issues are given whole, so a few more may come */
     struct field_id after; /* size 0: from the beginning */
 };
 /* Documents in the catalog's order of ids, each to each(), which may stop it by returning false. The document is borrowed. */

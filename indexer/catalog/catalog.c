@@ -1,0 +1,87 @@
+/* catalog.c: which database stands behind the catalog, and whether its records are of a form that is known here. */
+#include "indexer/catalog/catalog_ops.h"
+#include "proto/base/json_read.h"
+
+#include <assert.h>
+#include <string.h>
+
+static enum status format_check(struct catalog *catalog, struct error *err)
+{
+    struct record_id id;
+    struct record found;
+    uint64_t format;
+
+    record_id_set(&id, "format", strlen("format"));
+    enum status status = record_read(catalog, CATALOG_SETTINGS, &id, &found, err);
+    if (status != STATUS_OK)
+        return status;
+    if (found.doc == NULL) {
+        json_t *doc = json_pack("{s:i}", "format", CATALOG_FORMAT);
+        status = record_write_one(catalog, CATALOG_SETTINGS, &id, 0, doc, err);
+        return status == STATUS_CONFLICT ? format_check(catalog, err) : status;
+    }
+    status = json_get_u64(found.doc, "format", INT64_MAX, &format, err);
+    if (status == STATUS_OK && format > CATALOG_FORMAT)
+        status = error_set(err, STATUS_UNSUPPORTED, "its format is %llu, this program knows up to %d",
+                           (unsigned long long)format, CATALOG_FORMAT);
+    json_decref(found.doc);
+    return status;
+}
+
+enum status catalog_open(const char *uri, struct catalog **catalog, struct error *err)
+{
+    const struct catalog_ops *ops = NULL;
+
+    *catalog = NULL;
+    if (strncmp(uri, "sqlite:", strlen("sqlite:")) == 0)
+        ops = &catalog_sqlite_ops;
+    else if (strncmp(uri, "mongodb://", strlen("mongodb://")) == 0 ||
+             strncmp(uri, "mongodb+srv://", strlen("mongodb+srv://")) == 0)
+        ops = &catalog_mongo_ops;
+    if (ops == NULL)
+        return error_set(err, STATUS_BAD_VALUE, "catalog: neither sqlite:FILE nor mongodb://...");
+
+    enum status status = ops->open(uri, catalog, err);
+    if (status == STATUS_OK) {
+        (*catalog)->ops = ops;
+        status = format_check(*catalog, err);
+    }
+    if (status != STATUS_OK) {
+        catalog_close(*catalog);
+        *catalog = NULL;
+        return error_wrap(err, "catalog");
+    }
+    return STATUS_OK;
+}
+
+void catalog_close(struct catalog *catalog)
+{
+    if (catalog != NULL)
+        catalog->ops->close(catalog);
+}
+
+enum status catalog_ping(struct catalog *catalog, struct error *err)
+{
+    return catalog->ops->ping(catalog, err);
+}
+
+const char *catalog_backend(const struct catalog *catalog)
+{
+    return catalog->ops->name;
+}
+
+enum status catalog_lease_take(struct catalog *catalog, const char *name, const char *owner,
+                               uint64_t ttl_ms, char holder[64], struct error *err)
+{
+    if (name[0] == '\0' || strlen(name) > NODE_ID_SIZE_MAX || owner[0] == '\0' || strlen(owner) >= 64)
+        return error_set(err, STATUS_BAD_VALUE, "a lease's name and owner have 1 to 63 characters");
+    if (ttl_ms == 0 || ttl_ms > LEASE_TTL_MS_MAX)
+        return error_set(err, STATUS_BAD_VALUE, "a lease lasts 1 ms to a day");
+    return catalog->ops->lease_take(catalog, name, owner, ttl_ms, holder, err);
+}
+
+enum status catalog_lease_release(struct catalog *catalog, const char *name, const char *owner,
+                                  struct error *err)
+{
+    return catalog->ops->lease_release(catalog, name, owner, err);
+}

@@ -1,0 +1,138 @@
+/* catalog_match.c: whether an issue of a document answers a query. Pure. A database does this for current issues; for older ones
+ * it only finds the documents that may have one. */
+#include "indexer/catalog/catalog_ops.h"
+
+#include <assert.h>
+#include <string.h>
+
+static bool text_is_one_of(const struct query_term *term, const char *text)
+{
+    for (size_t i = 0; i < term->count; i++)
+        if (strcmp(term->values[i].text, text) == 0)
+            return true;
+    return false;
+}
+
+static bool number_is_one_of(const struct query_term *term, double number)
+{
+    for (size_t i = 0; i < term->count; i++)
+        if (term->values[i].number == number)
+            return true;
+    return false;
+}
+
+static bool time_is_one_of(const struct query_term *term, int64_t time)
+{
+    for (size_t i = 0; i < term->count; i++)
+        if (term->values[i].time == time)
+            return true;
+    return false;
+}
+
+/* Keys that the decoder gave. A value of another type than the query's never matches, as in the databases. */
+static bool key_matches(const struct query_term *term, const json_t *value)
+{
+    int64_t time;
+
+    switch (term->type) {
+    case QUERY_TEXT:
+        return json_is_string(value) && text_is_one_of(term, json_string_value(value));
+    case QUERY_NUMBER:
+        return json_is_number(value) && number_is_one_of(term, json_number_value(value));
+    case QUERY_TIME:
+        return json_is_string(value) &&
+               base_time_parse(slice_text(json_string_value(value)), &time, NULL) == STATUS_OK &&
+               time_is_one_of(term, time);
+    }
+    return false;
+}
+
+static bool own_text_matches(const struct query_term *term, const char *text)
+{
+    return term->type == QUERY_TEXT && text_is_one_of(term, text);
+}
+
+static bool own_number_matches(const struct query_term *term, uint64_t number)
+{
+    return term->type == QUERY_NUMBER && number_is_one_of(term, (double)number);
+}
+
+static bool term_matches(const struct query_term *term, const struct field_document *document,
+                         const struct field_issue *issue)
+{
+    char digest[DIGEST_TEXT_SIZE];
+
+    if (strcmp(term->key, "source") == 0)
+        return own_text_matches(term, document->run.source);
+    if (strcmp(term->key, "base_time") == 0)
+        return term->type == QUERY_TIME && time_is_one_of(term, document->run.base_time);
+    if (strcmp(term->key, "digest") == 0) {
+        digest_print(&issue->digest, digest);
+        return own_text_matches(term, digest);
+    }
+    if (strcmp(term->key, "sub") == 0)
+        return own_number_matches(term, issue->sub);
+    if (strcmp(term->key, "length") == 0)
+        return own_number_matches(term, issue->length);
+    if (strcmp(term->key, "incarnation") == 0)
+        return own_number_matches(term, issue->incarnation);
+    return key_matches(term, json_object_get(issue->keys, term->key));
+}
+
+bool catalog_matches(const struct catalog_query *query, const struct field_document *document,
+                     unsigned issue)
+{
+    bool matches = true;
+
+    assert(issue < document->issues_count);
+    for (size_t i = 0; i < query->terms_count; i++) {
+        const struct query_term *term = &query->terms[i];
+        bool this = term_matches(term, document, &document->issues[issue]);
+        if (term->alternative && i > 0) {
+            matches = matches || this;
+        } else {
+            if (!matches)
+                return false;
+            matches = this;
+        }
+    }
+    return matches;
+}
+
+static const struct query_term *query_find(const struct catalog_query *query, const char *key)
+{
+    for (size_t i = 0; i < query->terms_count; i++)
+        if (strcmp(query->terms[i].key, key) == 0)
+            return &query->terms[i];
+    return NULL;
+}
+
+bool catalog_query_has(const struct catalog_query *query, const char *key)
+{
+    return query_find(query, key) != NULL;
+}
+
+/* Has to hold by itself, and for one value. */
+static bool term_decides(const struct catalog_query *query, const struct query_term *term)
+{
+    if (term == NULL || term->alternative || term->count != 1)
+        return false;
+    const struct query_term *next = term + 1;
+    return next == query->terms + query->terms_count || !next->alternative;
+}
+
+bool catalog_query_run(const struct catalog_query *query, struct run_key *run)
+{
+    const struct query_term *source = query_find(query, "source");
+    const struct query_term *base_time = query_find(query, "base_time");
+
+    *run = (struct run_key){ .base_time = 0 };
+    if (!term_decides(query, source) || !term_decides(query, base_time))
+        return false;
+    struct slice name = slice_text(source->values[0].text);
+    if (!source_valid(name) || !base_time_valid(base_time->values[0].time))
+        return false;
+    memcpy(run->source, name.data, name.size);
+    run->base_time = base_time->values[0].time;
+    return true;
+}

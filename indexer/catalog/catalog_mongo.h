@@ -1,0 +1,80 @@
+/* catalog_mongo.h: between the files of the catalog in MongoDB; nobody else includes it, or mongoc.h.
+ *
+ * Collections are named as the tables. `_id` of fields, quarantine, cursors and runs is binary, as in FORMATS.md section 9; `rev` stands
+ * beside the members. Every write waits for the majority's journals, every read sees what a majority has: what was read can't be
+ * rolled back. A write that was not confirmed in time is unknown, not failed: TIMEOUT, and it is made again. */
+#ifndef INDEXER_CATALOG_MONGO_H
+#define INDEXER_CATALOG_MONGO_H
+
+#include "indexer/catalog/catalog_ops.h"
+
+#include <mongoc/mongoc.h>
+
+enum {
+    MONGO_SELECTION_MS = 5000, /* to find a primary */
+    MONGO_CONNECT_MS = 5000,
+    MONGO_SOCKET_MS = 30000,
+    MONGO_WTIMEOUT_MS = 15000,
+    MONGO_QUERY_MS = 25000, /* a query of a client; the server gives up first */
+    MONGO_DUPLICATE = 11000,
+};
+
+struct catalog_mongo {
+    struct catalog catalog;
+    mongoc_client_pool_t *pool;
+    char *database; /* owned */
+};
+
+/* One call's client and collection. */
+struct mongo_call {
+    struct catalog_mongo *mongo;
+    mongoc_client_t *client;
+    mongoc_collection_t *collection;
+};
+void mongo_begin(struct mongo_call *call, struct catalog *catalog, const char *collection);
+void mongo_end(struct mongo_call *call);
+const char *mongo_collection_name(enum catalog_table table);
+
+/* A failure of the driver as a status. */
+enum status mongo_failed(const bson_error_t *failure, struct error *err, const char *what);
+
+/* --- catalog_mongo_bson.c --- */
+
+/* The id as `key` of a document. */
+void mongo_append_id(bson_t *bson, const char *key, enum catalog_table table, const struct record_id *id);
+/* base_time, valid_time: a date, when the text is one. */
+void mongo_append_time(bson_t *bson, const char *key, int64_t seconds);
+/* _id (unless id is NULL), rev, and the members of doc. false: too large, or nested too deep. */
+bool mongo_document(bson_t *bson, enum catalog_table table, const struct record_id *id,
+                    uint64_t rev, const json_t *doc);
+/* doc is a new reference. CORRUPT: not what mongo_document() makes. */
+enum status mongo_record(const bson_t *bson, struct record *record, struct error *err);
+
+/* --- catalog_mongo_read.c --- */
+enum status mongo_read(struct catalog *catalog, enum catalog_table table, const struct record_id *ids,
+                       size_t count, record_each *each, void *data, struct error *err);
+enum status mongo_scan(struct catalog *catalog, enum catalog_table table,
+                       const struct record_range *range, record_each *each, void *data,
+                       struct error *err);
+void mongo_append_range(bson_t *filter, enum catalog_table table, const struct record_range *range);
+/* Every document of a find, then the cursor is destroyed. */
+enum status mongo_each(mongoc_cursor_t *cursor, record_each *each, void *data, struct error *err);
+
+/* --- catalog_mongo_find.c --- */
+enum status mongo_find(struct catalog *catalog, const struct catalog_query *query,
+                       record_each *each, void *data, struct error *err);
+
+/* --- catalog_mongo_write.c --- */
+enum status mongo_write(struct catalog *catalog, enum catalog_table table,
+                        struct record_write *writes, size_t count, struct error *err);
+enum status mongo_remove(struct catalog *catalog, enum catalog_table table,
+                         const struct record_range *range, uint64_t incarnation, size_t limit,
+                         size_t *removed, struct error *err);
+
+/* --- catalog_mongo_lease.c --- */
+enum status mongo_lease_take(struct catalog *catalog, const char *name, const char *owner,
+                             uint64_t ttl_ms, char holder[64], struct error *err);
+enum status mongo_lease_release(struct catalog *catalog, const char *name, const char *owner,
+                                struct error *err);
+
+#endif

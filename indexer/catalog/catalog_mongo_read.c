@@ -1,0 +1,110 @@
+/* catalog_mongo_read.c: records by id, and by ranges of ids. */
+#include "indexer/catalog/catalog_mongo.h"
+
+#include <assert.h>
+
+enum { MONGO_IDS_MAX = 50000 }; /* in one find: well within the 16 MiB of a command */
+
+enum status mongo_each(mongoc_cursor_t *cursor, record_each *each, void *data, struct error *err)
+{
+    const bson_t *bson;
+    bson_error_t failure;
+    enum status status = STATUS_OK;
+    bool more = true;
+
+    while (status == STATUS_OK && more && mongoc_cursor_next(cursor, &bson)) {
+        struct record record;
+        status = mongo_record(bson, &record, err);
+        if (status == STATUS_OK)
+            more = each(data, &record);
+        json_decref(record.doc);
+    }
+    if (status == STATUS_OK && more && mongoc_cursor_error(cursor, &failure))
+        status = mongo_failed(&failure, err, "reading");
+    mongoc_cursor_destroy(cursor);
+    return status;
+}
+
+static void append_ids(bson_t *filter, enum catalog_table table, const struct record_id *ids, size_t count)
+{
+    bson_t in, list;
+
+    bson_append_document_begin(filter, "_id", -1, &in);
+    bson_append_array_begin(&in, "$in", -1, &list);
+    for (size_t i = 0; i < count; i++) {
+        char space[16];
+        const char *key;
+        bson_uint32_to_string((uint32_t)i, &key, space, sizeof space);
+        mongo_append_id(&list, key, table, &ids[i]);
+    }
+    bson_append_array_end(&in, &list);
+    bson_append_document_end(filter, &in);
+}
+
+enum status mongo_read(struct catalog *catalog, enum catalog_table table, const struct record_id *ids,
+                       size_t count, record_each *each, void *data, struct error *err)
+{
+    struct mongo_call call;
+    bson_t filter = BSON_INITIALIZER;
+
+    assert(count <= MONGO_IDS_MAX);
+    mongo_begin(&call, catalog, mongo_collection_name(table));
+    append_ids(&filter, table, ids, count);
+    enum status status = mongo_each(
+        mongoc_collection_find_with_opts(call.collection, &filter, NULL, NULL), each, data, err);
+    bson_destroy(&filter);
+    mongo_end(&call);
+    return status;
+}
+
+void mongo_append_range(bson_t *filter, enum catalog_table table, const struct record_range *range)
+{
+    bson_t bounds;
+
+    if (range->whole)
+        return;
+    bson_append_document_begin(filter, "_id", -1, &bounds);
+    mongo_append_id(&bounds, range->behind ? "$gt" : "$gte", table, &range->from);
+    mongo_append_id(&bounds, "$lte", table, &range->to);
+    bson_append_document_end(filter, &bounds);
+}
+
+static void append_either(bson_t *filter, const char *top, const char *older, const char *value)
+{
+    bson_t either, one;
+
+    bson_append_array_begin(filter, "$or", -1, &either);
+    bson_append_document_begin(&either, "0", -1, &one);
+    bson_append_utf8(&one, top, -1, value, -1);
+    bson_append_document_end(&either, &one);
+    bson_append_document_begin(&either, "1", -1, &one);
+    bson_append_utf8(&one, older, -1, value, -1);
+    bson_append_document_end(&either, &one);
+    bson_append_array_end(filter, &either);
+}
+
+static void append_hint(bson_t *filter, const struct record_range *range)
+{
+    if (range->file != NULL)
+        append_either(filter, "locations.file", "older.locations.file", range->file);
+    else if (range->node != NULL)
+        append_either(filter, "locations.node", "older.locations.node", range->node);
+}
+
+enum status mongo_scan(struct catalog *catalog, enum catalog_table table,
+                       const struct record_range *range, record_each *each, void *data, struct error *err)
+{
+    struct mongo_call call;
+    bson_t filter = BSON_INITIALIZER;
+    bson_t *opts = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}");
+
+    mongo_begin(&call, catalog, mongo_collection_name(table));
+    mongo_append_range(&filter, table, range);
+    append_hint(&filter, range);
+    enum status status = mongo_each(
+        mongoc_collection_find_with_opts(call.collection, &filter, opts, NULL), each, data, err);
+    bson_destroy(&filter);
+    bson_destroy(opts);
+    mongo_end(&call);
+    return status;
+}

@@ -1,0 +1,143 @@
+/* catalog_ops.h: what a database does behind the catalog: keep records, and nothing of what they mean. Private to this folder.
+ *
+ * A record is an id (bytes), a revision and a JSON object. Everything in the catalog is one: documents of fields, quarantine
+ * entries, cursors, runs, settings. So merging, compare and set, unions and retries are written once, above
+ * this table of functions, and a database only reads, writes by (id, rev), scans and answers queries.
+ *
+ * Ids of one kind in one run are a range: the run's bytes, then as many bytes as the kind has. */
+#ifndef INDEXER_CATALOG_OPS_H
+#define INDEXER_CATALOG_OPS_H
+
+#include "indexer/catalog/catalog.h"
+
+enum catalog_table {
+    CATALOG_FIELDS,     /* documents of fields (field_json.c, without `id`) */
+    CATALOG_QUARANTINE, /* messages that don't decode */
+    CATALOG_CURSORS,    /* id: node, 0x00, run */
+    CATALOG_RUNS,       /* id: run */
+    CATALOG_SETTINGS,   /* id: a name: "format", "map" */
+    CATALOG_TABLES_COUNT
+};
+
+enum {
+    RECORD_ID_SIZE_MAX = NODE_ID_SIZE_MAX + 1 + RUN_ID_SIZE_MAX,
+    CATALOG_FORMAT = 1,       /* of the records; a database of a higher one is refused */
+    CATALOG_CHUNK_MAX = 5000, /* documents merged and written at once */
+    CATALOG_ROUNDS_MAX = 100, /* so often is a lost race run again, then CONFLICT */
+    LEASE_TTL_MS_MAX = 86400000,
+};
+
+struct record_id {
+    size_t size;
+    uint8_t bytes[RECORD_ID_SIZE_MAX];
+};
+
+struct record {
+    struct record_id id;
+    uint64_t rev;
+    json_t *doc; /* in a callback: borrowed during the call (json_incref keeps it) */
+};
+
+/* each: false stops the reading, which is no error. */
+typedef bool record_each(void *data, const struct record *record);
+
+struct record_write {
+    struct record_id id;
+    uint64_t rev_was; /* 0: an insert; otherwise what the stored record has to have */
+    uint64_t rev;     /* of the record from now on */
+    json_t *doc;      /* owned by the caller; NULL: delete */
+    bool lost;        /* out: not written, or perhaps not: the record is another one by now */
+};
+
+/* Ids from `from` (with it, or behind it) to `to` (with it). */
+struct record_range {
+    bool whole; /* the whole table: from and to don't count */
+    bool behind;
+    struct record_id from, to;
+    /* Only records with a location on this node, in this file; NULL: any. A hint that saves reading: others may come too. */
+    const char *node, *file;
+};
+
+struct catalog {
+    const struct catalog_ops *ops;
+};
+
+struct catalog_ops {
+    const char *name;
+    enum status (*open)(const char *uri, struct catalog **catalog, struct error *err);
+    void (*close)(struct catalog *catalog);
+    enum status (*ping)(struct catalog *catalog, struct error *err);
+    /* Those of the ids that are there, in any order. */
+    enum status (*read)(struct catalog *catalog, enum catalog_table table, const struct record_id *ids,
+                        size_t count, record_each *each, void *data, struct error *err);
+    /* Durable when it returns OK. Ids differ. What lost a race is marked and no error. */
+    enum status (*write)(struct catalog *catalog, enum catalog_table table,
+                         struct record_write *writes, size_t count, struct error *err);
+    /* In the order of ids. */
+    enum status (*scan)(struct catalog *catalog, enum catalog_table table,
+                        const struct record_range *range, record_each *each, void *data,
+                        struct error *err);
+    /* Deletes records of a range with `incarnation` at most this, at most limit of them. */
+    enum status (*remove)(struct catalog *catalog, enum catalog_table table,
+                          const struct record_range *range, uint64_t incarnation, size_t limit,
+                          size_t *removed, struct error *err);
+    /* Documents that match the query, in the order of ids. With query->all: those with an older issue that may match too; limit is
+     * then the caller's. */
+    enum status (*find)(struct catalog *catalog, const struct catalog_query *query,
+                        record_each *each, void *data, struct error *err);
+    enum status (*lease_take)(struct catalog *catalog, const char *name, const char *owner,
+                              uint64_t ttl_ms, char holder[64], struct error *err);
+    enum status (*lease_release)(struct catalog *catalog, const char *name, const char *owner,
+                                 struct error *err);
+};
+
+extern const struct catalog_ops catalog_sqlite_ops;
+extern const struct catalog_ops catalog_mongo_ops;
+
+/* --- helpers of the files in this folder (catalog_record.c) --- */
+
+void record_id_set(struct record_id *id, const void *bytes, size_t size);
+int record_id_compare(const struct record_id *a, const struct record_id *b);
+void record_id_run(struct record_id *id, const struct run_key *run);
+void record_id_quarantine(struct record_id *id, const struct run_key *run, const struct digest *digest);
+
+/* All ids of a run that have this many bytes behind the run's. */
+void record_range_run(struct record_range *range, const struct run_key *run, size_t tail_size);
+
+/* The revision of a record made now: random, so that a record deleted and made again is another one. */
+uint64_t record_rev_new(void);
+
+/* One record: *found.doc is a new reference, or NULL when it is not there. */
+enum status record_read(struct catalog *catalog, enum catalog_table table,
+                        const struct record_id *id, struct record *found, struct error *err);
+/* One write, CONFLICT when it lost. Takes the reference of doc (NULL: delete). */
+enum status record_write_one(struct catalog *catalog, enum catalog_table table,
+                             const struct record_id *id, uint64_t rev_was, json_t *doc,
+                             struct error *err);
+
+/* The run that a record names by `source` and `base_time`. */
+enum status record_run(const json_t *doc, struct run_key *run, struct error *err);
+
+/* --- between the files above the databases --- */
+
+/* err is needed here. */
+enum status catalog_scan_range(struct catalog *catalog, const struct record_range *range,
+                               bool (*each)(void *data, const struct field_document *document),
+                               void *data, struct error *err);
+/* Whether catalog_remove_locations() with these arguments takes this one. */
+bool catalog_location_goes(const struct field_location *location, const char *node,
+                           const char *file, const char *const *keep_only);
+enum status catalog_quarantine_remove_locations(struct catalog *catalog, const struct run_key *run,
+                                                const char *node, const char *file,
+                                                const char *const *keep_only, struct error *err);
+
+/* --- queries (catalog_match.c) --- */
+
+/* Whether an issue of a document matches all terms. */
+bool catalog_matches(const struct catalog_query *query, const struct field_document *document,
+                     unsigned issue);
+/* Whether the query names exactly one run, and which: its documents are then one range of ids. */
+bool catalog_query_run(const struct catalog_query *query, struct run_key *run);
+bool catalog_query_has(const struct catalog_query *query, const char *key);
+
+#endif

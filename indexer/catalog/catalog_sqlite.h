@@ -1,0 +1,92 @@
+/* catalog_sqlite.h: between the files of the catalog in one SQLite file; nobody else includes it, or sqlite3.h.
+ *
+ * One connection writes, under a mutex; readers have connections of their own, as many as read at once. The write-ahead log lets
+ * readers go on while a batch is written; every transaction is flushed before it is answered. */
+#ifndef INDEXER_CATALOG_SQLITE_H
+#define INDEXER_CATALOG_SQLITE_H
+
+#include "indexer/catalog/catalog_ops.h"
+
+#include <pthread.h>
+#include <sqlite3.h>
+
+enum {
+    SQLITE_READERS_MAX = 32,
+    SQLITE_BUSY_MS = 10000, /* somebody looks at the file with the sqlite3 shell */
+};
+
+enum sqlite_statement {
+    STATEMENT_READ,
+    STATEMENT_SCAN,
+    STATEMENT_SCAN_HINT,
+    STATEMENT_INSERT,
+    STATEMENT_UPDATE,
+    STATEMENT_DELETE,
+    STATEMENT_REMOVE,
+    STATEMENTS_COUNT
+};
+
+/* A connection with the statements it has prepared so far; used by one thread at a time. */
+struct sqlite_link {
+    sqlite3 *db;
+    sqlite3_stmt *statements[CATALOG_TABLES_COUNT][STATEMENTS_COUNT];
+    struct sqlite_link *next; /* among the free ones */
+};
+
+struct catalog_sqlite {
+    struct catalog catalog;
+    char *path; /* owned */
+    int lock;   /* of the one indexer */
+    pthread_mutex_t write_mutex;
+    struct sqlite_link writer;
+    pthread_mutex_t readers_mutex;
+    pthread_cond_t reader_free;
+    struct sqlite_link *readers; /* free ones; owned */
+    unsigned readers_count;      /* free and in use */
+};
+
+/* Members of a document that have a column beside it; the others are looked up in the document itself. */
+struct sqlite_column {
+    const char *name;
+    const char *type;
+    bool is_time; /* text in the document, seconds since 1970 in the column */
+};
+extern const struct sqlite_column sqlite_columns[]; /* ends with .name == NULL */
+const struct sqlite_column *sqlite_column_find(const char *name);
+
+/* The writing connection, then the schema (catalog_sqlite_schema.c). */
+enum status sqlite_link_open(struct catalog_sqlite *sqlite, struct sqlite_link *link, bool writes,
+                             struct error *err);
+void sqlite_link_close(struct sqlite_link *link);
+enum status sqlite_schema_make(struct sqlite_link *link, struct error *err);
+
+/* A statement ready to be bound, or NULL and err. Given back with sqlite3_reset() and clear_bindings. */
+sqlite3_stmt *sqlite_prepared(struct sqlite_link *link, enum catalog_table table,
+                              enum sqlite_statement which, struct error *err);
+void sqlite_done(sqlite3_stmt *statement);
+enum status sqlite_execute(struct sqlite_link *link, const char *sql, struct error *err);
+/* The connection's last failure as a status. */
+enum status sqlite_failed(const struct sqlite_link *link, struct error *err, const char *what);
+
+/* A reader for this thread; waits while SQLITE_READERS_MAX are in use. */
+enum status sqlite_reader_take(struct catalog_sqlite *sqlite, struct sqlite_link **link,
+                               struct error *err);
+void sqlite_reader_give(struct catalog_sqlite *sqlite, struct sqlite_link *link);
+
+/* Steps a statement that selects id, rev, doc. *more: each() wants more. */
+enum status sqlite_each(struct sqlite_link *link, sqlite3_stmt *statement, record_each *each,
+                        void *data, bool *more, struct error *err);
+
+enum status sqlite_find(struct catalog *catalog, const struct catalog_query *query,
+                        record_each *each, void *data, struct error *err); /* catalog_sqlite_find.c */
+enum status sqlite_write(struct catalog *catalog, enum catalog_table table, struct record_write *writes,
+                         size_t count, struct error *err); /* catalog_sqlite_write.c */
+enum status sqlite_remove(struct catalog *catalog, enum catalog_table table,
+                          const struct record_range *range, uint64_t incarnation, size_t limit,
+                          size_t *removed, struct error *err);
+enum status sqlite_lease_take(struct catalog *catalog, const char *name, const char *owner,
+                              uint64_t ttl_ms, char holder[64], struct error *err);
+enum status sqlite_lease_release(struct catalog *catalog, const char *name, const char *owner,
+                                 struct error *err);
+
+#endif

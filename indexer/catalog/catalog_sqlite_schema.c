@@ -1,0 +1,216 @@
+/* catalog_sqlite_schema.c: connections to the file: its tables, its settings, the statements that are used again and again. */
+#include "indexer/catalog/catalog_sqlite.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ANY keeps what the decoder gave as it is: 0 is not "0". */
+const struct sqlite_column sqlite_columns[] = {
+    { "source", "TEXT", false },
+    { "base_time", "INTEGER", true },
+    { "incarnation", "INTEGER", false },
+    { "digest", "TEXT", false },
+    { "param", "ANY", false },
+    { "paramId", "ANY", false },
+    { "levtype", "ANY", false },
+    { "level", "ANY", false },
+    { "levelist", "ANY", false },
+    { "number", "ANY", false },
+    { "step", "ANY", false },
+    { "step_seconds", "ANY", false },
+    { "valid_time", "INTEGER", true },
+    { NULL, NULL, false },
+};
+
+static const char *const table_names[] = {
+    [CATALOG_FIELDS] = "fields", [CATALOG_QUARANTINE] = "quarantine", [CATALOG_CURSORS] = "cursors",
+    [CATALOG_RUNS] = "runs",     [CATALOG_SETTINGS] = "settings",
+};
+
+const struct sqlite_column *sqlite_column_find(const char *name)
+{
+    for (const struct sqlite_column *column = sqlite_columns; column->name != NULL; column++)
+        if (strcmp(column->name, name) == 0)
+            return column;
+    return NULL;
+}
+
+enum status sqlite_failed(const struct sqlite_link *link, struct error *err, const char *what)
+{
+    enum status status;
+
+    switch (sqlite3_errcode(link->db) & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        status = STATUS_TIMEOUT;
+        break;
+    case SQLITE_FULL:
+        status = STATUS_FULL;
+        break;
+    case SQLITE_NOMEM:
+        status = STATUS_NO_MEMORY;
+        break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        status = STATUS_CORRUPT;
+        break;
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+        status = STATUS_IO;
+        break;
+    case SQLITE_TOOBIG:
+        status = STATUS_TOO_LARGE;
+        break;
+    default:
+        status = STATUS_INTERNAL;
+    }
+    return error_set(err, status, "SQLite: %s: %s", what, sqlite3_errmsg(link->db));
+}
+
+enum status sqlite_execute(struct sqlite_link *link, const char *sql, struct error *err)
+{
+    return sqlite3_exec(link->db, sql, NULL, NULL, NULL) == SQLITE_OK ? STATUS_OK
+                                                                      : sqlite_failed(link, err, sql);
+}
+
+enum status sqlite_link_open(struct catalog_sqlite *sqlite, struct sqlite_link *link, bool writes,
+                             struct error *err)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (writes ? SQLITE_OPEN_CREATE : 0);
+
+    if (sqlite3_open_v2(sqlite->path, &link->db, flags, NULL) != SQLITE_OK)
+        return link->db != NULL ? sqlite_failed(link, err, sqlite->path)
+                                : error_set(err, STATUS_NO_MEMORY, "SQLite");
+    sqlite3_busy_timeout(link->db, SQLITE_BUSY_MS);
+    return sqlite_execute(link,
+                          writes ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                                   "PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -65536"
+                                 : "PRAGMA query_only = 1; PRAGMA cache_size = -16384",
+                          err);
+}
+
+void sqlite_link_close(struct sqlite_link *link)
+{
+    for (int table = 0; table < CATALOG_TABLES_COUNT; table++)
+        for (int which = 0; which < STATEMENTS_COUNT; which++)
+            sqlite3_finalize(link->statements[table][which]);
+    sqlite3_close(link->db);
+    *link = (struct sqlite_link){ .db = NULL };
+}
+
+/* --- the schema --- */
+
+static const char schema_rest[] =
+    "CREATE INDEX IF NOT EXISTS fields_param ON fields (param, base_time, step_seconds);"
+    "CREATE INDEX IF NOT EXISTS fields_run ON fields (source, base_time, param);"
+    "CREATE INDEX IF NOT EXISTS fields_digest ON fields (digest);"
+    "CREATE TABLE IF NOT EXISTS quarantine (id BLOB NOT NULL PRIMARY KEY, rev INTEGER NOT NULL,"
+    " incarnation INTEGER GENERATED ALWAYS AS (json_extract(doc, '$.incarnation')) VIRTUAL,"
+    " doc TEXT NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS cursors (id BLOB NOT NULL PRIMARY KEY, rev INTEGER NOT NULL,"
+    " doc TEXT NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS runs (id BLOB NOT NULL PRIMARY KEY, rev INTEGER NOT NULL,"
+    " doc TEXT NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS settings (id BLOB NOT NULL PRIMARY KEY, rev INTEGER NOT NULL,"
+    " doc TEXT NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS leases (name TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL,"
+    " expires_us INTEGER NOT NULL) STRICT;";
+
+enum status sqlite_schema_make(struct sqlite_link *link, struct error *err)
+{
+    struct buf sql;
+
+    buf_init(&sql, 8192);
+    buf_text(&sql, "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS fields "
+                   "(id BLOB NOT NULL PRIMARY KEY, rev INTEGER NOT NULL");
+    for (const struct sqlite_column *column = sqlite_columns; column->name != NULL; column++)
+        buf_format(&sql, ", %s %s", column->name, column->type);
+    buf_format(&sql, ", doc TEXT NOT NULL) STRICT; %s COMMIT", schema_rest);
+    assert(buf_status(&sql) == STATUS_OK);
+    enum status status = sqlite_execute(link, buf_string(&sql), err);
+    buf_fini(&sql);
+    return status;
+}
+
+/* --- statements --- */
+
+/* The columns, each behind `before`; assigned: with " = :name". */
+static void statement_columns(struct buf *sql, enum catalog_table table, const char *before, bool assigned)
+{
+    if (table != CATALOG_FIELDS)
+        return;
+    for (const struct sqlite_column *column = sqlite_columns; column->name != NULL; column++)
+        buf_format(sql, "%s%s%s%s", before, column->name, assigned ? " = :" : "",
+                   assigned ? column->name : "");
+}
+
+/* Parameters: ?1 id (or from), ?2 rev (or to), ?3 doc, ?4 the rev it had; columns by name. */
+static void statement_print(struct buf *sql, enum catalog_table table, enum sqlite_statement which)
+{
+    const char *name = table_names[table];
+
+    switch (which) {
+    case STATEMENT_READ:
+        buf_format(sql, "SELECT id, rev, doc FROM %s WHERE id = ?1", name);
+        break;
+    case STATEMENT_SCAN:
+        buf_format(sql, "SELECT id, rev, doc FROM %s WHERE id >= ?1 AND id <= ?2 ORDER BY id", name);
+        break;
+    case STATEMENT_SCAN_HINT:
+        buf_format(sql,
+                   "SELECT id, rev, doc FROM %s WHERE id >= ?1 AND id <= ?2 "
+                   "AND instr(doc, ?3) > 0 ORDER BY id",
+                   name);
+        break;
+    case STATEMENT_INSERT:
+        buf_format(sql, "INSERT INTO %s (id, rev, doc", name);
+        statement_columns(sql, table, ", ", false);
+        buf_text(sql, ") VALUES (?1, ?2, ?3");
+        statement_columns(sql, table, ", :", false);
+        buf_text(sql, ") ON CONFLICT (id) DO NOTHING");
+        break;
+    case STATEMENT_UPDATE:
+        buf_format(sql, "UPDATE %s SET rev = ?2, doc = ?3", name);
+        statement_columns(sql, table, ", ", true);
+        buf_text(sql, " WHERE id = ?1 AND rev = ?4");
+        break;
+    case STATEMENT_DELETE:
+        buf_format(sql, "DELETE FROM %s WHERE id = ?1 AND rev = ?4", name);
+        break;
+    case STATEMENT_REMOVE:
+        buf_format(sql,
+                   "DELETE FROM %s WHERE rowid IN (SELECT rowid FROM %s WHERE id >= ?1 AND "
+                   "id <= ?2 AND incarnation <= ?3 LIMIT ?4)",
+                   name, name);
+        break;
+    case STATEMENTS_COUNT:
+        assert(false);
+    }
+}
+
+sqlite3_stmt *sqlite_prepared(struct sqlite_link *link, enum catalog_table table,
+                              enum sqlite_statement which, struct error *err)
+{
+    sqlite3_stmt **statement = &link->statements[table][which];
+    struct buf sql;
+
+    if (*statement != NULL)
+        return *statement;
+    buf_init(&sql, 8192);
+    statement_print(&sql, table, which);
+    assert(buf_status(&sql) == STATUS_OK);
+    if (sqlite3_prepare_v3(link->db, buf_string(&sql), -1, SQLITE_PREPARE_PERSISTENT, statement,
+                           NULL) != SQLITE_OK)
+        sqlite_failed(link, err, "a statement");
+    buf_fini(&sql);
+    return *statement;
+}
+
+void sqlite_done(sqlite3_stmt *statement)
+{
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+}

@@ -1,0 +1,196 @@
+/* catalog_sqlite_write.c: changes: one transaction each, on the one writing connection. */
+#include "indexer/catalog/catalog_sqlite.h"
+#include "proto/base/clock.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct catalog_sqlite *sqlite_of(struct catalog *catalog)
+{
+    return container_of(catalog, struct catalog_sqlite, catalog);
+}
+
+/* Starts a transaction with the mutex held; transaction_end() commits what went well, and lets go. */
+static enum status transaction_begin(struct catalog_sqlite *sqlite, struct error *err)
+{
+    pthread_mutex_lock(&sqlite->write_mutex);
+    return sqlite_execute(&sqlite->writer, "BEGIN IMMEDIATE", err);
+}
+
+static enum status transaction_end(struct catalog_sqlite *sqlite, enum status status, struct error *err)
+{
+    if (status == STATUS_OK)
+        status = sqlite_execute(&sqlite->writer, "COMMIT", err);
+    /* A failed commit may or may not have ended it. */
+    if (sqlite3_get_autocommit(sqlite->writer.db) == 0)
+        sqlite3_exec(sqlite->writer.db, "ROLLBACK", NULL, NULL, NULL);
+    pthread_mutex_unlock(&sqlite->write_mutex);
+    return status;
+}
+
+/* --- records --- */
+
+static void column_bind(sqlite3_stmt *statement, int at, const struct sqlite_column *column,
+                        const json_t *value)
+{
+    int64_t time;
+
+    if (column->is_time) {
+        if (json_is_string(value) &&
+            base_time_parse(slice_text(json_string_value(value)), &time, NULL) == STATUS_OK)
+            sqlite3_bind_int64(statement, at, time);
+    } else if (json_is_string(value)) {
+        sqlite3_bind_text(statement, at, json_string_value(value), (int)json_string_length(value),
+                          SQLITE_TRANSIENT);
+    } else if (json_is_integer(value)) {
+        sqlite3_bind_int64(statement, at, json_integer_value(value));
+    } else if (json_is_real(value)) {
+        sqlite3_bind_double(statement, at, json_real_value(value));
+    }
+}
+
+static void columns_bind(sqlite3_stmt *statement, const json_t *doc)
+{
+    char name[32];
+
+    for (const struct sqlite_column *column = sqlite_columns; column->name != NULL; column++) {
+        snprintf(name, sizeof name, ":%s", column->name);
+        column_bind(statement, sqlite3_bind_parameter_index(statement, name), column,
+                    json_object_get(doc, column->name));
+    }
+}
+
+static enum status write_bind(sqlite3_stmt *statement, enum catalog_table table,
+                              const struct record_write *write, struct error *err)
+{
+    sqlite3_bind_blob(statement, 1, write->id.bytes, (int)write->id.size, SQLITE_STATIC);
+    if (write->rev_was != 0)
+        sqlite3_bind_int64(statement, 4, (sqlite3_int64)write->rev_was);
+    if (write->doc == NULL)
+        return STATUS_OK;
+    char *text = json_dumps(write->doc, JSON_COMPACT);
+    if (text == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "a document");
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)write->rev);
+    sqlite3_bind_text(statement, 3, text, -1, free);
+    if (table == CATALOG_FIELDS)
+        columns_bind(statement, write->doc);
+    return STATUS_OK;
+}
+
+static enum status write_one(struct sqlite_link *link, enum catalog_table table,
+                             struct record_write *write, struct error *err)
+{
+    enum sqlite_statement which = write->doc == NULL    ? STATEMENT_DELETE
+                                  : write->rev_was == 0 ? STATEMENT_INSERT
+                                                        : STATEMENT_UPDATE;
+    sqlite3_stmt *statement = sqlite_prepared(link, table, which, err);
+
+    if (statement == NULL)
+        return STATUS_INTERNAL;
+    enum status status = write_bind(statement, table, write, err);
+    if (status == STATUS_OK && sqlite3_step(statement) != SQLITE_DONE)
+        status = sqlite_failed(link, err, "writing");
+    write->lost = status == STATUS_OK && sqlite3_changes(link->db) == 0;
+    sqlite_done(statement);
+    return status;
+}
+
+enum status sqlite_write(struct catalog *catalog, enum catalog_table table,
+                         struct record_write *writes, size_t count, struct error *err)
+{
+    struct catalog_sqlite *sqlite = sqlite_of(catalog);
+    enum status status = transaction_begin(sqlite, err);
+
+    for (size_t i = 0; status == STATUS_OK && i < count; i++)
+        status = write_one(&sqlite->writer, table, &writes[i], err);
+    return transaction_end(sqlite, status, err);
+}
+
+enum status sqlite_remove(struct catalog *catalog, enum catalog_table table,
+                          const struct record_range *range, uint64_t incarnation, size_t limit,
+                          size_t *removed, struct error *err)
+{
+    struct catalog_sqlite *sqlite = sqlite_of(catalog);
+    struct sqlite_link *link = &sqlite->writer;
+    enum status status = transaction_begin(sqlite, err);
+
+    *removed = 0;
+    sqlite3_stmt *statement = status == STATUS_OK ? sqlite_prepared(link, table, STATEMENT_REMOVE, err)
+                                                  : NULL;
+    if (statement != NULL) {
+        sqlite3_bind_blob(statement, 1, range->from.bytes, (int)range->from.size, SQLITE_STATIC);
+        sqlite3_bind_blob(statement, 2, range->to.bytes, (int)range->to.size, SQLITE_STATIC);
+        sqlite3_bind_int64(statement, 3, (sqlite3_int64)incarnation);
+        sqlite3_bind_int64(statement, 4, limit > INT64_MAX ? INT64_MAX : (sqlite3_int64)limit);
+        if (sqlite3_step(statement) == SQLITE_DONE)
+            *removed = (size_t)sqlite3_changes(link->db);
+        else
+            status = sqlite_failed(link, err, "removing");
+        sqlite_done(statement);
+    } else if (status == STATUS_OK) {
+        status = STATUS_INTERNAL;
+    }
+    return transaction_end(sqlite, status, err);
+}
+
+/* --- leases: by this machine's clock, the only one there is --- */
+
+static enum status lease_step(struct sqlite_link *link, const char *sql, const char *name,
+                              const char *owner, uint64_t ttl_ms, char *holder, struct error *err)
+{
+    sqlite3_stmt *statement;
+    int64_t now = (int64_t)clock_wall_us();
+
+    if (sqlite3_prepare_v2(link->db, sql, -1, &statement, NULL) != SQLITE_OK)
+        return sqlite_failed(link, err, "lease");
+    sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+    if (sqlite3_bind_parameter_count(statement) >= 2)
+        sqlite3_bind_text(statement, 2, owner, -1, SQLITE_STATIC);
+    if (sqlite3_bind_parameter_count(statement) >= 4) {
+        sqlite3_bind_int64(statement, 3, now);
+        sqlite3_bind_int64(statement, 4, now + (int64_t)ttl_ms * 1000);
+    }
+    int step = sqlite3_step(statement);
+    enum status status = STATUS_OK;
+    if (step == SQLITE_ROW && holder != NULL)
+        snprintf(holder, 64, "%s", (const char *)sqlite3_column_text(statement, 0));
+    else if (step != SQLITE_DONE)
+        status = sqlite_failed(link, err, "lease");
+    sqlite3_finalize(statement);
+    return status;
+}
+
+enum status sqlite_lease_take(struct catalog *catalog, const char *name, const char *owner,
+                              uint64_t ttl_ms, char holder[64], struct error *err)
+{
+    static const char take[] = "INSERT INTO leases (name, owner, expires_us) VALUES (?1, ?2, ?4) ON CONFLICT (name) DO "
+                               "UPDATE SET owner = ?2, expires_us = ?4 WHERE owner = ?2 OR expires_us <= ?3";
+    struct catalog_sqlite *sqlite = sqlite_of(catalog);
+    enum status status = transaction_begin(sqlite, err);
+
+    holder[0] = '\0';
+    if (status == STATUS_OK)
+        status = lease_step(&sqlite->writer, take, name, owner, ttl_ms, NULL, err);
+    if (status == STATUS_OK)
+        status = lease_step(&sqlite->writer, "SELECT owner FROM leases WHERE name = ?1", name,
+                            owner, ttl_ms, holder, err);
+    status = transaction_end(sqlite, status, err);
+    if (status == STATUS_OK && strcmp(holder, owner) != 0)
+        status = error_set(err, STATUS_CONFLICT, "lease %s: %s holds it", name, holder);
+    return status;
+}
+
+enum status sqlite_lease_release(struct catalog *catalog, const char *name, const char *owner,
+                                 struct error *err)
+{
+    struct catalog_sqlite *sqlite = sqlite_of(catalog);
+    enum status status = transaction_begin(sqlite, err);
+
+    if (status == STATUS_OK)
+        status = lease_step(&sqlite->writer, "DELETE FROM leases WHERE name = ?1 AND owner = ?2",
+                            name, owner, 0, NULL, err);
+    return transaction_end(sqlite, status, err);
+}

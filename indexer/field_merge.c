@@ -1,0 +1,271 @@
+/* field_merge.c: what an event makes of a document. Pure.
+ *
+ * What holds after every merge:
+ *   1. issues differ in (digest, sub) and stand newest first: by stored_at, then digest, the greater first;
+ *   2. every issue has a location; its locations differ in (node, file, offset) and stand in that order;
+ *   3. a digest's stamp is the greatest it was given, so one that was adopted (0) yields to any;
+ *   4. all issues are of one incarnation, the highest that was seen. A run is reopened only after it was purged: what a lower
+ *      incarnation named is gone, or will be.
+ * Each of these is a union or a maximum, so additions may come in any order and any number of times. A removal takes
+ * what one node said, and comes after it in that node's journal; nodes may interleave as they like. */
+#include "indexer/field.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <stdlib.h>
+
+static int location_compare(const void *left, const void *right)
+{
+    const struct field_location *a = left, *b = right;
+    int order = strcmp(a->node, b->node);
+
+    if (order == 0)
+        order = strcmp(a->file, b->file);
+    if (order == 0)
+        order = (a->offset > b->offset) - (a->offset < b->offset);
+    return order;
+}
+
+static bool location_equal(const struct field_location *a, const struct field_location *b)
+{
+    return location_compare(a, b) == 0 && a->length == b->length && strcmp(a->url, b->url) == 0;
+}
+
+/* Newest first. Fields of one message that are alike to the last header byte differ in `sub` alone: the first stands first. */
+static int issue_compare(const void *left, const void *right)
+{
+    const struct field_issue *a = left, *b = right;
+
+    if (a->stored_at_us != b->stored_at_us)
+        return a->stored_at_us > b->stored_at_us ? -1 : 1;
+    int order = digest_compare(&b->digest, &a->digest);
+    return order != 0 ? order : (a->sub > b->sub) - (a->sub < b->sub);
+}
+
+static void issues_sort(struct field_document *document)
+{
+    if (document->issues_count > 1)
+        qsort(document->issues, document->issues_count, sizeof *document->issues, issue_compare);
+}
+
+static void issue_drop(struct field_document *document, unsigned i)
+{
+    field_issue_fini(&document->issues[i]);
+    document->issues_count--;
+    memmove(&document->issues[i], &document->issues[i + 1],
+            (document->issues_count - i) * sizeof *document->issues);
+}
+
+static struct field_issue *issue_find(const struct field_document *document,
+                                      const struct field_issue *like)
+{
+    for (unsigned i = 0; i < document->issues_count; i++) {
+        struct field_issue *issue = &document->issues[i];
+        if (issue->sub == like->sub && digest_compare(&issue->digest, &like->digest) == 0)
+            return issue;
+    }
+    return NULL;
+}
+
+/* A decoder's key and value that a document may hold: a plain name that is none of ours, a plain value. The decoder runs
+ * on hostile bytes, and "$where" or "a.b" mean something to a database. */
+static bool key_permitted(const char *key, const json_t *value)
+{
+    if (!isalpha((unsigned char)key[0]))
+        return false;
+    for (const char *at = key; *at != '\0'; at++)
+        if (!isalnum((unsigned char)*at) && *at != '_')
+            return false;
+    for (const char *const *own = field_own_keys; *own != NULL; own++)
+        if (strcmp(key, *own) == 0)
+            return false;
+    return json_is_string(value) || json_is_number(value) || json_is_boolean(value);
+}
+
+/* A new reference: keys without what is not permitted. NULL when memory runs out. */
+static json_t *keys_clean(json_t *keys)
+{
+    json_t *clean = json_object();
+    const char *key;
+    json_t *value;
+
+    if (clean == NULL)
+        return NULL;
+    json_object_foreach (keys, key, value)
+        if (key_permitted(key, value) && json_object_set(clean, key, value) != 0) {
+            json_decref(clean);
+            return NULL;
+        }
+    return clean;
+}
+
+/* The event's keys hold where they differ: a newer release of ecCodes names things anew. */
+static enum status issue_take_keys(struct field_issue *issue, json_t *keys, bool *changed)
+{
+    if (issue->keys != NULL && json_equal(issue->keys, keys))
+        return STATUS_OK;
+    json_t *clean = keys_clean(keys);
+    if (clean == NULL)
+        return STATUS_NO_MEMORY;
+    if (issue->keys != NULL && json_equal(issue->keys, clean)) {
+        json_decref(clean);
+        return STATUS_OK;
+    }
+    json_decref(issue->keys);
+    issue->keys = clean;
+    *changed = true;
+    return STATUS_OK;
+}
+
+enum status field_location_add(struct field_location **locations, unsigned *count,
+                               const struct field_location *location, bool *changed, struct error *err)
+{
+    unsigned at = 0;
+
+    while (at < *count && location_compare(&(*locations)[at], location) < 0)
+        at++;
+    if (at < *count && location_compare(&(*locations)[at], location) == 0) {
+        if (!location_equal(&(*locations)[at], location)) {
+            (*locations)[at] = *location; /* the node goes by another URL now */
+            *changed = true;
+        }
+        return STATUS_OK;
+    }
+    if (*count == FIELD_LOCATIONS_MAX)
+        return error_set(err, STATUS_TOO_LARGE, "a message with more than %d locations",
+                         FIELD_LOCATIONS_MAX);
+    struct field_location *grown = realloc(*locations, (*count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "locations of a message");
+    *locations = grown;
+    memmove(&grown[at + 1], &grown[at], (*count - at) * sizeof *grown);
+    grown[at] = *location;
+    (*count)++;
+    *changed = true;
+    return STATUS_OK;
+}
+
+/* What is there of the digest, or a new issue without locations at the end. */
+static struct field_issue *issue_place(struct field_document *document, const struct field_issue *like)
+{
+    struct field_issue *issue = issue_find(document, like);
+
+    if (issue != NULL)
+        return issue;
+    struct field_issue *grown = realloc(document->issues, (document->issues_count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return NULL;
+    document->issues = grown;
+    issue = &grown[document->issues_count++];
+    *issue = (struct field_issue){ .digest = like->digest,
+                                   .sub = like->sub,
+                                   .stored_at_us = like->stored_at_us,
+                                   .length = like->length,
+                                   .incarnation = like->incarnation };
+    return issue;
+}
+
+static void drop_what_is_over(struct field_document *document)
+{
+    while (document->issues_count > FIELD_ISSUES_MAX)
+        issue_drop(document, document->issues_count - 1);
+}
+
+/* Numbers are kept as signed 64 bits by every database. */
+static enum status add_check(const struct field_issue *issue, struct error *err)
+{
+    if (issue->stored_at_us > INT64_MAX || issue->length > INT64_MAX || issue->incarnation > INT64_MAX)
+        return error_set(err, STATUS_BAD_VALUE, "a stamp, length or incarnation past 63 bits");
+    if (issue->sub == 0 || issue->sub > GRIB_FIELDS_MAX)
+        return error_set(err, STATUS_BAD_VALUE, "field %u of a message", issue->sub);
+    for (unsigned i = 0; i < issue->locations_count; i++)
+        if (issue->locations[i].offset > INT64_MAX || issue->locations[i].length > INT64_MAX)
+            return error_set(err, STATUS_BAD_VALUE, "an offset or length past 63 bits");
+    return STATUS_OK;
+}
+
+/* Invariant 4. false: the event is of an incarnation that is over. */
+static bool incarnation_admits(struct field_document *document, uint64_t incarnation, bool *changed)
+{
+    if (document->issues_count == 0)
+        return true;
+    if (incarnation < document->issues[0].incarnation)
+        return false;
+    if (incarnation > document->issues[0].incarnation) {
+        while (document->issues_count > 0)
+            issue_drop(document, document->issues_count - 1);
+        *changed = true;
+    }
+    return true;
+}
+
+static enum status merge_add(struct field_document *document, const struct field_issue *added,
+                             bool *changed, struct error *err)
+{
+    enum status status = add_check(added, err);
+
+    if (status != STATUS_OK)
+        return status;
+    if (added->locations_count == 0 || !incarnation_admits(document, added->incarnation, changed))
+        return STATUS_OK;
+
+    struct field_issue *issue = issue_place(document, added);
+    if (issue == NULL || issue_take_keys(issue, added->keys, changed) != STATUS_OK)
+        return error_set(err, STATUS_NO_MEMORY, "an issue of a field");
+    if (added->stored_at_us > issue->stored_at_us) {
+        issue->stored_at_us = added->stored_at_us;
+        *changed = true;
+    }
+    for (unsigned i = 0; i < added->locations_count; i++) {
+        status = field_location_add(&issue->locations, &issue->locations_count,
+                                    &added->locations[i], changed, err);
+        if (status != STATUS_OK)
+            return status;
+    }
+    issues_sort(document);
+    drop_what_is_over(document);
+    return STATUS_OK;
+}
+
+static bool location_named(const struct field_location *location, const struct field_event *event)
+{
+    return strcmp(location->node, event->node) == 0 &&
+           (event->file[0] == '\0' || strcmp(location->file, event->file) == 0);
+}
+
+static void issue_remove_locations(struct field_issue *issue, const struct field_event *event, bool *changed)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < issue->locations_count; i++)
+        if (!location_named(&issue->locations[i], event))
+            issue->locations[kept++] = issue->locations[i];
+    if (kept != issue->locations_count)
+        *changed = true;
+    issue->locations_count = kept;
+}
+
+static void merge_remove(struct field_document *document, const struct field_event *event, bool *changed)
+{
+    for (unsigned i = document->issues_count; i-- > 0;) {
+        struct field_issue *issue = &document->issues[i];
+        if (event->has_digest && digest_compare(&issue->digest, &event->digest) != 0)
+            continue;
+        issue_remove_locations(issue, event, changed);
+        if (issue->locations_count == 0)
+            issue_drop(document, i);
+    }
+}
+
+enum status field_merge(struct field_document *document, const struct field_event *event,
+                        bool *changed, struct error *err)
+{
+    assert(document->id.size == event->id.size);
+    assert(memcmp(document->id.bytes, event->id.bytes, event->id.size) == 0);
+
+    *changed = false;
+    if (event->kind == FIELD_ADD)
+        return merge_add(document, &event->issue, changed, err);
+    merge_remove(document, event, changed);
+    return STATUS_OK;
+}
