@@ -1,0 +1,416 @@
+/* decode.c: the door to ecCodes. One head in, one JSON object out.
+ *
+ * A head is a message without its values; ecCodes reads one of edition 2 as a "partial message", one of edition 1 only when it
+ * is made whole again (grib1_whole.h). What it can't read it says on its log, kept here as the reason, and then stops quietly at
+ * the section it did not understand: so a head counts as read only when the last of its sections was. A parameter that this release does not know has ecCodes' own names for that: param "unknown", paramId 0. */
+#include "indexer/decode.h"
+
+#include "indexer/grib1_whole.h"
+#include "indexer/grib_step.h"
+#include "proto/base/json_write.h"
+#include "proto/grib_head.h"
+#include "proto/run.h"
+
+#include <eccodes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    VALUE_SIZE = 256,
+    MARS_KEYS_MAX = 64,
+    NAME_SIZE = 64,
+    SAMPLE_HEADS_SIZE_MAX = 2 << 20,
+};
+
+/* ---- ecCodes' log ---- */
+
+/* The first error since decode_head() began: later ones are mostly its echoes. One thread decodes. */
+static char first_error[VALUE_SIZE];
+
+static void keep_first_error(const codes_context *context, int level, const char *text)
+{
+    (void)context;
+    enum { LEVEL_ERROR = 2, LEVEL_FATAL = 3 };
+
+    if ((level == LEVEL_ERROR || level == LEVEL_FATAL) && first_error[0] == '\0')
+        snprintf(first_error, sizeof first_error, "%s", text);
+}
+
+static enum status decode_refuse(struct error *err, const char *otherwise)
+{
+    return error_set(err, STATUS_MALFORMED, "ecCodes %s: %s", decode_release(),
+                     first_error[0] != '\0' ? first_error : otherwise);
+}
+
+/* ---- single keys ---- */
+
+struct decode_key {
+    const char *name;    /* in the document */
+    const char *eccodes; /* NULL: the same */
+};
+
+static const struct decode_key text_keys[] = {
+    { "param", "shortName" }, { "name", NULL },       { "units", NULL },
+    { "typeOfLevel", NULL },  { "centre", NULL },     { "dataType", NULL },
+    { "stepType", NULL },     { "gridType", NULL },
+};
+
+static const struct decode_key whole_keys[] = {
+    { "paramId", NULL },           { "edition", NULL },      { "subCentre", NULL }, { "Ni", NULL }, { "Nj", NULL },
+    { "numberOfDataPoints", NULL },
+};
+
+static const struct decode_key whole_keys_edition_1[] = {
+    { "table2Version", NULL },
+    { "indicatorOfParameter", NULL },
+};
+
+static const struct decode_key whole_keys_edition_2[] = {
+    { "discipline", NULL },
+    { "parameterCategory", NULL },
+    { "parameterNumber", NULL },
+    { "typeOfFirstFixedSurface", NULL },
+    { "scaleFactorOfFirstFixedSurface", NULL },
+    { "scaledValueOfFirstFixedSurface", NULL },
+    { "typeOfSecondFixedSurface", NULL },
+    { "scaleFactorOfSecondFixedSurface", NULL },
+    { "scaledValueOfSecondFixedSurface", NULL },
+};
+
+static bool is_missing(codes_handle *handle, const char *key)
+{
+    int failed = 0;
+
+    return codes_is_missing(handle, key, &failed) != 0 || failed != 0;
+}
+
+static bool get_whole(codes_handle *handle, const char *key, long *value)
+{
+    return codes_get_long(handle, key, value) == 0 && !is_missing(handle, key);
+}
+
+static bool get_text(codes_handle *handle, const char *key, char text[VALUE_SIZE])
+{
+    size_t size = VALUE_SIZE;
+
+    if (codes_get_string(handle, key, text, &size) != 0 || is_missing(handle, key))
+        return false;
+    text[VALUE_SIZE - 1] = '\0';
+    return text[0] != '\0';
+}
+
+static void put_texts(codes_handle *handle, const struct decode_key *keys, size_t count, struct json_writer *json)
+{
+    char text[VALUE_SIZE];
+
+    for (size_t i = 0; i < count; i++)
+        if (get_text(handle, keys[i].eccodes != NULL ? keys[i].eccodes : keys[i].name, text))
+            json_put_string(json, keys[i].name, text);
+}
+
+static void put_wholes(codes_handle *handle, const struct decode_key *keys, size_t count, struct json_writer *json)
+{
+    long value;
+
+    for (size_t i = 0; i < count; i++)
+        if (get_whole(handle, keys[i].name, &value))
+            json_put_i64(json, keys[i].name, value);
+}
+
+static void put_level(codes_handle *handle, struct json_writer *json)
+{
+    double level;
+
+    if (codes_get_double(handle, "level", &level) == 0 && !is_missing(handle, "level"))
+        json_put_double(json, "level", level);
+}
+
+/* ---- the mars namespace ---- */
+
+/* Names that are not taken over: they are written from elsewhere (param, step), or are a document's own (indexer/field.h). */
+static const char *const mars_others[] = {
+    "param", "step",   "digest",    "sub",   "length", "stored_at",   "locations",
+    "older", "source", "base_time", "id",    "rev",    "incarnation", "valid_time",
+};
+
+struct mars_keys {
+    char names[MARS_KEYS_MAX][NAME_SIZE];
+    size_t count;
+};
+
+static bool mars_keys_have(const struct mars_keys *keys, const char *name)
+{
+    for (size_t i = 0; i < keys->count; i++)
+        if (strcmp(keys->names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* False for a name that is no key of a document, or there already: a name twice would make the object malformed. */
+static bool mars_keys_add(struct mars_keys *keys, const char *name)
+{
+    if (name[0] == '_' || strlen(name) >= NAME_SIZE || keys->count == MARS_KEYS_MAX || mars_keys_have(keys, name))
+        return false;
+    for (size_t i = 0; i < ARRAY_COUNT(mars_others); i++)
+        if (strcmp(mars_others[i], name) == 0)
+            return false;
+    for (size_t i = 0; i < ARRAY_COUNT(text_keys); i++)
+        if (strcmp(text_keys[i].name, name) == 0)
+            return false;
+    memcpy(keys->names[keys->count++], name, strlen(name) + 1);
+    return true;
+}
+
+static bool is_number_key(const char *name)
+{
+    return strcmp(name, "levelist") == 0 || strcmp(name, "number") == 0 || strcmp(name, "date") == 0;
+}
+
+static void put_time(struct json_writer *json, long hhmm)
+{
+    json_key(json, "time");
+    json_format(json, "%04ld", hhmm);
+}
+
+/* As a number where it is one, else as text. */
+static void put_number_or_text(struct json_writer *json, const char *name, const char *text)
+{
+    char *end;
+    double value = strtod(text, &end);
+
+    /* Of letters strtod() would read "inf", "nan" and hexadecimal. */
+    if (end != text && *end == '\0' && text[strspn(text, "+-.0123456789eE")] == '\0' && isfinite(value))
+        json_put_double(json, name, value);
+    else
+        json_put_string(json, name, text);
+}
+
+static void put_mars_key(codes_handle *handle, const char *name, struct json_writer *json)
+{
+    char key[NAME_SIZE + 8], text[VALUE_SIZE];
+    int type = CODES_TYPE_UNDEFINED;
+    long whole;
+
+    snprintf(key, sizeof key, "mars.%s", name);
+    if (!get_text(handle, key, text))
+        return;
+    if (strcmp(name, "time") == 0 && codes_get_long(handle, key, &whole) == 0)
+        put_time(json, whole);
+    else if (is_number_key(name))
+        put_number_or_text(json, name, text);
+    else if (codes_get_native_type(handle, key, &type) == 0 && type != CODES_TYPE_STRING)
+        put_number_or_text(json, name, text);
+    else
+        json_put_string(json, name, text);
+}
+
+static void put_mars_keys(codes_handle *handle, struct mars_keys *keys, struct json_writer *json)
+{
+    codes_keys_iterator *iterator = codes_keys_iterator_new(handle, 0, "mars");
+
+    keys->count = 0;
+    if (iterator == NULL)
+        return;
+    while (codes_keys_iterator_next(iterator)) {
+        const char *name = codes_keys_iterator_get_name(iterator);
+        if (mars_keys_add(keys, name))
+            put_mars_key(handle, name, json);
+    }
+    codes_keys_iterator_delete(iterator);
+}
+
+/* The member where MARS does not say it: edition 2's templates for members have one. Local sections of edition 1
+ * carry the octet for every field; it means a member only where the ensemble has a size. */
+static void put_member(codes_handle *handle, unsigned edition, struct json_writer *json)
+{
+    long number, size;
+
+    if (!get_whole(handle, "perturbationNumber", &number))
+        return;
+    if (edition == 2 || (get_whole(handle, "numberOfForecastsInEnsemble", &size) && size > 0))
+        json_put_i64(json, "number", number);
+}
+
+static void put_missing_mars_keys(codes_handle *handle, unsigned edition, const struct mars_keys *keys,
+                                  struct json_writer *json)
+{
+    long value;
+
+    if (!mars_keys_have(keys, "number"))
+        put_member(handle, edition, json);
+    if (!mars_keys_have(keys, "date") && get_whole(handle, "dataDate", &value))
+        json_put_i64(json, "date", value);
+    if (!mars_keys_have(keys, "time") && get_whole(handle, "dataTime", &value))
+        put_time(json, value);
+}
+
+/* ---- the step, from the octets ---- */
+
+static void put_step(const struct grib_head *head, int64_t base_time, struct json_writer *json)
+{
+    char range[GRIB_STEP_TEXT_SIZE], valid[BASE_TIME_TEXT_SIZE];
+    struct grib_step step;
+
+    if (!grib_step_read(head, base_time, &step))
+        return;
+    grib_step_print(&step, range);
+    base_time_print_rfc3339(base_time + step.end, valid);
+    json_put_double(json, "step", (double)step.end / 3600.0);
+    json_put_i64(json, "step_seconds", step.end);
+    json_put_string(json, "stepRange", range);
+    json_put_string(json, "valid_time", valid);
+}
+
+/* ---- a head ---- */
+
+struct decode {
+    struct grib_head head;
+    int64_t base_time;
+    codes_handle *handle; /* owned */
+    struct buf whole;     /* edition 1: the bytes that the handle reads */
+    bool packing_known;   /* indexer/grib1_whole.h */
+};
+
+static void decode_close(struct decode *decode)
+{
+    if (decode->handle != NULL)
+        codes_handle_delete(decode->handle);
+    buf_fini(&decode->whole);
+}
+
+/* The last header section before the values was understood. */
+static bool was_read(codes_handle *handle)
+{
+    char packing[VALUE_SIZE];
+
+    return get_text(handle, "packingType", packing);
+}
+
+static enum status decode_open(struct decode *decode, const uint8_t *head, size_t size, struct error *err)
+{
+    *decode = (struct decode){ .packing_known = true };
+    buf_init(&decode->whole, 2 * GRIB_FIELD_HEAD_SIZE_MAX);
+    if (grib_head_parse(head, size, &decode->head, err) != STATUS_OK || grib_base_time(head, size, &decode->base_time, err) != STATUS_OK)
+        return error_set(err, STATUS_MALFORMED, "%s", err != NULL ? err->text : "no head");
+    if (decode->head.edition == 1) {
+        if (grib1_whole(&decode->head, &decode->whole, &decode->packing_known, err) != STATUS_OK)
+            return error_wrap(err, "edition 1");
+        decode->handle = codes_handle_new_from_message(NULL, decode->whole.data, decode->whole.size);
+    } else {
+        decode->handle = codes_handle_new_from_partial_message(NULL, head, size);
+    }
+    if (decode->handle == NULL || !was_read(decode->handle))
+        return decode_refuse(err, "a section could not be read");
+    return STATUS_OK;
+}
+
+static void put_packing(const struct decode *decode, struct json_writer *json)
+{
+    char packing[VALUE_SIZE];
+    long bits;
+
+    if (!decode->packing_known || !get_text(decode->handle, "packingType", packing))
+        return;
+    json_put_string(json, "packingType", packing);
+    if (decode->head.edition == 1)
+        json_put_u64(json, "bitsPerValue", decode->head.section[4].data[10]);
+    else if (get_whole(decode->handle, "bitsPerValue", &bits))
+        json_put_i64(json, "bitsPerValue", bits);
+}
+
+static void put_keys(const struct decode *decode, struct json_writer *json)
+{
+    codes_handle *handle = decode->handle;
+    struct mars_keys mars;
+
+    json_object_begin(json);
+    put_texts(handle, text_keys, ARRAY_COUNT(text_keys), json);
+    put_wholes(handle, whole_keys, ARRAY_COUNT(whole_keys), json);
+    if (decode->head.edition == 2)
+        put_wholes(handle, whole_keys_edition_2, ARRAY_COUNT(whole_keys_edition_2), json);
+    else
+        put_wholes(handle, whole_keys_edition_1, ARRAY_COUNT(whole_keys_edition_1), json);
+    put_packing(decode, json);
+    put_level(handle, json);
+    put_mars_keys(handle, &mars, json);
+    put_missing_mars_keys(handle, decode->head.edition, &mars, json);
+    put_step(&decode->head, decode->base_time, json);
+    json_put_string(json, "eccodes", decode_release());
+    json_object_end(json);
+}
+
+enum status decode_head(const uint8_t *head, size_t size, struct buf *keys, struct error *err)
+{
+    struct decode decode;
+    struct json_writer json;
+
+    first_error[0] = '\0';
+    enum status status = decode_open(&decode, head, size, err);
+    if (status == STATUS_OK) {
+        json_init(&json, keys);
+        put_keys(&decode, &json);
+        if (buf_status(keys) != STATUS_OK)
+            status = error_set(err, buf_status(keys), "keys of a field");
+    }
+    decode_close(&decode);
+    return status;
+}
+
+/* ---- warming up ---- */
+
+/* Samples that between them load what most fields need: both editions, surface, pressure and model levels, with
+ * ECMWF's local section and without. */
+static const char *const samples[] = { "GRIB1", "GRIB2", "regular_ll_pl_grib1", "regular_ll_pl_grib2", "reduced_gg_sfc_grib1",
+                                       "reduced_gg_sfc_grib2", "sh_ml_grib1", "sh_ml_grib2" };
+
+static enum status decode_heads_of(const void *message, size_t size, struct error *err)
+{
+    struct grib_memory memory;
+    struct buf heads, keys;
+
+    grib_memory_init(&memory, message, size);
+    buf_init(&heads, SAMPLE_HEADS_SIZE_MAX);
+    buf_init(&keys, SAMPLE_HEADS_SIZE_MAX);
+    enum status status = grib_heads(&memory.source, &heads, err);
+    if (status == STATUS_OK) /* a sample has one field: count, length, head */
+        status = decode_head(heads.data + 6, get_u32(heads.data + 2), &keys, err);
+    buf_fini(&heads);
+    buf_fini(&keys);
+    return status;
+}
+
+static enum status decode_sample(const char *name, struct error *err)
+{
+    const void *message;
+    size_t size;
+    codes_handle *handle = codes_grib_handle_new_from_samples(NULL, name);
+
+    if (handle == NULL)
+        return decode_refuse(err, "the sample is not there");
+    enum status status = codes_get_message(handle, &message, &size) == 0 ? decode_heads_of(message, size, err)
+                                                                         : decode_refuse(err, "no message");
+    codes_handle_delete(handle);
+    return status;
+}
+
+enum status decode_warm_up(struct error *err)
+{
+    codes_context_set_logging_proc(codes_context_get_default(), keep_first_error);
+    for (size_t i = 0; i < ARRAY_COUNT(samples); i++) {
+        first_error[0] = '\0';
+        if (decode_sample(samples[i], err) != STATUS_OK)
+            return error_wrap(err, "sample %s", samples[i]);
+    }
+    return STATUS_OK;
+}
+
+const char *decode_release(void)
+{
+    static char text[32];
+    long version = codes_get_api_version();
+
+    if (text[0] == '\0')
+        snprintf(text, sizeof text, "%ld.%ld.%ld", version / 10000, version / 100 % 100, version % 100);
+    return text;
+}
