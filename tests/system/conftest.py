@@ -39,7 +39,10 @@ class Daemons:
 
     def cluster(self, colos=("a", "a", "b"), catalog=None):
         nodes = [self.node(f"n{place}", colo=colo) for place, colo in enumerate(colos, 1)]
-        return Cluster(nodes, self.indexer(nodes, catalog=catalog)).init()
+        # Ready only once the nodes are one cluster.
+        cluster = Cluster(nodes, self.indexer(nodes, catalog=catalog, ready=False)).init()
+        cluster.indexer.wait_ready()
+        return cluster
 
     def stop(self):
         """All of them, even if one ends badly; then the first that did is the failure."""

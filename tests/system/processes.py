@@ -76,6 +76,11 @@ class Daemon:
             return requests.get(f"{self.url}/readyz", timeout=REQUEST_TIMEOUT_S).status_code == 200
         return False
 
+    def answers(self):
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"{self.url}/healthz", timeout=REQUEST_TIMEOUT_S).status_code == 200
+        return False
+
     def wait_ready(self, timeout_s=READY_TIMEOUT_S):
         try:
             await_condition(self.is_ready, f"{self.name} is ready", timeout_s)
@@ -163,6 +168,35 @@ class Indexer(Daemon):
         self.url = f"http://{self.listen}"
 
 
+    def runs(self, **query):
+        return self.json("/v1/runs", params=query)["runs"]
+
+    def fields(self, **query):
+        """Every document of a query, page after page."""
+        found, cursor = [], None
+        while True:
+            answer = self.json("/v1/fields", params={**query, **({"cursor": cursor} if cursor else {})})
+            found += answer["fields"]
+            cursor = answer["next"]
+            if cursor is None:
+                return found
+
+    def caught_up(self):
+        nodes = self.json("/v1/cluster/nodes")["nodes"]
+        return nodes and all(node["caught_up"] for node in nodes)
+
+    def await_messages(self, source, count, copies=1, timeout_s=60):
+        """Until the runs of a source hold so many messages, each of them with so many copies; the runs."""
+        def there():
+            runs = self.runs(source=source)
+            if sum(run["messages"] for run in runs) != count:
+                return None
+            fields = self.fields(source=source, limit=10000)
+            whole = all(len({at["node"] for at in field["locations"]}) >= copies for field in fields)
+            return runs if whole else None
+        return await_condition(there, f"{count} messages of {source} in the index, {copies} copies each", timeout_s)
+
+
 class Client:
     """The gribstore command, pointed at an indexer and nodes."""
 
@@ -196,6 +230,7 @@ class Cluster:
 
     def init(self):
         """Make one cluster of the nodes; afterwards each of them has the map."""
+        await_condition(self.indexer.answers, "the indexer answers")
         self.client.run("cluster", "init", *[node.url for node in self.nodes])
         for node in self.nodes:
             await_condition(lambda node=node: node.json("/cluster/map")["epoch"] > 0, f"{node.name} has the map")
