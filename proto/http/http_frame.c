@@ -12,7 +12,7 @@ static int frame_on_headers_complete(llhttp_t *parser)
 static int frame_on_body(llhttp_t *parser, const char *at, size_t size)
 {
     ((struct http_frame *)parser->data)->chunk = slice_of(at, size);
-    return HPE_PAUSED;
+    return size > 0 ? HPE_PAUSED : 0; /* resumed without new input it calls with nothing */
 }
 
 static int frame_on_chunk_header(llhttp_t *parser)

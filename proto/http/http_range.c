@@ -84,41 +84,57 @@ static bool range_take_unit(struct slice *text)
     return true;
 }
 
+static void range_skip(struct slice *text)
+{
+    text->data++;
+    text->size--;
+}
+
+/* Adds what the next spec of the list asks for; false where there is none, or it asks for too much. */
+static bool range_take(struct slice *text, uint64_t file_size, uint64_t *budget,
+                       struct http_range *ranges, unsigned *count)
+{
+    struct range_spec spec;
+    struct http_range range;
+
+    if (!range_take_spec(text, &spec))
+        return false;
+    *budget += RANGE_PART_ALLOWANCE; /* a file's size is far from the end of 64 bits */
+    if (!range_resolve(&spec, file_size, &range))
+        return true;
+    if (range.length > *budget)
+        return false;
+    *budget -= range.length;
+    ranges[(*count)++] = range;
+    return true;
+}
+
 enum http_ranges http_ranges_parse(struct slice header, uint64_t file_size,
                                    struct http_range *ranges, unsigned *count)
 {
     uint64_t budget = file_size;
-    unsigned specs = 0;
+    unsigned specs = 0, found = 0;
 
     *count = 0;
     if (header.data == NULL || !range_take_unit(&header))
         return HTTP_RANGES_NONE;
     for (;;) {
-        struct range_spec spec;
-
         range_skip_blanks(&header);
         if (header.size > 0 && header.data[0] != ',') {
-            if (!range_take_spec(&header, &spec) || ++specs > HTTP_RANGES_MAX)
+            if (++specs > HTTP_RANGES_MAX || !range_take(&header, file_size, &budget, ranges, &found))
                 return HTTP_RANGES_NONE;
-            budget += RANGE_PART_ALLOWANCE; /* a file's size is far from the end of 64 bits */
-            if (range_resolve(&spec, file_size, &ranges[*count])) {
-                if (ranges[*count].length > budget)
-                    return HTTP_RANGES_NONE;
-                budget -= ranges[*count].length;
-                ++*count;
-            }
             range_skip_blanks(&header);
         }
         if (header.size == 0)
             break;
         if (header.data[0] != ',')
             return HTTP_RANGES_NONE;
-        header.data++;
-        header.size--;
+        range_skip(&header);
     }
     if (specs == 0)
         return HTTP_RANGES_NONE;
-    return *count > 0 ? HTTP_RANGES_SOME : HTTP_RANGES_UNSATISFIABLE;
+    *count = found;
+    return found > 0 ? HTTP_RANGES_SOME : HTTP_RANGES_UNSATISFIABLE;
 }
 
 void http_boundary_make(char boundary[HTTP_BOUNDARY_SIZE])
