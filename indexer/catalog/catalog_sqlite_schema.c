@@ -147,7 +147,7 @@ static void statement_columns(struct buf *sql, enum catalog_table table, const c
                    assigned ? column->name : "");
 }
 
-/* Parameters: ?1 id (or from), ?2 rev (or to), ?3 doc, ?4 the rev it had; columns by name. */
+/* Parameters: ?1 id (or from), ?2 rev (or to), ?3 doc; columns and the rev it had by name. */
 static void statement_print(struct buf *sql, enum catalog_table table, enum sqlite_statement which)
 {
     const char *name = table_names[table];
@@ -175,10 +175,10 @@ static void statement_print(struct buf *sql, enum catalog_table table, enum sqli
     case STATEMENT_UPDATE:
         buf_format(sql, "UPDATE %s SET rev = ?2, doc = ?3", name);
         statement_columns(sql, table, ", ", true);
-        buf_text(sql, " WHERE id = ?1 AND rev = ?4");
+        buf_text(sql, " WHERE id = ?1 AND rev = :was");
         break;
     case STATEMENT_DELETE:
-        buf_format(sql, "DELETE FROM %s WHERE id = ?1 AND rev = ?4", name);
+        buf_format(sql, "DELETE FROM %s WHERE id = ?1 AND rev = :was", name);
         break;
     case STATEMENT_REMOVE:
         buf_format(sql,

@@ -67,7 +67,8 @@ static enum status write_bind(sqlite3_stmt *statement, enum catalog_table table,
 {
     sqlite3_bind_blob(statement, 1, write->id.bytes, (int)write->id.size, SQLITE_STATIC);
     if (write->rev_was != 0)
-        sqlite3_bind_int64(statement, 4, (sqlite3_int64)write->rev_was);
+        sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":was"),
+                           (sqlite3_int64)write->rev_was);
     if (write->doc == NULL)
         return STATUS_OK;
     char *text = json_dumps(write->doc, JSON_COMPACT);

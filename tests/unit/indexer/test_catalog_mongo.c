@@ -1,0 +1,186 @@
+/* test_catalog_mongo.c: the suite of catalogs on MongoDB, and what only a server can do: be away, be read by others, lose a race. */
+#include "catalog_suite.h"
+
+#include <mongoc/mongoc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* --- a database for each case --- */
+
+/* The server's URI with a database's name in it. */
+static void mongo_uri(char uri[SUITE_URI_SIZE])
+{
+    static unsigned number;
+    const char *server = getenv("GRIBSTORE_TEST_MONGO_URI");
+    size_t hosts = strlen("mongodb://") + strcspn(server + strlen("mongodb://"), "/?");
+    const char *options = strchr(server, '?');
+
+    snprintf(uri, SUITE_URI_SIZE, "%.*s/gribstore_test_%d_%u%s", (int)hosts, server, (int)getpid(),
+             number++, options != NULL ? options : "");
+}
+
+struct raw {
+    mongoc_uri_t *uri;
+    mongoc_client_t *client;
+    mongoc_collection_t *fields;
+};
+
+static struct raw raw_open(const char *text)
+{
+    struct raw raw = { .uri = mongoc_uri_new(text) };
+
+    raw.client = mongoc_client_new_from_uri(raw.uri);
+    raw.fields = mongoc_client_get_collection(raw.client, mongoc_uri_get_database(raw.uri), "fields");
+    return raw;
+}
+
+static void raw_close(struct raw *raw)
+{
+    mongoc_collection_destroy(raw->fields);
+    mongoc_client_destroy(raw->client);
+    mongoc_uri_destroy(raw->uri);
+}
+
+static void mongo_forget(const char *uri)
+{
+    struct raw raw = raw_open(uri);
+    mongoc_database_t *database = mongoc_client_get_database(raw.client,
+                                                             mongoc_uri_get_database(raw.uri));
+
+    mongoc_database_drop(database, NULL);
+    mongoc_database_destroy(database);
+    raw_close(&raw);
+}
+
+/* --- what services read --- */
+
+static bool find_one(mongoc_collection_t *collection, const bson_t *filter, bson_t *found)
+{
+    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, NULL, NULL);
+    const bson_t *document;
+    bool there = mongoc_cursor_next(cursor, &document);
+
+    if (there)
+        bson_copy_to(document, found);
+    mongoc_cursor_destroy(cursor);
+    return there;
+}
+
+static bson_type_t type_of(const bson_t *document, const char *path)
+{
+    bson_iter_t at, found;
+
+    assert_true(bson_iter_init(&at, document));
+    return bson_iter_find_descendant(&at, path, &found) ? bson_iter_type(&found) : BSON_TYPE_EOD;
+}
+
+/* db.fields.findOne({param: "msl", base_time: ISODate("2013-04-08T00:00:00Z")}).locations[0] */
+static void the_query_that_services_make_is_answered_as_is(void **state)
+{
+    static const struct {
+        const char *path;
+        bson_type_t type;
+    } members[] = {
+        { "_id", BSON_TYPE_BINARY },
+        { "rev", BSON_TYPE_INT64 },
+        { "base_time", BSON_TYPE_DATE_TIME },
+        { "valid_time", BSON_TYPE_DATE_TIME },
+        { "length", BSON_TYPE_INT64 },
+        { "stored_at", BSON_TYPE_INT64 },
+        { "digest", BSON_TYPE_UTF8 },
+        { "locations.0.url", BSON_TYPE_UTF8 },
+        { "locations.0.offset", BSON_TYPE_INT64 },
+        { "locations.0.length", BSON_TYPE_INT64 },
+        { "locations.0.node", BSON_TYPE_UTF8 },
+        { "step", BSON_TYPE_INT32 },
+        { "older", BSON_TYPE_ARRAY },
+        { "id", BSON_TYPE_EOD },
+    };
+    struct catalog_fixture *fixture = *state;
+    struct raw raw = raw_open(fixture->uri);
+    bson_t *filter = BCON_NEW("param", BCON_UTF8("msl"), "base_time",
+                              BCON_DATE_TIME(suite_run.base_time * 1000));
+    bson_t found;
+    bson_iter_t at, url;
+
+    suite_add_fields(fixture->catalog, &suite_run, 1, 1, "n1", 1);
+    assert_true(find_one(raw.fields, filter, &found));
+    for (unsigned i = 0; i < ARRAY_COUNT(members); i++)
+        if (type_of(&found, members[i].path) != members[i].type)
+            fail_msg("%s is of type %d", members[i].path, type_of(&found, members[i].path));
+    assert_true(bson_iter_init(&at, &found) && bson_iter_find_descendant(&at, "locations.0.url", &url));
+    assert_string_equal(bson_iter_utf8(&url, NULL),
+                        "http://n1:8410/data/hres/20130408T0000Z/0001-6f3a92c1d0e40001.grib");
+    bson_destroy(&found);
+    bson_destroy(filter);
+    raw_close(&raw);
+}
+
+/* A removal reads documents, then somebody changes one before it is written: only that one is done again. */
+static void what_another_writer_changed_meanwhile_is_merged_again(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct catalog *other;
+    struct field_event events[40];
+
+    assert_ok(catalog_open(fixture->uri, &other, &suite_err));
+    suite_add_fields(fixture->catalog, &suite_run, 0, 20, "n1", 1);
+    for (unsigned i = 0; i < 40; i++) /* half of them there, half not */
+        events[i] = make_add(&suite_run, i, 1, 1000, "n2", 1);
+    suite_add_fields(other, &suite_run, 10, 20, "n3", 1);
+    suite_apply(fixture->catalog, events, ARRAY_COUNT(events));
+    suite_add_fields(other, &suite_run, 0, 40, "n1", 1);
+    struct suite_counts counts = suite_count(fixture->catalog, &suite_run);
+    assert_int_equal(counts.documents, 40);
+    assert_int_equal(counts.locations, 20 + 20 + 40 + 20);
+    catalog_close(other);
+}
+
+/* --- a server that does not answer --- */
+
+static void a_server_that_is_away_is_told_without_its_secrets(void **state)
+{
+    static const char *const uris[] = {
+        "mongodb://user:s3cret@127.0.0.1:1/?serverSelectionTimeoutMS=200",
+        "mongodb://user:s3cret@:0/?x=1",
+        "mongodb://user:s3cret/@host",
+        "mongodb://user:s3c%ret@127.0.0.1:1/",
+    };
+    struct catalog *catalog;
+    struct error err;
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(uris); i++) {
+        enum status status = catalog_open(uris[i], &catalog, &err);
+        assert_int_equal(status, i == 0 ? STATUS_UNREACHABLE : STATUS_BAD_VALUE);
+        assert_null(catalog);
+        assert_null(strstr(err.text, "s3c"));
+    }
+}
+
+static int run_server(void)
+{
+    static const struct CMUnitTest server[] = {
+        cmocka_unit_test_setup_teardown(the_query_that_services_make_is_answered_as_is, suite_setup,
+                                        suite_teardown),
+        cmocka_unit_test_setup_teardown(what_another_writer_changed_meanwhile_is_merged_again,
+                                        suite_setup, suite_teardown),
+        cmocka_unit_test(a_server_that_is_away_is_told_without_its_secrets),
+    };
+
+    return cmocka_run_group_tests(server, NULL, NULL);
+}
+
+int main(void)
+{
+    if (getenv("GRIBSTORE_TEST_MONGO_URI") == NULL) {
+        fprintf(stderr, "no server: GRIBSTORE_TEST_MONGO_URI is not set\n");
+        return 77;
+    }
+    suite_make_uri = mongo_uri;
+    suite_forget = mongo_forget;
+    int failed = suite_run_fields() + suite_run_state() + run_server();
+    return failed != 0;
+}
