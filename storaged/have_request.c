@@ -1,0 +1,133 @@
+/* have_request.c: reads and prints lists of digests. */
+#include "storaged/have_request.h"
+
+#include "proto/base/json_read.h"
+#include "proto/base/json_write.h"
+#include "proto/node_api.h"
+
+#include <stdlib.h>
+
+static enum status read_run(const json_t *object, struct run_key *run, struct error *err)
+{
+    const char *source, *base_time;
+
+    enum status status = json_get_string(object, "source", &source, err);
+    if (status == STATUS_OK)
+        status = json_get_string(object, "base_time", &base_time, err);
+    if (status == STATUS_OK)
+        status = run_key_parse(slice_text(source), slice_text(base_time), run, err);
+    return status;
+}
+
+static enum status read_digests(const json_t *array, struct have_request *request, struct error *err)
+{
+    size_t count = json_array_size(array);
+
+    if (count > HAVE_DIGESTS_MAX)
+        return error_set(err, STATUS_BAD_VALUE, "digests: %zu of them, at most %d", count,
+                         HAVE_DIGESTS_MAX);
+    request->digests = calloc(count + 1, sizeof *request->digests);
+    request->missing = calloc(count + 1, sizeof *request->missing);
+    if (request->digests == NULL || request->missing == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "%zu digests", count);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = json_string_value(json_array_get(array, i));
+        if (text == NULL || !digest_parse(slice_text(text), &request->digests[i]))
+            return error_set(err, STATUS_BAD_VALUE, "digests[%zu]: not 64 lower-case hex digits", i);
+        request->missing[i] = true;
+    }
+    request->count = (unsigned)count;
+    return STATUS_OK;
+}
+
+enum status have_request_parse(struct slice body, struct have_request *request, struct error *err)
+{
+    json_t *object, *array;
+
+    *request = (struct have_request){ 0 };
+    enum status status = json_parse(body.data, body.size, &object, err);
+    if (status != STATUS_OK)
+        return status;
+    status = read_run(object, &request->run, err);
+    request->places = json_is_true(json_object_get(object, "places"));
+    if (status == STATUS_OK)
+        status = json_get_array(object, "digests", &array, err);
+    if (status == STATUS_OK)
+        status = read_digests(array, request, err);
+    json_decref(object);
+    if (status != STATUS_OK)
+        have_request_fini(request);
+    return status;
+}
+
+void have_request_fini(struct have_request *request)
+{
+    free(request->digests);
+    free(request->missing);
+    request->digests = NULL;
+    request->missing = NULL;
+}
+
+void have_request_print(const struct have_request *request, const bool *mask, struct buf *body)
+{
+    char text[BASE_TIME_TEXT_SIZE];
+    struct json_writer json;
+
+    base_time_print_rfc3339(request->run.base_time, text);
+    json_init(&json, body);
+    json_object_begin(&json);
+    json_put_string(&json, "source", request->run.source);
+    json_put_string(&json, "base_time", text);
+    json_key(&json, "digests");
+    json_array_begin(&json);
+    for (unsigned i = 0; i < request->count; i++) {
+        char digest[DIGEST_TEXT_SIZE];
+        if (!mask[i])
+            continue;
+        digest_print(&request->digests[i], digest);
+        json_text(&json, digest);
+    }
+    json_array_end(&json);
+    json_object_end(&json);
+}
+
+/* The answer names the missing ones in the order of the question. */
+static enum status match_missing(const json_t *array, const struct have_request *request,
+                                 const bool *mask, bool *missing, struct error *err)
+{
+    size_t at = 0, count = json_array_size(array);
+
+    for (unsigned i = 0; i < request->count && at < count; i++) {
+        struct digest digest;
+        const char *text = json_string_value(json_array_get(array, at));
+        if (text == NULL || !digest_parse(slice_text(text), &digest))
+            return error_set(err, STATUS_BAD_VALUE, "missing[%zu]: not 64 lower-case hex digits", at);
+        if (!mask[i] || digest_compare(&digest, &request->digests[i]) != 0)
+            continue;
+        missing[i] = true;
+        at++;
+    }
+    if (at < count)
+        return error_set(err, STATUS_BAD_VALUE, "missing[%zu]: was not asked for there", at);
+    return STATUS_OK;
+}
+
+enum status have_answer_read(struct slice answer, const struct have_request *request, bool *mask,
+                             struct error *err)
+{
+    json_t *object, *array;
+
+    enum status status = json_parse(answer.data, answer.size, &object, err);
+    if (status != STATUS_OK)
+        return status;
+    bool *missing = calloc(request->count + 1, sizeof *missing);
+    status = missing == NULL ? error_set(err, STATUS_NO_MEMORY, "an answer")
+                             : json_get_array(object, "missing", &array, err);
+    if (status == STATUS_OK)
+        status = match_missing(array, request, mask, missing, err);
+    if (status == STATUS_OK)
+        memcpy(mask, missing, request->count * sizeof *mask);
+    free(missing);
+    json_decref(object);
+    return status;
+}

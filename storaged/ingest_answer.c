@@ -1,0 +1,190 @@
+/* ingest_answer.c: prints lines while the body comes, and puts the pieces together at its end. */
+#include "storaged/ingest_answer.h"
+
+#include "storaged/request.h"
+
+#include "proto/http/http_problem.h"
+#include "proto/node_api.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+enum {
+    LINE_SIZE_MAX = 64 << 10,
+    BASE64_DIGEST_SIZE = 48, /* of 32 bytes, with its end */
+    PIECES = 3,
+    ANSWER_SIZE_MAX = 16 << 20, /* what is in memory of it */
+    RETRY_AFTER_S = 5,
+};
+
+void ingest_answer_init(struct ingest_answer *answer, struct store *store, const char *source, bool summary)
+{
+    *answer = (struct ingest_answer){ .source = source, .summary = summary };
+    gather_init(&answer->messages, store);
+    gather_init(&answer->skipped, store);
+}
+
+void ingest_answer_fini(struct ingest_answer *answer)
+{
+    gather_fini(&answer->messages);
+    gather_fini(&answer->skipped);
+}
+
+static void print_location(struct json_writer *json, const struct put *put, const struct put_place *place)
+{
+    char path[DATA_PATH_SIZE];
+
+    data_path_print(&put->run, place->shard, place->birth, path);
+    json_object_begin(json);
+    json_key(json, "url");
+    json_format(json, "%s%s", place->url, path);
+    json_put_u64(json, "offset", place->offset);
+    json_put_u64(json, "length", put->length);
+    json_object_end(json);
+}
+
+static void print_line(struct json_writer *json, const struct put *put)
+{
+    char digest[DIGEST_TEXT_SIZE], base_time[BASE_TIME_TEXT_SIZE];
+
+    digest_print(&put->digest, digest);
+    base_time_print_rfc3339(put->run.base_time, base_time);
+    json_object_begin(json);
+    json_put_string(json, "digest", digest);
+    json_put_string(json, "base_time", base_time);
+    json_put_u64(json, "length", put->length);
+    json_put_bool(json, "new", put->is_new);
+    json_put_u64(json, "copies", put->copies_count);
+    json_put_u64(json, "stored_at", put->stored_at_us);
+    json_key(json, "locations");
+    json_array_begin(json);
+    for (unsigned i = 0; i < put->targets_count; i++) {
+        const struct put_target *target = &put->targets[i];
+        if (target->state == TARGET_KEPT && target->place.has_place)
+            print_location(json, put, &target->place);
+    }
+    json_array_end(json);
+    json_object_end(json);
+}
+
+void ingest_answer_add(struct ingest_answer *answer, const struct put *put)
+{
+    struct json_writer json;
+    struct buf line;
+
+    if (put->is_new)
+        answer->stored++;
+    else
+        answer->known++;
+    answer->count++;
+    answer->digest = put->digest;
+    if (answer->summary)
+        return;
+    buf_init(&line, LINE_SIZE_MAX);
+    json_init(&json, &line);
+    print_line(&json, put);
+    gather_add(&answer->messages, line.data, line.size);
+    buf_fini(&line);
+}
+
+void ingest_answer_skip(struct ingest_answer *answer, uint64_t offset, uint64_t length)
+{
+    struct buf line;
+
+    buf_init(&line, 128);
+    buf_format(&line, "{\"offset\":%llu,\"length\":%llu}", (unsigned long long)offset,
+               (unsigned long long)length);
+    gather_add(&answer->skipped, line.data, line.size);
+    buf_fini(&line);
+}
+
+/* --- the reply --- */
+
+/* Bytes of a gather go behind what text holds: from memory into text, from the file as a piece of its own. */
+static void piece_end(struct http_piece *piece, struct buf *text, const struct gather *gather)
+{
+    piece->fd = -1;
+    if (gather != NULL && gather->fd < 0)
+        buf_append(text, gather->memory.data, gather->memory.size);
+    piece->head_size = text->size - piece->head_offset;
+    if (gather != NULL && gather->fd >= 0) {
+        piece->fd = gather->fd;
+        piece->length = gather->file_size;
+    }
+}
+
+static void print_front(struct ingest_answer *answer, struct buf *text, struct http_exchange *ex,
+                        enum status status, const struct error *err)
+{
+    if (status == STATUS_OK) {
+        buf_text(text, "{");
+    } else {
+        http_problem_print(text, status, err, http_request_id(ex), NULL);
+        while (text->size > 0 && text->data[text->size - 1] != '}')
+            text->size--;
+        if (text->size > 0)
+            text->size--; /* the object goes on */
+        buf_text(text, ",");
+    }
+    buf_format(text, "\"source\":\"%s\",", answer->source);
+    if (!answer->summary)
+        buf_text(text, "\"messages\":[");
+}
+
+static void print_middle(struct ingest_answer *answer, struct buf *text)
+{
+    if (!answer->summary)
+        buf_text(text, "],");
+    buf_format(text, "\"stored\":%llu,\"known\":%llu,\"skipped\":[",
+               (unsigned long long)answer->stored, (unsigned long long)answer->known);
+}
+
+static void reply_headers(struct ingest_answer *answer, struct http_exchange *ex, const char *url)
+{
+    char digest[DIGEST_TEXT_SIZE];
+    unsigned char base64[BASE64_DIGEST_SIZE];
+
+    if (answer->count != 1)
+        return;
+    digest_print(&answer->digest, digest);
+    EVP_EncodeBlock(base64, answer->digest.bytes, DIGEST_SIZE);
+    http_reply_header(ex, "Location", "%s/sha256/%s", url, digest);
+    http_reply_header(ex, "ETag", "\"%s\"", digest);
+    http_reply_header(ex, "Repr-Digest", "sha-256=:%s:", (const char *)base64);
+}
+
+void ingest_answer_reply(struct ingest_answer *answer, struct http_exchange *ex, const char *url,
+                         enum status status, const struct error *err)
+{
+    struct http_piece *pieces = calloc(PIECES, sizeof *pieces);
+    struct buf text;
+
+    if (pieces == NULL)
+        abort();
+    if (status == STATUS_OK && (status = gather_end(&answer->messages)) != STATUS_OK)
+        err = &answer->messages.err;
+    if (status == STATUS_OK && (status = gather_end(&answer->skipped)) != STATUS_OK)
+        err = &answer->skipped.err;
+    buf_init(&text, ANSWER_SIZE_MAX);
+    print_front(answer, &text, ex, status, err);
+    piece_end(&pieces[0], &text, &answer->messages);
+    pieces[1].head_offset = text.size;
+    print_middle(answer, &text);
+    piece_end(&pieces[1], &text, &answer->skipped);
+    pieces[2].head_offset = text.size;
+    buf_text(&text, "]}");
+    piece_end(&pieces[2], &text, NULL);
+
+    const char *type = status == STATUS_OK ? TYPE_JSON : "application/problem+json";
+    int http_status = status != STATUS_OK ? status_http(status) : answer->stored > 0 ? 201 : 200;
+    if (status == STATUS_OK)
+        reply_headers(answer, ex, url);
+    if (http_status == 503 || http_status == 429)
+        http_reply_header(ex, "Retry-After", "%d", RETRY_AFTER_S);
+    if (pieces[0].fd < 0 && pieces[1].fd < 0) {
+        free(pieces);
+        http_reply(ex, http_status, type, &text);
+    } else {
+        http_reply_file(ex, http_status, type, pieces, PIECES, &text);
+    }
+}

@@ -1,0 +1,347 @@
+/* join.c: goes round the configured URLs until one has given both.
+ *
+ *     MAP --epoch >= 1--> RUNS --listing--> TELL each state --> INSTALL the map, take the marker away --> END
+ *      ^------------------- REST <-- any failure ------'
+ *
+ * States come before the map is installed: once the map is on disk, a restart would be ready with it. A map that is
+ * told meanwhile is installed at once, and the marker keeps the node from being ready before it has the states too. */
+#include "storaged/join.h"
+
+#include "storaged/json_file.h"
+#include "storaged/node.h"
+#include "storaged/peers/run_fetch.h"
+#include "storaged/work.h"
+
+#include "proto/base/fsm.h"
+#include "proto/base/json_read.h"
+#include "proto/base/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const char join_marker[] = "joining";
+
+enum join_step { JOIN_MAP, JOIN_RUNS, JOIN_TELL, JOIN_INSTALL, JOIN_DONE, JOIN_REST };
+
+enum { RUNS_ANSWER_MAX = 512 << 20, CONNECT_TIMEOUT_MS = 2000 };
+
+struct join {
+    struct fsm fsm;
+    struct node_loop *loop;
+    char *urls;       /* owned: comma-separated */
+    const char *next; /* in urls */
+    char url[URL_SIZE_MAX + 32];
+    size_t base_size; /* of url, without a path */
+    struct transfer_request request;
+    struct cluster_map *map; /* owned: to be installed */
+    json_t *listing;         /* owned */
+    size_t run;              /* in the listing */
+    struct run_change change;
+    struct work work;
+    enum status status;
+    struct error err;
+    uv_timer_t timer;
+    uint64_t delay_ms;
+    bool resting, stopped;
+    uv_mutex_t mutex; /* of text */
+    char text[ERROR_TEXT_SIZE];
+};
+
+#define TO(step) (1u << JOIN_##step)
+
+static enum fsm_next join_map(struct fsm *fsm);
+static enum fsm_next join_runs(struct fsm *fsm);
+static enum fsm_next join_tell(struct fsm *fsm);
+static enum fsm_next join_install(struct fsm *fsm);
+static enum fsm_next join_done(struct fsm *fsm);
+static enum fsm_next join_rest(struct fsm *fsm);
+
+static const struct fsm_step join_steps[] = {
+    [JOIN_MAP] = { "map", join_map, TO(RUNS) },
+    [JOIN_RUNS] = { "runs", join_runs, TO(TELL) },
+    [JOIN_TELL] = { "tell", join_tell, TO(TELL) | TO(INSTALL) },
+    [JOIN_INSTALL] = { "install", join_install, TO(DONE) },
+    [JOIN_DONE] = { "done", join_done, 0 },
+    [JOIN_REST] = { "rest", join_rest, TO(MAP) },
+};
+
+/* --- asking --- */
+
+static void ask(struct join *join, const char *path, size_t answer_max,
+                void (*on_done)(struct transfer_request *request, enum status status,
+                                const struct error *err))
+{
+    struct transfer_request *request = &join->request;
+
+    snprintf(join->url + join->base_size, sizeof join->url - join->base_size, "%s", path);
+    transfer_request_init(request); /* without a cluster's headers: we have none yet */
+    request->connect_timeout_ms = CONNECT_TIMEOUT_MS;
+    request->method = "GET";
+    request->url = join->url;
+    request->answer_max = answer_max;
+    request->on_done = on_done;
+    request->user = join;
+    node_loop_begin(join->loop);
+    transfer_start(join->loop->transfer, request);
+}
+
+/* Ends a step that asked. The loop's count goes down last: the machine may start the next request before. */
+static void answered(struct join *join, enum status status, struct error *err)
+{
+    struct node_loop *loop = join->loop;
+
+    transfer_request_fini(&join->request);
+    if (status != STATUS_OK)
+        error_wrap(err, "%.*s", (int)join->base_size, join->url);
+    fsm_resume(&join->fsm, status, err);
+    node_loop_end(loop);
+}
+
+static bool next_url(struct join *join)
+{
+    if (*join->next == '\0')
+        join->next = join->urls;
+    size_t size = strcspn(join->next, ",");
+    assert(size <= URL_SIZE_MAX); /* settings.c looked */
+    memcpy(join->url, join->next, size);
+    join->url[size] = '\0';
+    join->base_size = size;
+    join->next += size + (join->next[size] == ',');
+    return size > 0;
+}
+
+static bool is_own_url(struct join *join)
+{
+    struct cluster_view *view = cluster_view(&join->loop->node->cluster);
+    bool own = strcmp(join->url, view->url) == 0;
+
+    cluster_view_release(view);
+    return own;
+}
+
+/* --- map --- */
+
+static void on_map(struct transfer_request *request, enum status status, const struct error *failure)
+{
+    struct join *join = request->user;
+    struct error err;
+
+    error_init(&err);
+    if (status != STATUS_OK)
+        error_set(&err, status, "%s", failure->text);
+    else
+        status = transfer_answer_status(request, &err);
+    map_unref(join->map);
+    join->map = NULL;
+    if (status == STATUS_OK) {
+        join->map = map_parse(request->answer.data, request->answer.size, &err);
+        status = join->map == NULL ? STATUS_BAD_VALUE : STATUS_OK;
+    }
+    if (status == STATUS_OK && join->map->epoch == 0)
+        status = error_set(&err, STATUS_NOT_READY,
+                           "has no map of the cluster yet (gribstore cluster init makes one)");
+    answered(join, status, &err);
+}
+
+static enum fsm_next join_map(struct fsm *fsm)
+{
+    struct join *join = container_of(fsm, struct join, fsm);
+    struct error err;
+
+    error_init(&err);
+    if (!next_url(join) || is_own_url(join)) {
+        error_set(&err, STATUS_NOT_READY, "%s: is this node itself", join->url);
+        return fsm_fail(fsm, STATUS_NOT_READY, &err);
+    }
+    ask(join, "/cluster/map", MAP_JSON_SIZE_MAX, on_map);
+    return fsm_wait(fsm, 1, JOIN_RUNS);
+}
+
+/* --- runs --- */
+
+static void on_runs(struct transfer_request *request, enum status status, const struct error *failure)
+{
+    struct join *join = request->user;
+    struct error err;
+    json_t *runs;
+
+    error_init(&err);
+    if (status != STATUS_OK)
+        error_set(&err, status, "%s", failure->text);
+    else
+        status = transfer_answer_status(request, &err);
+    json_decref(join->listing);
+    join->listing = NULL;
+    join->run = 0;
+    if (status == STATUS_OK)
+        status = json_parse(request->answer.data, request->answer.size, &join->listing, &err);
+    if (status == STATUS_OK)
+        status = json_get_array(join->listing, "runs", &runs, &err);
+    answered(join, status, &err);
+}
+
+static enum fsm_next join_runs(struct fsm *fsm)
+{
+    struct join *join = container_of(fsm, struct join, fsm);
+
+    ask(join, "/cluster/runs", RUNS_ANSWER_MAX, on_runs);
+    return fsm_wait(fsm, 1, JOIN_TELL);
+}
+
+/* --- tell --- */
+
+static enum status read_run(const json_t *entry, struct run_change *change, struct error *err)
+{
+    const char *source, *base_time;
+
+    enum status status = json_get_string(entry, "source", &source, err);
+    if (status == STATUS_OK)
+        status = json_get_string(entry, "base_time", &base_time, err);
+    if (status == STATUS_OK)
+        status = run_key_parse(slice_text(source), slice_text(base_time), &change->run, err);
+    if (status == STATUS_OK)
+        status = run_info_read(entry, &change->info, err);
+    return status;
+}
+
+static void on_told(struct run_change *change, enum status status)
+{
+    struct join *join = container_of(change, struct join, change);
+    struct node_loop *loop = join->loop;
+
+    fsm_resume(&join->fsm, status == STATUS_STALE_RUN ? STATUS_OK : status, &change->err);
+    node_loop_end(loop);
+}
+
+static enum fsm_next join_tell(struct fsm *fsm)
+{
+    struct join *join = container_of(fsm, struct join, fsm);
+    const json_t *runs = json_object_get(join->listing, "runs");
+    struct error err;
+
+    if (join->run == json_array_size(runs))
+        return fsm_go(fsm, JOIN_INSTALL);
+    error_init(&err);
+    join->change = (struct run_change){ .port = &join->loop->port, .on_done = on_told };
+    error_init(&join->change.err);
+    enum status status = read_run(json_array_get(runs, join->run++), &join->change, &err);
+    if (status != STATUS_OK)
+        return fsm_fail(fsm, status, &err);
+    if (join->change.info.version == 0 && join->change.info.incarnation == 1)
+        return fsm_go(fsm, JOIN_TELL); /* nobody spoke of it */
+    node_loop_begin(join->loop);
+    store_run_tell(join->loop->node->store, &join->change);
+    return fsm_wait(fsm, 1, JOIN_TELL);
+}
+
+/* --- install --- */
+
+static void install_run(struct work *work)
+{
+    struct join *join = container_of(work, struct join, work);
+    struct node *node = join->loop->node;
+
+    error_init(&join->err);
+    join->status = cluster_install(&node->cluster, join->map, &join->err);
+    if (join->status == STATUS_STALE_EPOCH) /* a newer one was told meanwhile */
+        join->status = STATUS_OK;
+    if (join->status == STATUS_OK)
+        join->status = json_file_remove(node->settings->data, join_marker, &join->err);
+}
+
+static void install_done(struct work *work)
+{
+    struct join *join = container_of(work, struct join, work);
+
+    fsm_resume(&join->fsm, join->status, &join->err);
+}
+
+static enum fsm_next join_install(struct fsm *fsm)
+{
+    struct join *join = container_of(fsm, struct join, fsm);
+
+    work_start_own(&join->work, join->loop, install_run, install_done);
+    return fsm_wait(fsm, 1, JOIN_DONE);
+}
+
+static enum fsm_next join_done(struct fsm *fsm)
+{
+    struct join *join = container_of(fsm, struct join, fsm);
+    struct node *node = join->loop->node;
+
+    log_msg(LOG_INFO, "node.joined", "map and run states came from %.*s", (int)join->base_size,
+            join->url);
+    if (atomic_load(&node->again))
+        node_drain(node);
+    else
+        node_set_serving(node);
+    return FSM_END;
+}
+
+/* --- rest --- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct join *join = container_of(timer, struct join, timer);
+
+    join->resting = false;
+    join->fsm.status = STATUS_OK;
+    fsm_resume(&join->fsm, STATUS_OK, NULL);
+}
+
+static enum fsm_next join_rest(struct fsm *fsm)
+{
+    struct join *join = container_of(fsm, struct join, fsm);
+
+    uv_mutex_lock(&join->mutex);
+    snprintf(join->text, sizeof join->text, "%s", fsm->err.text);
+    uv_mutex_unlock(&join->mutex);
+    if (join->stopped)
+        return FSM_END;
+    log_msg(LOG_INFO, "node.joining", "%s", fsm->err.text);
+    uv_timer_start(&join->timer, on_timer, join->delay_ms, 0);
+    join->delay_ms = join->delay_ms * 2 < JOIN_DELAY_MAX_MS ? join->delay_ms * 2 : JOIN_DELAY_MAX_MS;
+    return fsm_wait(fsm, 1, JOIN_MAP);
+}
+
+struct join *join_start(struct node_loop *loop, const char *urls)
+{
+    struct join *join = calloc(1, sizeof *join);
+
+    if (join == NULL || (join->urls = strdup(urls)) == NULL || uv_mutex_init(&join->mutex) != 0)
+        abort();
+    join->loop = loop;
+    join->next = join->urls;
+    join->delay_ms = JOIN_DELAY_MIN_MS;
+    snprintf(join->text, sizeof join->text, "nobody was asked yet");
+    uv_timer_init(&loop->uv, &join->timer);
+    fsm_start(&join->fsm, "join", join_steps, ARRAY_COUNT(join_steps), JOIN_MAP, JOIN_REST);
+    return join;
+}
+
+void join_stop(struct join *join)
+{
+    if (join == NULL || join->stopped)
+        return;
+    join->stopped = true;
+    uv_close((uv_handle_t *)&join->timer, NULL);
+}
+
+void join_free(struct join *join)
+{
+    if (join == NULL)
+        return;
+    map_unref(join->map);
+    json_decref(join->listing);
+    uv_mutex_destroy(&join->mutex);
+    free(join->urls);
+    free(join);
+}
+
+void join_describe(struct join *join, char *text, size_t size)
+{
+    uv_mutex_lock(&join->mutex);
+    snprintf(text, size, "%s", join->text);
+    uv_mutex_unlock(&join->mutex);
+}

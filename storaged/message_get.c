@@ -1,0 +1,538 @@
+/* message_get.c: finds a message by its digest, and proves it before its last byte leaves.
+ *
+ *     FIND --> PICK --> READ --> JUDGE --whole and right, or large--> ANSWER
+ *               ^ |                |
+ *               | '--no more-------|----------> ANSWER: 404, or 503 while one that may have it is silent
+ *               '--------no, or damaged
+ *
+ * Sources, in this order: this node, the shard's owners in every era, the newest first, then the other nodes. The first
+ * piece of a source is read; a message that fits in it is hashed before a byte leaves, a larger one is streamed with its
+ * last piece withheld until the hash holds, and cut where it does not. A request that came from another node
+ * (Gribstore-Hop: 1) is not forwarded, and a large one's ranges are not proven here: who asked proves the whole. */
+#include "storaged/message_get.h"
+
+#include "storaged/message_reader.h"
+#include "storaged/node.h"
+#include "storaged/range_reply.h"
+#include "storaged/request.h"
+
+#include "proto/base/fsm.h"
+#include "proto/base/log.h"
+#include "proto/node_api.h"
+#include "proto/placement.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum message_step { MESSAGE_FIND, MESSAGE_PICK, MESSAGE_READ, MESSAGE_JUDGE, MESSAGE_ANSWER };
+
+enum {
+    UNASKED_SIZE_MAX = 128 << 10,
+    BASE64_DIGEST_SIZE = 48,
+    HELD_SIZE_MAX = 2 * MESSAGE_CHUNK_SIZE
+};
+
+struct message_get {
+    struct fsm fsm;
+    struct http_exchange *ex;
+    struct node_loop *loop;
+    struct digest digest;
+    bool hop, redirect;
+    /* this node */
+    struct work work;
+    struct run_key run;
+    struct store_place place;
+    enum status find_status;
+    struct error find_err;
+    /* the others */
+    struct cluster_view *view;
+    uint16_t *nodes; /* owned: in order */
+    unsigned nodes_count, next;
+    struct buf unasked; /* names, quoted, with commas */
+    bool silent_lately;
+    /* the source under way */
+    struct message_reader reader;
+    enum status read_status;
+    bool found;
+    /* the answer */
+    char etag[DIGEST_TEXT_SIZE + 2];
+    struct range_entity entity;
+    struct http_range range; /* streamed */
+    struct digest_stream *digests;
+    struct buf held; /* streamed: withheld */
+    bool reading, over;
+};
+
+#define TO(step) (1u << MESSAGE_##step)
+
+static enum fsm_next message_find(struct fsm *fsm);
+static enum fsm_next message_pick(struct fsm *fsm);
+static enum fsm_next message_read(struct fsm *fsm);
+static enum fsm_next message_judge(struct fsm *fsm);
+static enum fsm_next message_answer(struct fsm *fsm);
+
+static const struct fsm_step message_steps[] = {
+    [MESSAGE_FIND] = { "find", message_find, TO(PICK) },
+    [MESSAGE_PICK] = { "pick", message_pick, TO(READ) | TO(ANSWER) },
+    [MESSAGE_READ] = { "read", message_read, TO(JUDGE) },
+    [MESSAGE_JUDGE] = { "judge", message_judge, TO(PICK) | TO(ANSWER) },
+    [MESSAGE_ANSWER] = { "answer", message_answer, 0 },
+};
+
+static void message_free(struct message_get *get)
+{
+    struct node_loop *loop = get->loop;
+
+    message_reader_close(&get->reader);
+    if (get->digests != NULL)
+        digest_stream_free(get->digests);
+    cluster_view_release(get->view);
+    free(get->nodes);
+    buf_fini(&get->unasked);
+    buf_fini(&get->held);
+    free(get);
+    node_loop_end(loop);
+}
+
+static void message_over(struct http_exchange *ex)
+{
+    struct message_get *get = http_user(ex);
+
+    get->over = true;
+    if (!get->reading)
+        message_free(get);
+}
+
+/* --- find: is it here --- */
+
+static void find_run(struct work *work)
+{
+    struct message_get *get = container_of(work, struct message_get, work);
+
+    get->find_status = store_find_any(get->loop->node->store, &get->digest, true, &get->run,
+                                      &get->place, &get->find_err);
+}
+
+static void find_done(struct work *work)
+{
+    fsm_resume(&container_of(work, struct message_get, work)->fsm, STATUS_OK, NULL);
+}
+
+static enum fsm_next message_find(struct fsm *fsm)
+{
+    struct message_get *get = container_of(fsm, struct message_get, fsm);
+    struct error err;
+
+    error_init(&err);
+    get->find_status = store_find_any(get->loop->node->store, &get->digest, false, &get->run,
+                                      &get->place, &get->find_err);
+    if (get->find_status != STATUS_MORE)
+        return fsm_go(fsm, MESSAGE_PICK);
+    enum status status = work_start(&get->work, get->loop, find_run, find_done, &err);
+    if (status != STATUS_OK)
+        return fsm_fail(fsm, status, &err);
+    return fsm_wait(fsm, 1, MESSAGE_PICK);
+}
+
+/* --- pick: who is asked next --- */
+
+static void nodes_add(struct message_get *get, unsigned node)
+{
+    if (node == get->view->self)
+        return;
+    for (unsigned i = 0; i < get->nodes_count; i++) {
+        if (get->nodes[i] == node)
+            return;
+    }
+    get->nodes[get->nodes_count++] = (uint16_t)node;
+}
+
+/* The shard's owners of every era, the newest first, then all others. */
+static void nodes_order(struct message_get *get)
+{
+    const struct cluster_map *map = get->view->map;
+    unsigned shard = digest_shard(&get->digest, map->shards);
+
+    get->nodes = calloc(map->nodes_count + 1, sizeof *get->nodes);
+    if (get->nodes == NULL)
+        abort();
+    for (unsigned era = map->eras_count; era-- > 0;) {
+        const uint16_t *owners = &map->eras[era].owners[(size_t)shard * map->replicas];
+        for (unsigned i = 0; i < map->replicas && owners[i] != NODE_NONE; i++)
+            nodes_add(get, owners[i]);
+    }
+    for (unsigned node = 0; node < map->nodes_count; node++) {
+        if (map->nodes[node].state != NODE_OUT)
+            nodes_add(get, node);
+    }
+}
+
+static void note_unasked(struct message_get *get, const struct peer *peer, bool lately)
+{
+    buf_format(&get->unasked, "%s\"%s\"", get->unasked.size > 0 ? "," : "", peer->id);
+    get->silent_lately |= lately;
+}
+
+static bool pick_here(struct message_get *get)
+{
+    struct store_file *file;
+
+    if (get->find_status != STATUS_OK)
+        return false;
+    get->find_status = STATUS_NOT_FOUND; /* once */
+    if (store_file_open(get->loop->node->store, &get->run, get->place.shard, get->place.birth,
+                        &file, NULL) != STATUS_OK)
+        return false;
+    message_reader_open_file(&get->reader, file, &get->place);
+    return true;
+}
+
+static bool pick_peer(struct message_get *get)
+{
+    if (get->hop)
+        return false;
+    if (get->nodes == NULL)
+        nodes_order(get);
+    while (get->next < get->nodes_count) {
+        struct peer *peer = get->view->peers[get->nodes[get->next++]];
+        if (peer_is_up(peer)) {
+            message_reader_open_peer(&get->reader, peer);
+            return true;
+        }
+        note_unasked(get, peer, peer_silent_ms(peer) < MESSAGE_SILENT_MAX_MS);
+    }
+    return false;
+}
+
+static enum fsm_next message_pick(struct fsm *fsm)
+{
+    struct message_get *get = container_of(fsm, struct message_get, fsm);
+
+    message_reader_close(&get->reader);
+    if (pick_here(get) || pick_peer(get))
+        return fsm_go(fsm, MESSAGE_READ);
+    return fsm_go(fsm, MESSAGE_ANSWER);
+}
+
+/* --- read: its first piece --- */
+
+static void on_first_piece(struct message_reader *reader, enum status status, const struct error *err)
+{
+    struct message_get *get = container_of(reader, struct message_get, reader);
+
+    (void)err;
+    get->read_status = status;
+    fsm_resume(&get->fsm, STATUS_OK, NULL);
+}
+
+static enum fsm_next message_read(struct fsm *fsm)
+{
+    struct message_get *get = container_of(fsm, struct message_get, fsm);
+    struct message_reader *reader = &get->reader;
+
+    reader->on_piece = on_first_piece;
+    if (reader->file != NULL && reader->size <= MESSAGE_INLINE_MAX &&
+        message_reader_try(reader, MESSAGE_INLINE_MAX)) {
+        get->read_status = STATUS_OK;
+        return fsm_go(fsm, MESSAGE_JUDGE);
+    }
+    if (reader->peer != NULL && get->redirect)
+        message_reader_probe(reader);
+    else
+        message_reader_next(reader, MESSAGE_MEMORY_MAX);
+    return fsm_wait(fsm, 1, MESSAGE_JUDGE);
+}
+
+/* --- judge: is it right --- */
+
+static void log_damaged(const struct message_get *get)
+{
+    char text[DIGEST_TEXT_SIZE];
+
+    digest_print(&get->digest, text);
+    log_msg(LOG_ERROR, "message.damaged", "%s does not have its digest on %s", text,
+            get->reader.peer != NULL ? get->reader.peer->id : "this node");
+}
+
+/* The piece is the whole message. */
+static bool is_right(struct message_get *get)
+{
+    struct digest digest;
+
+    digest_of(get->reader.piece.data, get->reader.piece.size, &digest);
+    if (digest_compare(&digest, &get->digest) == 0)
+        return true;
+    log_damaged(get);
+    return false;
+}
+
+static enum fsm_next message_judge(struct fsm *fsm)
+{
+    struct message_get *get = container_of(fsm, struct message_get, fsm);
+    struct message_reader *reader = &get->reader;
+    bool said_no = get->read_status == STATUS_NOT_FOUND || status_http(get->read_status) == 410;
+
+    if (get->read_status != STATUS_OK) {
+        if (reader->peer != NULL && !said_no)
+            note_unasked(get, reader->peer, true);
+        return fsm_go(fsm, MESSAGE_PICK);
+    }
+    if (reader->peer != NULL && get->redirect)
+        get->found = true;
+    else
+        get->found = reader->piece.size < reader->size || is_right(get);
+    return fsm_go(fsm, get->found ? MESSAGE_ANSWER : MESSAGE_PICK);
+}
+
+/* --- answer --- */
+
+static void reply_not_found(struct message_get *get)
+{
+    bool may_be = get->silent_lately;
+    struct error err;
+    struct buf extra;
+
+    error_init(&err);
+    buf_init(&extra, UNASKED_SIZE_MAX);
+    if (get->unasked.size > 0) {
+        buf_text(&extra, "\"unasked\":[");
+        buf_append(&extra, get->unasked.data, get->unasked.size);
+        buf_text(&extra, "]");
+    }
+    if (may_be)
+        error_set(&err, STATUS_HOLDER_DOWN, "no node that answers has it, and some do not answer");
+    else
+        error_set(&err, STATUS_NOT_FOUND, "no node has a message with this digest");
+    http_reply_error(get->ex, err.status, &err, extra.size > 0 ? &extra : NULL);
+    buf_fini(&extra);
+}
+
+static void reply_redirect(struct message_get *get)
+{
+    http_reply_header(get->ex, "Location", "%s", get->reader.url);
+    http_reply(get->ex, 307, NULL, NULL);
+}
+
+static void reply_digest(struct message_get *get)
+{
+    unsigned char base64[BASE64_DIGEST_SIZE];
+
+    EVP_EncodeBlock(base64, get->digest.bytes, DIGEST_SIZE);
+    http_reply_header(get->ex, "Repr-Digest", "sha-256=:%s:", (const char *)base64);
+}
+
+/* --- streamed: a large one --- */
+
+static void stream_next(struct http_exchange *ex);
+
+/* What of a piece was asked for; it becomes what is withheld. */
+static void stream_hold(struct message_get *get, uint64_t begin, const struct buf *piece)
+{
+    uint64_t first = get->range.offset > begin ? get->range.offset - begin : 0;
+    uint64_t end = get->range.offset + get->range.length;
+    uint64_t last = end > begin ? end - begin : 0;
+
+    if (last > piece->size)
+        last = piece->size;
+    buf_init(&get->held, HELD_SIZE_MAX);
+    if (first < last)
+        buf_append(&get->held, piece->data + first, (size_t)(last - first));
+}
+
+static bool stream_is_right(struct message_get *get)
+{
+    struct digest digest;
+
+    digest_stream_final(get->digests, &digest);
+    if (digest_compare(&digest, &get->digest) == 0)
+        return true;
+    log_damaged(get);
+    return false;
+}
+
+/* Pushes what was withheld so far: all before this piece that was asked for. True: something went out. */
+static bool stream_push(struct message_get *get, bool last)
+{
+    struct buf out = get->held;
+
+    if (out.size == 0 && !last)
+        return false;
+    buf_init(&get->held, HELD_SIZE_MAX);
+    http_stream_push(get->ex, &out, last);
+    return true;
+}
+
+static void stream_take(struct message_get *get)
+{
+    struct message_reader *reader = &get->reader;
+    uint64_t begin = reader->at - reader->piece.size;
+    struct buf before = get->held;
+
+    digest_stream_update(get->digests, reader->piece.data, reader->piece.size);
+    stream_hold(get, begin, &reader->piece);
+    if (reader->at == reader->size) {
+        if (!stream_is_right(get)) {
+            buf_fini(&before);
+            http_stream_fail(get->ex);
+            return;
+        }
+        buf_append(&before, get->held.data, get->held.size);
+        buf_fini(&get->held);
+        get->held = before;
+        stream_push(get, true);
+        return;
+    }
+    if (get->held.size == 0) { /* nothing of this piece was asked for: what was withheld stays so */
+        buf_fini(&get->held);
+        get->held = before;
+        stream_next(get->ex);
+        return;
+    }
+    struct buf now = get->held;
+    get->held = before;
+    bool pushed = stream_push(get, false);
+    buf_fini(&get->held);
+    get->held = now;
+    if (!pushed)
+        stream_next(get->ex);
+}
+
+static void on_next_piece(struct message_reader *reader, enum status status, const struct error *err)
+{
+    struct message_get *get = container_of(reader, struct message_get, reader);
+
+    get->reading = false;
+    if (get->over) {
+        message_free(get);
+        return;
+    }
+    if (status == STATUS_OK && reader->piece.size > 0) {
+        stream_take(get);
+        return;
+    }
+    log_msg(LOG_WARN, "message.cut", "%s", err != NULL ? err->text : "no more bytes");
+    http_stream_fail(get->ex);
+}
+
+static void stream_next(struct http_exchange *ex)
+{
+    struct message_get *get = http_user(ex);
+
+    get->reading = true;
+    get->reader.on_piece = on_next_piece;
+    message_reader_next(&get->reader, MESSAGE_CHUNK_SIZE);
+}
+
+static void stream_begin(struct http_exchange *ex)
+{
+    struct message_get *get = http_user(ex);
+
+    if (get->reader.at == get->reader.piece.size) /* the first piece is here already */
+        stream_take(get);
+    else
+        stream_next(ex);
+}
+
+static void stream_ready(struct http_exchange *ex)
+{
+    struct message_get *get = http_user(ex);
+
+    if (get->digests == NULL) {
+        get->digests = digest_stream_new();
+        stream_begin(ex);
+        return;
+    }
+    stream_next(ex);
+}
+
+static void reply_stream(struct message_get *get, const struct range_plan *plan)
+{
+    int http_status = 200;
+
+    get->range = (struct http_range){ .offset = 0, .length = get->entity.size };
+    if (plan->kind == RANGE_SOME && plan->count == 1) {
+        get->range = plan->ranges[0];
+        http_status = 206;
+        http_reply_header(get->ex, "Content-Range", "bytes %llu-%llu/%llu",
+                          (unsigned long long)get->range.offset,
+                          (unsigned long long)(get->range.offset + get->range.length - 1),
+                          (unsigned long long)get->entity.size);
+    }
+    range_reply_validators(get->ex, &get->entity);
+    http_stream_start(get->ex, http_status, get->entity.content_type, get->range.length, stream_ready);
+}
+
+static void reply_message(struct message_get *get)
+{
+    static _Thread_local struct range_plan plan; /* of this call */
+    struct message_reader *reader = &get->reader;
+    char digest[DIGEST_TEXT_SIZE];
+
+    digest_print(&get->digest, digest);
+    snprintf(get->etag, sizeof get->etag, "\"%s\"", digest);
+    get->entity = (struct range_entity){
+        .content_type = TYPE_GRIB,
+        .etag = get->etag,
+        .cache_control = "public, max-age=31536000, immutable",
+        .modified = reader->modified,
+        .size = reader->size,
+    };
+    range_plan(get->ex, &get->entity, &plan);
+    if (plan.kind == RANGE_REPLIED)
+        return;
+    reply_digest(get);
+    if (reader->piece.size == reader->size)
+        range_reply_memory(get->ex, &get->entity, &plan,
+                           slice_of(reader->piece.data, reader->piece.size));
+    else if (get->hop && plan.kind == RANGE_SOME)
+        range_reply_file(get->ex, &get->entity, &plan, store_file_fd(reader->file), reader->offset);
+    else
+        reply_stream(get, &plan);
+}
+
+static enum fsm_next message_answer(struct fsm *fsm)
+{
+    struct message_get *get = container_of(fsm, struct message_get, fsm);
+
+    if (fsm->status != STATUS_OK)
+        request_fail(get->ex, &fsm->err);
+    else if (!get->found)
+        reply_not_found(get);
+    else if (get->reader.peer != NULL && get->redirect)
+        reply_redirect(get);
+    else
+        reply_message(get);
+    return FSM_END;
+}
+
+void message_get_handle(struct http_exchange *ex)
+{
+    static const char *const keys[] = { NULL };
+    struct slice hop = http_header(ex, HEADER_HOP);
+    struct digest digest;
+
+    if (!request_keys_known(ex, keys))
+        return;
+    if (!digest_parse(http_param(ex, "digest"), &digest)) {
+        request_fail_with(ex, STATUS_BAD_VALUE, "digest: 64 lower-case hex digits");
+        return;
+    }
+    struct message_get *get = calloc(1, sizeof *get);
+    if (get == NULL)
+        abort();
+    get->ex = ex;
+    get->loop = request_loop(ex);
+    get->digest = digest;
+    get->hop = hop.data != NULL;
+    get->redirect = get->loop->node->settings->redirect;
+    get->view = cluster_view(&get->loop->node->cluster);
+    error_init(&get->find_err);
+    buf_init(&get->unasked, UNASKED_SIZE_MAX);
+    buf_init(&get->held, HELD_SIZE_MAX);
+    message_reader_init(&get->reader, get->loop, &digest);
+    node_loop_begin(get->loop);
+    http_set_user(ex, get, message_over);
+    fsm_start(&get->fsm, "message", message_steps, ARRAY_COUNT(message_steps), MESSAGE_FIND,
+              MESSAGE_ANSWER);
+}

@@ -1,0 +1,16 @@
+/* message_get.h: a message by its content address, from whichever node has it. */
+#ifndef STORAGED_MESSAGE_GET_H
+#define STORAGED_MESSAGE_GET_H
+
+#include "proto/http/http_exchange.h"
+
+enum {
+    MESSAGE_MEMORY_MAX = 1 << 20, /* up to this a message is read whole and proven before a byte leaves */
+    MESSAGE_INLINE_MAX = 64 << 10, /* up to this it is read on the loop, where the page cache has it */
+    MESSAGE_CHUNK_SIZE = 1 << 20, /* of a larger one; one is always withheld */
+    MESSAGE_SILENT_MAX_MS = 60000, /* a node that has been silent for longer no longer makes a 404 a 503 */
+};
+
+void message_get_handle(struct http_exchange *ex);
+
+#endif

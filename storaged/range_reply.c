@@ -1,0 +1,177 @@
+/* range_reply.c: conditions, then ranges, then the pieces of the answer. */
+#include "storaged/range_reply.h"
+
+#include "proto/base/metric.h"
+#include "proto/http/http_condition.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum { MULTIPART_HEAD_MAX = 256, TYPE_SIZE = 96, MEMORY_REPLY_MAX = 64 << 20 };
+
+void range_reply_validators(struct http_exchange *ex, const struct range_entity *entity)
+{
+    char modified[HTTP_DATE_SIZE];
+
+    http_date_print(entity->modified, modified);
+    http_reply_header(ex, "ETag", "%s", entity->etag);
+    http_reply_header(ex, "Last-Modified", "%s", modified);
+    http_reply_header(ex, "Cache-Control", "%s", entity->cache_control);
+    http_reply_header(ex, "Accept-Ranges", "bytes");
+}
+
+static void plan_replied(struct http_exchange *ex, const struct range_entity *entity,
+                         struct range_plan *plan, enum http_condition condition)
+{
+    struct error err;
+
+    plan->kind = RANGE_REPLIED;
+    if (condition == HTTP_CONDITION_NOT_CHANGED) {
+        range_reply_validators(ex, entity);
+        http_reply(ex, 304, NULL, NULL);
+        return;
+    }
+    error_init(&err);
+    error_set(&err, STATUS_PRECONDITION, "the file is %s now", entity->etag);
+    http_reply_error(ex, STATUS_PRECONDITION, &err, NULL);
+}
+
+static void plan_unsatisfiable(struct http_exchange *ex, const struct range_entity *entity,
+                               struct range_plan *plan)
+{
+    struct error err;
+
+    plan->kind = RANGE_REPLIED;
+    error_init(&err);
+    error_set(&err, STATUS_RANGE, "there are %" PRIu64 " bytes", entity->size);
+    http_reply_header(ex, "Content-Range", "bytes */%" PRIu64, entity->size);
+    http_reply_header(ex, "Accept-Ranges", "bytes");
+    http_reply_error(ex, STATUS_RANGE, &err, NULL);
+}
+
+void range_plan(struct http_exchange *ex, const struct range_entity *entity, struct range_plan *plan)
+{
+    struct http_conditions conditions = {
+        .if_match = http_header_joined(ex, "if-match"),
+        .if_none_match = http_header_joined(ex, "if-none-match"),
+        .if_modified_since = http_header(ex, "if-modified-since"),
+        .if_unmodified_since = http_header(ex, "if-unmodified-since"),
+        .if_range = http_header(ex, "if-range"),
+    };
+    enum http_condition condition = http_condition_check(&conditions, entity->etag, entity->modified);
+    struct slice range = http_header(ex, "range");
+    enum http_ranges found = HTTP_RANGES_NONE;
+
+    plan->kind = RANGE_WHOLE;
+    plan->count = 0;
+    if (condition == HTTP_CONDITION_NOT_CHANGED || condition == HTTP_CONDITION_FAILED) {
+        plan_replied(ex, entity, plan, condition);
+        return;
+    }
+    if (range.data != NULL && condition == HTTP_CONDITION_GO)
+        found = http_ranges_parse(range, entity->size, plan->ranges, &plan->count);
+    if (found == HTTP_RANGES_UNSATISFIABLE) {
+        plan_unsatisfiable(ex, entity, plan);
+        return;
+    }
+    if (found == HTTP_RANGES_SOME)
+        plan->kind = RANGE_SOME;
+}
+
+static void reply_one(struct http_exchange *ex, const struct range_entity *entity,
+                      const struct range_plan *plan, int fd, uint64_t offset)
+{
+    struct http_piece *piece = calloc(1, sizeof *piece);
+    int http_status = 200;
+
+    if (piece == NULL)
+        abort();
+    *piece = (struct http_piece){ .fd = fd, .offset = offset, .length = entity->size };
+    if (plan->kind == RANGE_SOME) {
+        const struct http_range *range = &plan->ranges[0];
+        http_status = 206;
+        piece->offset = offset + range->offset;
+        piece->length = range->length;
+        http_reply_header(ex, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
+                          range->offset, range->offset + range->length - 1, entity->size);
+    }
+    http_reply_file(ex, http_status, entity->content_type, piece, 1, NULL);
+}
+
+/* Heads of the parts, one behind another, and the end; where each begins and ends goes into pieces. */
+static void print_parts(struct buf *text, const char *boundary, const struct range_entity *entity,
+                        const struct range_plan *plan, struct http_piece *pieces)
+{
+    for (unsigned i = 0; i < plan->count; i++) {
+        pieces[i].head_offset = text->size;
+        http_multipart_head(text, boundary, i == 0, entity->content_type, &plan->ranges[i], entity->size);
+        pieces[i].head_size = text->size - pieces[i].head_offset;
+    }
+    struct http_piece *end = &pieces[plan->count];
+    end->head_offset = text->size;
+    http_multipart_end(text, boundary);
+    end->head_size = text->size - end->head_offset;
+    end->fd = -1;
+}
+
+static void boundary_type(char type[TYPE_SIZE], char boundary[HTTP_BOUNDARY_SIZE])
+{
+    http_boundary_make(boundary);
+    strcpy(type, "multipart/byteranges; boundary=");
+    strcat(type, boundary);
+}
+
+void range_reply_file(struct http_exchange *ex, const struct range_entity *entity,
+                      const struct range_plan *plan, int fd, uint64_t offset)
+{
+    char boundary[HTTP_BOUNDARY_SIZE], type[TYPE_SIZE];
+    struct buf text;
+
+    range_reply_validators(ex, entity);
+    if (plan->kind == RANGE_WHOLE || plan->count == 1) {
+        reply_one(ex, entity, plan, fd, offset);
+        return;
+    }
+    struct http_piece *pieces = calloc(plan->count + 1, sizeof *pieces);
+    if (pieces == NULL)
+        abort();
+    boundary_type(type, boundary);
+    buf_init(&text, (size_t)(plan->count + 1) * MULTIPART_HEAD_MAX);
+    print_parts(&text, boundary, entity, plan, pieces);
+    for (unsigned i = 0; i < plan->count; i++) {
+        pieces[i].fd = fd;
+        pieces[i].offset = offset + plan->ranges[i].offset;
+        pieces[i].length = plan->ranges[i].length;
+    }
+    http_reply_file(ex, 206, type, pieces, plan->count + 1, &text);
+}
+
+void range_reply_memory(struct http_exchange *ex, const struct range_entity *entity,
+                        const struct range_plan *plan, struct slice bytes)
+{
+    char boundary[HTTP_BOUNDARY_SIZE], type[TYPE_SIZE];
+    const struct http_range *range = plan->ranges;
+    struct buf body;
+
+    range_reply_validators(ex, entity);
+    buf_init(&body, MEMORY_REPLY_MAX);
+    if (plan->kind == RANGE_WHOLE) {
+        buf_append(&body, bytes.data, bytes.size);
+        http_reply(ex, 200, entity->content_type, &body);
+        return;
+    }
+    if (plan->count == 1) {
+        http_reply_header(ex, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
+                          range->offset, range->offset + range->length - 1, entity->size);
+        buf_append(&body, bytes.data + range->offset, (size_t)range->length);
+        http_reply(ex, 206, entity->content_type, &body);
+        return;
+    }
+    boundary_type(type, boundary);
+    for (unsigned i = 0; i < plan->count; i++, range++) {
+        http_multipart_head(&body, boundary, i == 0, entity->content_type, range, entity->size);
+        buf_append(&body, bytes.data + range->offset, (size_t)range->length);
+    }
+    http_multipart_end(&body, boundary);
+    http_reply(ex, 206, type, &body);
+}

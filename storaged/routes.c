@@ -1,0 +1,86 @@
+/* routes.c: method and path -> conductor, in the order of the data's way. */
+#include "storaged/routes.h"
+
+#include "storaged/cluster_api.h"
+#include "storaged/get.h"
+#include "storaged/have.h"
+#include "storaged/heads.h"
+#include "storaged/ingest.h"
+#include "storaged/journal_feed.h"
+#include "storaged/listing.h"
+#include "storaged/message_get.h"
+#include "storaged/node.h"
+#include "storaged/node_status.h"
+#include "storaged/purge.h"
+#include "storaged/request.h"
+#include "storaged/run_tell.h"
+
+#include "proto/node_api.h"
+
+#define MAP_ROUTE "cluster-map"
+
+const struct http_route routes_node[] = {
+    { HTTP_PUT_, "/ingest/{source}", ROLE_INGEST, "ingest", ingest_handle },
+    { HTTP_PUT_, "/ingest/{source}/", ROLE_INGEST, "ingest", ingest_handle },
+    { HTTP_PUT_, "/ingest/{source}/{name}", ROLE_INGEST, "ingest", ingest_handle },
+    { HTTP_PUT_, "/sha256/{digest}", ROLE_INGEST, "put-message", ingest_handle_digest },
+    { HTTP_PUT_, "/replica/{source}", ROLE_INGEST, "replica", ingest_handle_replica },
+    { HTTP_POST_, "/have", ROLE_INGEST, "have", have_handle },
+    { HTTP_GET_, "/data/{source}/{base_time}/{file}", ROLE_READ, "data", get_handle },
+    { HTTP_GET_, "/sha256/{digest}", ROLE_READ, "message", message_get_handle },
+    { HTTP_GET_, "/data/{source}/{base_time}/", ROLE_READ, "listing", listing_handle },
+    { HTTP_GET_, "/cluster/runs", ROLE_NODE, "runs", journal_feed_runs },
+    { HTTP_GET_, "/cluster/runs/{source}/{base_time}", ROLE_NODE, "run", run_tell_get },
+    { HTTP_PUT_, "/cluster/runs/{source}/{base_time}", ROLE_NODE, "run-state", run_tell_handle },
+    { HTTP_GET_, "/cluster/journal/{source}/{base_time}", ROLE_NODE, "journal", journal_feed_records },
+    { HTTP_POST_, "/cluster/heads/{source}/{base_time}", ROLE_NODE, "heads", heads_handle },
+    { HTTP_GET_, "/cluster/shards/{source}/{base_time}", ROLE_NODE, "shards", listing_shards },
+    { HTTP_GET_, "/cluster/map", ROLE_NODE, MAP_ROUTE, cluster_api_get },
+    { HTTP_PUT_, "/cluster/map", ROLE_NODE, MAP_ROUTE, cluster_api_put },
+    { HTTP_DELETE_, "/data/{source}/{base_time}/", ROLE_ADMIN, "purge", purge_handle },
+    { HTTP_GET_, "/metrics", ROLE_READ, "metrics", node_status_metrics },
+    { HTTP_GET_, "/healthz", ROLE_NONE, "healthz", node_status_health },
+    { HTTP_GET_, "/readyz", ROLE_NONE, "readyz", node_status_ready },
+    { HTTP_GET_, "/openapi.json", ROLE_NONE, "openapi", node_status_openapi },
+    { 0 },
+};
+
+/* Only members of one cluster speak to each other; a map may come from the cluster that takes this node in. */
+static bool same_cluster(struct http_exchange *ex, const struct http_route *route,
+                         struct slice theirs, const struct cluster_view *view)
+{
+    if (slice_equals(theirs, view->map->cluster) || slice_equals(slice_text(route->name), MAP_ROUTE))
+        return true;
+    request_fail_with(
+        ex, STATUS_OTHER_CLUSTER,
+        "this node belongs to cluster %s, the request comes from cluster %.*s", view->map->cluster,
+        (int)(theirs.size < CLUSTER_ID_SIZE ? theirs.size : CLUSTER_ID_SIZE), theirs.data);
+    return false;
+}
+
+static void heard_epoch(struct http_exchange *ex, struct cluster *cluster)
+{
+    struct slice text = http_header(ex, HEADER_EPOCH);
+    uint64_t epoch;
+
+    if (text.data != NULL && decimal_parse((const char *)text.data, text.size, UINT64_MAX, &epoch) == 0)
+        cluster_heard(cluster, epoch);
+}
+
+bool routes_before(struct http_exchange *ex, const struct http_route *route)
+{
+    struct slice theirs = http_header(ex, HEADER_CLUSTER);
+
+    if (theirs.data == NULL && route->role != ROLE_NODE)
+        return true;
+    struct cluster *cluster = &request_loop(ex)->node->cluster;
+    struct cluster_view *view = cluster_view(cluster);
+    http_reply_header(ex, HEADER_CLUSTER, "%s", view->map->cluster);
+    http_reply_header(ex, HEADER_EPOCH, "%s", view->epoch_text);
+    bool go = theirs.data == NULL || same_cluster(ex, route, theirs, view);
+    /* An epoch of another cluster says nothing. */
+    if (go && theirs.data != NULL && slice_equals(theirs, view->map->cluster))
+        heard_epoch(ex, cluster);
+    cluster_view_release(view);
+    return go;
+}
