@@ -1,0 +1,10 @@
+/* cmd.h: the commands, one file each (cmd_*.c); command.c's table is made of them. */
+#ifndef CLIENT_CLI_CMD_H
+#define CLIENT_CLI_CMD_H
+
+#include "client/cli/command.h"
+
+extern const struct command command_put, command_get, command_query, command_runs, command_rotate,
+    command_purge, command_status, command_cluster_show, command_cluster_init, command_help;
+
+#endif

@@ -1,0 +1,178 @@
+/* cmd_status.c: gribstore status: one word, and why. */
+#include "client/cli/cmd.h"
+#include "client/cli/output.h"
+#include "client/cli/table.h"
+#include "client/health.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+struct status_settings {
+    struct common_settings common;
+};
+
+static const struct config_option status_options[] = { COMMON_OPTIONS, { 0 } };
+
+static const struct table_column status_columns[] = {
+    { "server", false }, { "id", false },  { "colo", false }, { "state", false },
+    { "epoch", true },   { "used", true }, { "free", true },
+};
+
+static const char *probe_state(const struct probe *probe)
+{
+    return !probe->reachable ? "down" : probe->ready ? "ready" : "not ready";
+}
+
+static const struct map_node *probe_node(const struct probe *probe, const struct cluster_map *map)
+{
+    for (unsigned i = 0; probe->is_node && map != NULL && i < map->nodes_count; i++) {
+        if (strcmp(map->nodes[i].url, probe->url) == 0)
+            return &map->nodes[i];
+    }
+    return NULL;
+}
+
+/* ---- for people ---- */
+
+static const char *health_color(const struct cli *cli, enum health health)
+{
+    static const char *const colors[] = { "\033[32m", "\033[33m", "\033[31m" };
+
+    return cli->color && cli->out_tty ? colors[health] : "";
+}
+
+static void status_row(const struct probe *probe, const struct cluster_map *map, struct table *table)
+{
+    const struct map_node *node = probe_node(probe, map);
+    char used[CLI_SIZE_TEXT], left[CLI_SIZE_TEXT];
+
+    table_cell(table, probe->url);
+    table_cell(table, !probe->is_node ? "indexer" : node != NULL ? node->id : NULL);
+    table_cell(table, node != NULL && node->colo[0] != '\0' ? node->colo : NULL);
+    table_cell(table, probe_state(probe));
+    if (probe->map != NULL)
+        table_cellf(table, "%" PRIu64, probe->map->epoch);
+    else
+        table_cell(table, NULL);
+    table_cell(table, probe->disk.known ? text_of_size(probe->disk.used, used) : NULL);
+    table_cell(table, probe->disk.known ? text_of_size(probe->disk.free, left) : NULL);
+}
+
+static void status_print(const struct cli *cli, const struct probes *probes,
+                         const struct cluster_map *map, const struct health_report *report,
+                         struct buf *buf)
+{
+    struct table table;
+
+    buf_format(buf, "%s%s%s\n", health_color(cli, report->health), health_name(report->health),
+               cli->color && cli->out_tty ? "\033[0m" : "");
+    for (unsigned i = 0; i < report->count; i++)
+        buf_format(buf, "  %-18s %s\n", report->checks[i].code, report->checks[i].text);
+    if (report->more > 0)
+        buf_format(buf, "  and %u more\n", report->more);
+    if (map != NULL)
+        buf_format(buf, "cluster %s, epoch %" PRIu64 ", %u nodes, %u shards, %u replicas\n",
+                   map->cluster, map->epoch, map->nodes_count, map->shards, map->replicas);
+    table_init(&table, status_columns, ARRAY_COUNT(status_columns));
+    for (size_t i = 0; i < probes->count; i++)
+        status_row(&probes->items[i], map, &table);
+    table_print(&table, true, true, buf);
+    table_fini(&table);
+}
+
+/* ---- for programs ---- */
+
+static void status_json_probe(const struct probe *probe, const struct cluster_map *map,
+                              struct json_writer *json)
+{
+    const struct map_node *node = probe_node(probe, map);
+
+    json_object_begin(json);
+    json_put_string(json, "url", probe->url);
+    json_put_string(json, "kind", probe->is_node ? "node" : "indexer");
+    if (node != NULL)
+        json_put_string(json, "id", node->id);
+    json_put_bool(json, "reachable", probe->reachable);
+    json_put_bool(json, "ready", probe->ready);
+    if (probe->map != NULL)
+        json_put_u64(json, "epoch", probe->map->epoch);
+    if (probe->disk.known) {
+        json_put_u64(json, "disk_used", probe->disk.used);
+        json_put_u64(json, "disk_free", probe->disk.free);
+    }
+    json_object_end(json);
+}
+
+static void status_print_json(const struct probes *probes, const struct cluster_map *map,
+                              const struct health_report *report, struct buf *buf)
+{
+    struct json_writer json;
+
+    json_init(&json, buf);
+    json_object_begin(&json);
+    json_put_string(&json, "health", health_name(report->health));
+    json_key(&json, "checks");
+    json_array_begin(&json);
+    for (unsigned i = 0; i < report->count; i++) {
+        json_object_begin(&json);
+        json_put_string(&json, "code", report->checks[i].code);
+        json_put_string(&json, "severity", health_name(report->checks[i].health));
+        json_put_string(&json, "detail", report->checks[i].text);
+        json_object_end(&json);
+    }
+    json_array_end(&json);
+    if (map != NULL) {
+        json_put_string(&json, "cluster", map->cluster);
+        json_put_u64(&json, "epoch", map->epoch);
+    }
+    json_key(&json, "servers");
+    json_array_begin(&json);
+    for (size_t i = 0; i < probes->count; i++)
+        status_json_probe(&probes->items[i], map, &json);
+    json_array_end(&json);
+    json_object_end(&json);
+    buf_text(buf, "\n");
+}
+
+static int status_run(struct cli *cli, void *settings, char **arguments, size_t count)
+{
+    struct health_report report;
+    struct probes probes;
+    struct error err;
+    struct buf buf;
+
+    (void)settings, (void)arguments;
+    if (count > 0)
+        return cli_usage(cli, "status takes no arguments");
+    error_init(&err);
+    enum status status = session_map_once(cli->session, &err);
+    if (status != STATUS_CANCELLED)
+        status = probes_session(cli->session, &probes, &err); /* without a map: those that were named */
+    if (status != STATUS_OK)
+        return cli_fail_status(cli, status, &err);
+    health_judge(&probes, cli->session->map, &report);
+    buf_init(&buf, CLI_OUTPUT_MAX);
+    if (cli->settings->json)
+        status_print_json(&probes, cli->session->map, &report, &buf);
+    else
+        status_print(cli, &probes, cli->session->map, &report, &buf);
+    int code = cli_print(&buf);
+    buf_fini(&buf);
+    probes_fini(&probes);
+    return code != GS_OK ? code : (int)report.health;
+}
+
+const struct command command_status = {
+    .name = "status",
+    .arguments = "[options]",
+    .summary = "Say how the cluster is, in one word, and why",
+    .examples = "  gribstore status\n"
+                "  gribstore status --node http://10.0.0.7:8410\n"
+                "  gribstore status --json | jq -r '.checks[].code'",
+    .about = "HEALTH_OK, HEALTH_WARN or HEALTH_ERR, then the checks that failed, with stable codes: NODE_DOWN,\n"
+             "NODE_NOT_READY, DATA_UNREACHABLE, OTHER_CLUSTER, STALE_MAP, NEARFULL, FULL, INDEXER_DOWN, INDEXER_NOT_READY,\n"
+             "INDEX_CUT_OFF, INDEX_LAG. The exit code is the health: 0, 1 or 2.",
+    .options = status_options,
+    .settings_size = sizeof(struct status_settings),
+    .run = status_run,
+};

@@ -1,0 +1,68 @@
+/* command.c: the table, what finds a command in it, and its help. */
+#include "client/cli/command.h"
+
+#include "client/cli/cmd.h"
+
+#include <string.h>
+
+const struct command *const commands[] = {
+    &command_put,   &command_get,    &command_query,        &command_runs,         &command_rotate,
+    &command_purge, &command_status, &command_cluster_show, &command_cluster_init, &command_help,
+    NULL,
+};
+
+const struct command *command_find(char **words, size_t count, size_t *used)
+{
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        const char *name = commands[i]->name;
+        const char *space = strchr(name, ' ');
+
+        *used = space == NULL ? 1 : 2;
+        if (count >= 1 && space == NULL && strcmp(words[0], name) == 0)
+            return commands[i];
+        if (count >= 2 && space != NULL && strlen(words[0]) == (size_t)(space - name) &&
+            strncmp(words[0], name, (size_t)(space - name)) == 0 && strcmp(words[1], space + 1) == 0)
+            return commands[i];
+    }
+    return NULL;
+}
+
+const char *command_nearest(const char *word)
+{
+    const char *names[ARRAY_COUNT(commands)];
+    size_t count = 0;
+
+    for (size_t i = 0; commands[i] != NULL; i++)
+        names[count++] = commands[i]->name;
+    names[count] = NULL;
+    return config_nearest(word, names);
+}
+
+void command_print_help(const struct command *command, struct buf *buf)
+{
+    struct buf synopsis, about;
+    struct config_program program = { .name = command->name, .options = command->options };
+
+    buf_init(&synopsis, 4096);
+    buf_init(&about, 64 << 10);
+    buf_format(&synopsis, "gribstore %s %s", command->name, command->arguments);
+    buf_format(&about, "%s.\n\nExamples:\n%s\n\n%s", command->summary, command->examples, command->about);
+    program.synopsis = buf_string(&synopsis);
+    program.about = buf_string(&about);
+    config_print_help(&program, buf);
+    buf_fini(&synopsis);
+    buf_fini(&about);
+}
+
+void command_print_list(struct buf *buf)
+{
+    buf_text(buf, "Usage: gribstore COMMAND ...\n\n"
+                  "Examples:\n"
+                  "  gribstore put --source hres hres.grib     store a file's messages, those that are not there yet\n"
+                  "  gribstore query param=msl step=0/to/24    which fields are there, and where\n"
+                  "  gribstore get param=msl -o msl.grib       fetch them, checked\n\n"
+                  "Commands:\n");
+    for (size_t i = 0; commands[i] != NULL; i++)
+        buf_format(buf, "  %-14s %s\n", commands[i]->name, commands[i]->summary);
+    buf_text(buf, "\n`gribstore COMMAND --help` tells more; `gribstore help exit-codes` lists exit codes.\n");
+}

@@ -1,0 +1,164 @@
+/* main.c: gribstore <command>: finds the command, opens the session, prints its errors. */
+#include "client/cli/command.h"
+#include "client/cli/output.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TOKEN_SIZE_MAX = 4096 };
+
+/* ---- signals: the first one ends the work in order, the second one at once ---- */
+
+static struct gs_session *volatile signal_session;
+static volatile sig_atomic_t signal_got;
+
+static void on_signal(int number)
+{
+    if (signal_got != 0 || signal_session == NULL)
+        _exit(128 + number);
+    signal_got = number;
+    gs_cancel(signal_session);
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = { .sa_handler = on_signal };
+
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- the session ---- */
+
+/* A secret is read from a file, never from an argument: those are there for everybody to see. */
+static int read_token(const struct cli *cli, const char *path, char token[TOKEN_SIZE_MAX])
+{
+    struct error err;
+    FILE *file;
+
+    token[0] = '\0';
+    if (path == NULL || path[0] == '\0')
+        return GS_OK;
+    file = fopen(path, "re");
+    if (file == NULL || fgets(token, TOKEN_SIZE_MAX, file) == NULL) {
+        error_set(&err, STATUS_UNAUTHORIZED, "%s: no token can be read from it", path);
+        if (file != NULL)
+            fclose(file);
+        return cli_fail_status(cli, STATUS_UNAUTHORIZED, &err);
+    }
+    fclose(file);
+    token[strcspn(token, " \t\r\n")] = '\0';
+    return GS_OK;
+}
+
+static int run_with_session(struct cli *cli, void *settings, char **arguments, size_t count)
+{
+    const struct common_settings *common = settings;
+    struct gs_options options;
+    struct gs_error error;
+    char token[TOKEN_SIZE_MAX];
+
+    int code = read_token(cli, common->token_file, token);
+    if (code != GS_OK)
+        return code;
+    gs_options_init(&options);
+    options.indexers = common->indexer;
+    options.nodes = common->node;
+    options.token = token;
+    options.ca_file = common->ca_file;
+    options.retry_ms = common->retry_ms;
+    if (gs_open(&options, &cli->session, &error) != GS_OK)
+        return cli_fail(cli, &error);
+    signal_session = cli->session;
+    catch_signals();
+    code = cli->command->run(cli, settings, arguments, count);
+    signal_session = NULL;
+    gs_close(cli->session);
+    return signal_got != 0 && code != GS_OK ? 128 + signal_got : code;
+}
+
+/* ---- the command ---- */
+
+static int print_text(void (*print)(const struct command *command, struct buf *buf),
+                      const struct command *command)
+{
+    struct buf buf;
+
+    buf_init(&buf, CLI_OUTPUT_MAX);
+    print(command, &buf);
+    int code = cli_print(&buf);
+    buf_fini(&buf);
+    return code;
+}
+
+static void print_list(const struct command *command, struct buf *buf)
+{
+    (void)command;
+    command_print_list(buf);
+}
+
+static void print_version(const struct command *command, struct buf *buf)
+{
+    (void)command;
+    buf_format(buf, "gribstore %s\n", gs_version());
+}
+
+static int run_command(const struct command *command, int argc, char **argv)
+{
+    struct config_program program = { .name = command->name, .options = command->options };
+    struct common_settings none = { 0 };
+    struct cli cli = { .command = command,
+                       .settings = &none,
+                       .out_tty = isatty(STDOUT_FILENO),
+                       .err_tty = isatty(STDERR_FILENO) };
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    enum config_asked asked = CONFIG_RUN;
+    struct error err;
+    int rest = 1, code;
+
+    cli.color = cli.err_tty && (no_color == NULL || no_color[0] == '\0') &&
+                (term == NULL || strcmp(term, "dumb") != 0);
+    void *settings = calloc(1, command->settings_size);
+    if (settings == NULL)
+        return GS_FAILED;
+    error_init(&err);
+    if (config_load(&program, argc, argv, settings, &rest, &asked, &err) != STATUS_OK) {
+        free(settings);
+        return cli_usage(&cli, "%s", err.text);
+    }
+    cli.settings = settings;
+    if (asked == CONFIG_HELP)
+        code = print_text(command_print_help, command);
+    else if (asked == CONFIG_VERSION)
+        code = print_text(print_version, NULL);
+    else if (command->offline)
+        code = command->run(&cli, settings, argv + rest, (size_t)(argc - rest));
+    else
+        code = run_with_session(&cli, settings, argv + rest, (size_t)(argc - rest));
+    config_free(&program, settings);
+    free(settings);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    const struct command *command;
+    size_t used = 0;
+
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return print_text(print_list, NULL) != GS_OK || argc < 2 ? GS_USAGE : GS_OK;
+    if (strcmp(argv[1], "--version") == 0)
+        return print_text(print_version, NULL);
+    command = command_find(argv + 1, (size_t)argc - 1, &used);
+    if (command != NULL)
+        return run_command(command, argc - (int)used, argv + used);
+    const char *nearest = command_nearest(argv[1]);
+    fprintf(stderr, "gribstore: no such command: %s%s%s%s\n  -> `gribstore --help` lists them\n",
+            argv[1], nearest != NULL ? "; did you mean `gribstore " : "",
+            nearest != NULL ? nearest : "", nearest != NULL ? "`?" : "");
+    return GS_USAGE;
+}

@@ -1,0 +1,80 @@
+/* progress.c: how far it is. */
+#include "client/cli/progress.h"
+
+#include "proto/base/clock.h"
+
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum {
+    PROGRESS_BAR_WIDTH = 24,
+    PROGRESS_TTY_MS = 200,
+    PROGRESS_LINE_MS = 10000,
+    PROGRESS_COLUMNS = 80
+};
+
+void progress_init(struct progress *progress, const struct cli *cli)
+{
+    *progress = (struct progress){ .cli = cli, .started_ms = clock_monotonic_ms() };
+    progress->shown_ms = progress->started_ms;
+}
+
+void progress_print(uint64_t bytes, uint64_t bytes_total, uint64_t ms, const char *text,
+                    unsigned columns, struct buf *buf)
+{
+    double part = bytes_total > 0 ? (double)bytes / (double)bytes_total : 0;
+    uint64_t speed = ms > 0 ? (uint64_t)((double)bytes * 1000 / (double)ms) : 0;
+    char done[CLI_SIZE_TEXT], all[CLI_SIZE_TEXT], rate[CLI_SIZE_TEXT], left[CLI_SIZE_TEXT];
+
+    if (part > 1)
+        part = 1;
+    unsigned full = (unsigned)(part * PROGRESS_BAR_WIDTH);
+    buf_format(buf, "[%.*s%.*s] %3.0f %%  %s of %s  %s/s", (int)full, "########################",
+               (int)(PROGRESS_BAR_WIDTH - full), "........................", part * 100,
+               text_of_size(bytes, done), text_of_size(bytes_total, all), text_of_size(speed, rate));
+    if (speed > 0 && bytes < bytes_total)
+        buf_format(buf, "  %s left",
+                   text_of_ms((uint64_t)((double)(bytes_total - bytes) * 1000 / (double)speed), left));
+    if (text[0] != '\0')
+        buf_format(buf, "  %s", text);
+    if (buf->size > columns)
+        buf->size = columns;
+}
+
+static unsigned terminal_columns(void)
+{
+    struct winsize size;
+
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col - 1u
+                                                                            : PROGRESS_COLUMNS;
+}
+
+void progress_show(struct progress *progress, uint64_t bytes, uint64_t bytes_total, const char *text)
+{
+    const struct cli *cli = progress->cli;
+    uint64_t now_ms = clock_monotonic_ms();
+    struct buf line;
+
+    if (!cli->settings->progress || cli->settings->quiet || cli->settings->json ||
+        now_ms - progress->shown_ms < (cli->err_tty ? PROGRESS_TTY_MS : PROGRESS_LINE_MS))
+        return;
+    progress->shown_ms = now_ms;
+    buf_init(&line, 4096);
+    progress_print(bytes, bytes_total, now_ms - progress->started_ms, text,
+                   cli->err_tty ? terminal_columns() : 1000, &line);
+    if (cli->err_tty)
+        fprintf(stderr, "\r\033[K%s", buf_string(&line));
+    else
+        fprintf(stderr, "%s\n", buf_string(&line));
+    progress->drawn = cli->err_tty;
+    fflush(stderr);
+    buf_fini(&line);
+}
+
+void progress_clear(struct progress *progress)
+{
+    if (progress->drawn)
+        fputs("\r\033[K", stderr);
+    progress->drawn = false;
+}

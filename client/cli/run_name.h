@@ -1,0 +1,15 @@
+/* run_name.h: runs as users write them. Pure. */
+#ifndef CLIENT_CLI_RUN_NAME_H
+#define CLIENT_CLI_RUN_NAME_H
+
+enum { RUN_NAME_PART_SIZE = 128 };
+
+struct run_name {
+    char source[RUN_NAME_PART_SIZE], base_time[RUN_NAME_PART_SIZE];
+};
+
+/* "hres/20130408T0000Z": at the first slash; whether the parts make sense is for who uses them. Overlong parts are cut,
+ * and make no sense then either. */
+void run_name_split(const char *text, struct run_name *name);
+
+#endif

@@ -1,0 +1,29 @@
+/* query.h: keys -> pages of the indexer -> fields, one by one. */
+#ifndef CLIENT_QUERY_H
+#define CLIENT_QUERY_H
+
+#include "client/session.h"
+
+#include <jansson.h>
+
+struct gs_field {
+    const json_t *document; /* borrowed from the page */
+    json_t *texts;          /* owned: numbers as text, made when asked for */
+    struct buf json;        /* made when asked for */
+};
+
+/* "a=b,c=d" -> "?a=b&c=d", escaped; appended. BAD_VALUE names the key that is none. Pure. */
+enum status query_print(const char *const *keys, size_t count, struct buf *path, struct error *err);
+
+enum status query_run(struct gs_session *session, const char *const *keys, size_t count,
+                      const struct gs_query_options *options,
+                      int (*on_field)(void *user, const struct gs_field *field), void *user,
+                      struct error *err);
+
+/* Appends text with everything escaped that may not stand in a query. */
+void url_escape(struct buf *buf, struct slice text);
+
+/* Any JSON value, compact, numbers in their shortest form. */
+void json_print(const json_t *value, struct buf *buf);
+
+#endif

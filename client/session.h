@@ -1,0 +1,48 @@
+/* session.h: what gs_open() gives: settings, connections, the nodes known, and the way to wait.
+ *
+ * All requests of a session run on its one transfer. on_done of each calls session_wake(), so that who waits in
+ * session_wait() gets to look. */
+#ifndef CLIENT_SESSION_H
+#define CLIENT_SESSION_H
+
+#include "client/error.h"
+#include "client/nodes.h"
+#include "proto/transfer/transfer.h"
+
+#include <stdatomic.h>
+
+enum {
+    SESSION_RETRY_MS = 60000,
+    SESSION_WAIT_STEP_MS = 200, /* a cancel is seen after so long at the latest */
+    SESSION_MAP_RETRY_MS = 1000,
+    SESSION_TOKEN_MAX = 4096,
+};
+
+struct gs_session {
+    struct transfer *transfer; /* owned */
+    struct nodes indexers;
+    struct nodes nodes;      /* those given, then those of the map */
+    struct cluster_map *map; /* owned; NULL: not asked for yet */
+    char *authorization;     /* owned: "Bearer ..."; NULL: none */
+    char *ca_file;           /* owned */
+    uint64_t retry_ms;
+    bool woken;
+    atomic_bool cancelled;
+    /* Called while waiting, every SESSION_WAIT_STEP_MS or so; NULL: none. */
+    void (*on_tick)(struct gs_session *session, void *data);
+    void *tick_data;
+};
+
+/* Sets the headers that every request carries. BAD_VALUE: the token must not travel to that URL in the clear. */
+enum status session_sign(struct gs_session *session, struct transfer_request *request, struct error *err);
+
+void session_wake(struct gs_session *session);
+/* Until something is done or the time is over. CANCELLED after gs_cancel(). */
+enum status session_wait(struct gs_session *session, uint64_t timeout_ms, struct error *err);
+
+/* The cluster map: asked for once, of the nodes given, then of the indexers; session->nodes are its nodes from then on. */
+enum status session_map(struct gs_session *session, struct error *err);
+/* The same without waiting for anybody to come back. */
+enum status session_map_once(struct gs_session *session, struct error *err);
+
+#endif
