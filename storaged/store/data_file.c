@@ -46,7 +46,7 @@ void data_file_name(unsigned shard, uint64_t birth, char name[DATA_FILE_NAME_SIZ
     assert(length > 0 && length < DATA_FILE_NAME_SIZE);
 }
 
-bool data_file_name_parse(const char *name, unsigned *shard, uint64_t *birth)
+bool data_file_parse_name(const char *name, unsigned *shard, uint64_t *birth)
 {
     const char *dash = strchr(name, '-');
     uint8_t bytes[8];

@@ -21,8 +21,8 @@ enum { FILE_CACHE_IDLE_MAX = 512, DATA_FILE_NAME_SIZE = 32 };
 struct unlinker;
 
 struct file_cache {
-    uv_mutex_t mutex;          /* over descriptors, holders, references and damage of all files */
-    struct list idle;          /* open files that nobody holds, the longest idle first */
+    uv_mutex_t mutex; /* over descriptors, holders, references and damage of all files */
+    struct list idle; /* open files that nobody holds, the longest idle first */
     unsigned idle_count;
     struct unlinker *unlinker; /* borrowed: takes descriptors of purged files */
 };
@@ -40,11 +40,11 @@ struct store_file {
     uint64_t record;             /* number of its *file* record */
     struct store_file *previous; /* of its shard, made before; borrowed: lives as long as the run's directory */
     bool own;                    /* made by this process: may be written */
-    uint64_t written;            /* the writer's: where its next message goes */
-    uint64_t count;              /* good messages; the run's lock */
-    bool is_void;                /* dropped, missing or empty; the run's lock */
-    _Atomic uint64_t size;       /* flushed bytes */
-    _Atomic int64_t modified;    /* of the last flush, seconds since 1970 */
+    uint64_t written;         /* the writer's: where its next message goes */
+    uint64_t count;           /* good messages; the run's lock */
+    bool is_void;             /* dropped, missing or empty; the run's lock */
+    _Atomic uint64_t size;    /* flushed bytes */
+    _Atomic int64_t modified; /* of the last flush, seconds since 1970 */
     _Atomic unsigned damaged_count;
     /* under the cache's mutex */
     struct data_range *damaged; /* owned: where bad messages lie */
@@ -60,7 +60,7 @@ struct store_file *data_file_new(struct file_cache *cache, unsigned shard, uint6
 void data_file_unref(struct store_file *file);
 
 void data_file_name(unsigned shard, uint64_t birth, char name[DATA_FILE_NAME_SIZE]);
-bool data_file_name_parse(const char *name, unsigned *shard, uint64_t *birth);
+bool data_file_parse_name(const char *name, unsigned *shard, uint64_t *birth);
 
 /* Make it on disk, held by the caller (data_file_release()). The directory is not flushed. EXISTS, FULL, IO. */
 enum status data_file_make(struct store_file *file, int dir_fd, struct error *err);

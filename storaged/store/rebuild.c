@@ -196,7 +196,7 @@ static enum status rebuild_files(struct rebuild *rebuild, int dir_fd, struct err
     enum status status = disk_list(dir_fd, ".", &names, &count, err);
 
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
-        if (data_file_name_parse(names[i], &shard, &birth))
+        if (data_file_parse_name(names[i], &shard, &birth))
             status = rebuild_file(rebuild, dir_fd, names[i], shard, birth, err);
     disk_names_free(names, count);
     return status;

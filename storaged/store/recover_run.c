@@ -406,7 +406,7 @@ static enum status recover_sweep_names(struct recovery *recovery, struct error *
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
         if (strcmp(names[i], JOURNAL_NEW_NAME) == 0)
             status = disk_unlink(dir->fd, names[i], err);
-        else if (data_file_name_parse(names[i], &shard, &birth) &&
+        else if (data_file_parse_name(names[i], &shard, &birth) &&
                  run_dir_file_by_birth(dir, shard, birth) == NULL)
             status = recover_put_away(recovery, names[i], err);
     }

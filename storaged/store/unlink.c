@@ -129,7 +129,7 @@ static bool unlinker_is_held(struct unlinker *unlinker, const char *name)
     unsigned shard;
     uint64_t birth;
 
-    if (!data_file_name_parse(name, &shard, &birth))
+    if (!data_file_parse_name(name, &shard, &birth))
         return false;
     uv_mutex_lock(&unlinker->mutex);
     bool is_held = unlinker_find_held(unlinker, birth) != NULL;
@@ -177,9 +177,13 @@ static bool unlinker_do_dir(struct unlinker *unlinker, const char *name)
     int fd;
     bool goes_on = true;
 
-    if (disk_open(unlinker->purged_fd, name, O_RDONLY | O_DIRECTORY, &fd, &err) != STATUS_OK ||
-        disk_list(fd, ".", &names, &count, &err) != STATUS_OK) {
+    enum status status =
+        disk_open(unlinker->purged_fd, name, O_RDONLY | O_DIRECTORY, &fd, &err);
+    if (status == STATUS_OK)
+        status = disk_list(fd, ".", &names, &count, &err);
+    if (status != STATUS_OK) {
         unlinker_complain(name, &err);
+        disk_close(fd);
         return true;
     }
     atomic_fetch_add(&unlinker->left, count);
@@ -199,7 +203,7 @@ static bool unlinker_do_name(struct unlinker *unlinker, const char *name)
     uint64_t birth;
     const char *at = strchr(name, '@'); /* a lone data file: {source}-{base_time}@{name} */
 
-    if (at == NULL || !data_file_name_parse(at + 1, &shard, &birth))
+    if (at == NULL || !data_file_parse_name(at + 1, &shard, &birth))
         return unlinker_do_dir(unlinker, name);
     atomic_fetch_add(&unlinker->left, 1);
     return unlinker_do_file(unlinker, unlinker->purged_fd, name);
