@@ -27,7 +27,7 @@ const char *answer_field(const char *text, size_t size, const char *name, size_t
     const char *end = text + size;
 
     for (const char *line = text; line < end;) {
-        const char *stop = memchr(line, '\r', (size_t)(end - line));
+        const char *stop = memmem(line, (size_t)(end - line), "\r\n", 2);
         size_t line_size = (size_t)((stop == NULL ? end : stop) - line);
 
         if (line_size > name_size && line[name_size] == ':' && strncasecmp(line, name, name_size) == 0) {

@@ -1,0 +1,176 @@
+"""The two servers of a comparison, each pinned to one CPU and gone when this process is."""
+
+import ctypes
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+HERE = pathlib.Path(__file__).resolve().parent
+START_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 60
+POLL_S = 0.02
+LOG_SHOWN_SIZE = 4000
+PR_SET_PDEATHSIG = 1
+
+
+class BenchError(Exception):
+    """It can't be measured; the text says why."""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def in_child(cpu):
+    """What a child does before it becomes its program: stays on one CPU, and does not outlive this process."""
+    def prepare():
+        os.sched_setaffinity(0, {cpu})
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return prepare
+
+
+def first_line(command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return (done.stdout.splitlines() or [f"{command[0]}: says nothing"])[0]
+
+
+class Server:
+    """One process with a port. Subclasses set command, and may override pid."""
+
+    name = "server"
+    ready_path = "/"
+
+    def __init__(self, folder, cpu):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.cpu = cpu
+        self.port = free_port()
+        self.log = self.folder / "output.log"
+        self.process = None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self):
+        """The process that does the work."""
+        return self.process.pid
+
+    def command(self):
+        raise NotImplementedError
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=in_child(self.cpu))
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.is_ready():
+            if self.process.poll() is not None:
+                raise BenchError(f"{self.name} ended with {self.process.returncode}:\n{self.output()}")
+            if time.monotonic() > deadline:
+                raise BenchError(f"{self.name} is not ready after {START_TIMEOUT_S} s:\n{self.output()}")
+            time.sleep(POLL_S)
+        return self
+
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(self.url + self.ready_path, timeout=START_TIMEOUT_S) as answer:
+                return answer.status == 200
+        except urllib.error.HTTPError as answer:
+            return self.ready_path == "/" and answer.code in (403, 404)
+        except OSError:
+            return False
+
+    def output(self):
+        return self.log.read_text(errors="replace")[-LOG_SHOWN_SIZE:]
+
+    def stop(self):
+        """SIGTERM, and it has to leave well: what breaks at its end was not worth measuring."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise BenchError(f"{self.name} did not leave within {STOP_TIMEOUT_S} s of SIGTERM") from None
+        if code != 0:
+            raise BenchError(f"{self.name} ended with {code}:\n{self.output()}")
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, kind, error, trace):
+        if kind is None:
+            self.stop()
+        elif self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Storaged(Server):
+    """One storage node with one event loop; a cluster of its own, so one copy of each message."""
+
+    name = "storaged"
+    ready_path = "/readyz"
+    options = ("--loops", "1", "--shards", "8", "--reserve", "1GiB", "--log-level", "warn")
+
+    def __init__(self, binary, folder, cpu):
+        super().__init__(folder, cpu)
+        self.binary = binary
+        self.data = self.folder / "data"
+
+    def command(self):
+        return [str(self.binary), "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}", "--id", "bench",
+                *self.options]
+
+    def remove_data(self):
+        shutil.rmtree(self.data, ignore_errors=True)
+
+
+class Nginx(Server):
+    """nginx with one worker; nginx.conf.in says how it is tuned."""
+
+    name = "nginx"
+
+    def __init__(self, folder, cpu):
+        super().__init__(folder, cpu)
+        self.binary = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+        if self.binary is None:
+            raise BenchError("there is no nginx: ops/setup --bench")
+        self.html = self.folder / "html"
+        for name in ("html", "put", "body", "unused"):
+            (self.folder / name).mkdir(exist_ok=True)
+
+    def command(self):
+        user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
+        text = (HERE / "nginx.conf.in").read_text()
+        for name, value in {"ROOT": str(self.folder), "PORT": str(self.port), "USER": user}.items():
+            text = text.replace(f"@{name}@", value)
+        path = self.folder / "nginx.conf"
+        path.write_text(text)
+        return [self.binary, "-p", str(self.folder), "-e", str(self.folder / "error.log"), "-c", str(path)]
+
+    @property
+    def pid(self):
+        """The worker: the one child of the process that was started."""
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == self.process.pid:
+                return int(stat.parent.name)
+        raise BenchError("nginx has no worker")
