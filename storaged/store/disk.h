@@ -28,12 +28,15 @@ extern const struct disk_ops disk_posix;
 void disk_replace(const struct disk_ops *ops); /* NULL: back to disk_posix. Not while threads run */
 const struct disk_ops *disk_in_use(void);
 
-enum status disk_open(int dir_fd, const char *path, int flags, int *fd, struct error *err); /* O_CLOEXEC and O_NOFOLLOW are added */
-void disk_close(int fd); /* -1 is fine */
+enum status disk_open(int dir_fd, const char *path, int flags, int *fd,
+                      struct error *err); /* O_CLOEXEC and O_NOFOLLOW are added */
+void disk_close(int fd);                  /* -1 is fine */
 /* Exactly size bytes, or IO; MORE: with may_block false, not all of them are in the page cache. CORRUPT: the file ends before. */
-enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may_block, struct error *err);
+enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may_block,
+                      struct error *err);
 enum status disk_write(int fd, uint64_t offset, const void *data, size_t size, struct error *err);
-enum status disk_writev(int fd, uint64_t offset, struct iovec *vec, int count, struct error *err); /* vec is used up */
+enum status disk_writev(int fd, uint64_t offset, struct iovec *vec, int count,
+                        struct error *err); /* vec is used up */
 /* fdatasync; fsync of a directory. IO after any failure, also for want of space: what is on disk is unknown then, and
  * asking again would prove nothing. */
 enum status disk_flush(int fd, struct error *err);
@@ -48,7 +51,8 @@ enum status disk_remove_dir(int dir_fd, const char *path, struct error *err); /*
 /* What is asked, not changed: straight from the system. */
 enum status disk_size(int fd, uint64_t *size, struct error *err);
 /* Of a file by its name; modified in seconds since 1970. NOT_FOUND. */
-enum status disk_stat_at(int dir_fd, const char *path, uint64_t *size, int64_t *modified, struct error *err);
+enum status disk_stat_at(int dir_fd, const char *path, uint64_t *size, int64_t *modified,
+                         struct error *err);
 /* Bytes of the file system that holds fd: all, and what we may still write. */
 enum status disk_space(int fd, uint64_t *size, uint64_t *free, struct error *err);
 /* The names in a directory, without "." and "..", sorted; free with disk_names_free(). */

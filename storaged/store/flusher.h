@@ -9,9 +9,9 @@
 #include <uv.h>
 
 struct flush {
-    int fd;              /* borrowed until flusher_run() returns */
+    int fd; /* borrowed until flusher_run() returns */
     bool is_dir;
-    enum status status;  /* out */
+    enum status status; /* out */
 };
 
 enum { FLUSH_THREADS_MAX = 64 };
@@ -23,7 +23,7 @@ struct flusher {
     uv_cond_t work, done;
     struct flush *flushes; /* borrowed: of the call under way */
     unsigned count, taken, finished;
-    struct error err;      /* of the first that failed */
+    struct error err; /* of the first that failed */
     bool stopping;
 };
 

@@ -17,8 +17,8 @@
 struct journal {
     int fd; /* owned; -1: closed */
     struct journal_header header;
-    uint64_t written;          /* records; the writer's */
-    _Atomic uint64_t flushed;  /* records that may be shown */
+    uint64_t written;         /* records; the writer's */
+    _Atomic uint64_t flushed; /* records that may be shown */
 };
 
 /* A new file `name` in dir_fd with its header, flushed (its name is not). EXISTS, FULL, IO. */

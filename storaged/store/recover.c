@@ -16,17 +16,29 @@
 
 /* --- one run --- */
 
-/* A directory that does not belong here any more. */
+/* A directory that does not belong here any more goes to purged/ as `wanted`, or, where that is taken (a file system that
+ * does not rename in one may leave both names), with a random end. */
+static enum status recover_put_away(struct store *store, int source_fd, const char *name,
+                                    const char *wanted, struct error *err)
+{
+    char other[PURGED_NAME_SIZE + 64];
+    uint64_t random;
+
+    log_msg(LOG_INFO, "store.purge", "%s", wanted);
+    if (disk_rename(source_fd, name, store->purged_fd, wanted, err) == STATUS_OK)
+        return STATUS_OK;
+    random_bytes(&random, sizeof random);
+    snprintf(other, sizeof other, "%s-%016" PRIx64, wanted, random);
+    return disk_rename(source_fd, name, store->purged_fd, other, err);
+}
+
 static enum status recover_put_run_away(struct store *store, int source_fd, const char *name,
                                         const struct run_key *run, uint64_t journal_id, struct error *err)
 {
     char purged[PURGED_NAME_SIZE];
 
-    while (journal_id == 0) /* it can't be read */
-        random_bytes(&journal_id, sizeof journal_id);
     run_change_purged_name(run, journal_id, purged);
-    log_msg(LOG_INFO, "store.purge", "%s", purged);
-    return disk_rename(source_fd, name, store->purged_fd, purged, err);
+    return recover_put_away(store, source_fd, name, purged, err);
 }
 
 /* The run's journal, made anew when it can't be used. */
@@ -119,11 +131,11 @@ static enum status recover_entry(struct store *store, int source_fd, const char 
 {
     struct run_key key;
     char again[BASE_TIME_TEXT_SIZE];
-    char purged[PURGED_NAME_SIZE + sizeof RUN_DIR_NEW_PREFIX];
+    char purged[PURGED_NAME_SIZE];
 
     if (strncmp(name, RUN_DIR_NEW_PREFIX, strlen(RUN_DIR_NEW_PREFIX)) == 0) {
         snprintf(purged, sizeof purged, "%s-%.32s", source, name);
-        return disk_rename(source_fd, name, store->purged_fd, purged, err);
+        return recover_put_away(store, source_fd, name, purged, err);
     }
     if (run_key_parse(slice_text(source), slice_text(name), &key, NULL) == STATUS_OK) {
         base_time_print(key.base_time, again);

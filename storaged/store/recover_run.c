@@ -49,7 +49,7 @@ static enum status recover_walk(struct recovery *recovery, uint64_t from, uint64
     struct journal_record record;
 
     for (uint64_t done = from; done < to;) {
-        uint64_t count = to - done < RECOVER_CHUNK ? to - done : RECOVER_CHUNK;
+        uint64_t count = to - done < recovery->chunk_count ? to - done : recovery->chunk_count;
         enum status status = journal_read(journal, done, count, true, recovery->chunk, err);
 
         if (status != STATUS_OK)
@@ -495,8 +495,6 @@ enum status recover_run(struct store *store, const struct run_key *run, struct r
 {
     struct recovery recovery = { .store = store, .run = run, .dir = dir };
 
-    recovery.chunk = malloc((size_t)RECOVER_CHUNK * JOURNAL_RECORD_SIZE);
-    assert(recovery.chunk != NULL);
     enum status status = recover_steps(&recovery, err);
     if (recovery.hash != NULL)
         digest_stream_free(recovery.hash);

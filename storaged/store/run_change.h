@@ -17,7 +17,6 @@ bool run_change_keeps(const struct run_info *info, uint64_t incarnation);
 
 /* Name in purged/ of a run's directory. */
 enum { PURGED_NAME_SIZE = RUN_TEXT_SIZE + 24 };
-void run_change_purged_name(const struct run_key *run, uint64_t journal_id,
-                            char name[PURGED_NAME_SIZE]);
+void run_change_purged_name(const struct run_key *run, uint64_t journal_id, char name[PURGED_NAME_SIZE]);
 
 #endif

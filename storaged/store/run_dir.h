@@ -25,14 +25,14 @@ struct run_shard {
 
 struct run_dir {
     _Atomic unsigned references;
-    int fd;                  /* owned */
+    int fd; /* owned */
     struct journal journal;
     struct digest_table table; /* [lock] */
     struct store_file **files; /* [lock] owned references, in the order made */
     unsigned files_count, files_capacity;
     struct run_shard **shards; /* [lock] owned, ascending */
     unsigned shards_count;
-    uint64_t *bad;           /* [lock] numbers of *stored* records whose message is bad, ascending */
+    uint64_t *bad; /* [lock] numbers of *stored* records whose message is bad, ascending */
     unsigned bad_count;
     uint64_t messages, bytes; /* [lock] good, not adopted */
 };
@@ -61,9 +61,8 @@ struct store_file *run_dir_file_by_birth(const struct run_dir *dir, unsigned sha
 void run_dir_add_message(struct run_dir *dir, struct store_file *file, const struct digest *digest,
                          uint32_t tag, uint32_t record, uint64_t length);
 /* The same message counts for nothing from now on. [lock], for writing */
-void run_dir_remove_message(struct run_dir *dir, struct store_file *file,
-                            const struct digest *digest, uint32_t tag, uint32_t record,
-                            uint64_t length);
+void run_dir_remove_message(struct run_dir *dir, struct store_file *file, const struct digest *digest,
+                            uint32_t tag, uint32_t record, uint64_t length);
 
 bool run_dir_is_bad(const struct run_dir *dir, uint64_t record); /* [lock] */
 void run_dir_add_bad(struct run_dir *dir, uint64_t record);      /* [lock], for writing */

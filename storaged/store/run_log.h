@@ -10,7 +10,7 @@
 #define RUN_LOG_NEW_NAME "runs.log.new"
 
 struct run_log {
-    int fd;           /* owned; -1: closed */
+    int fd; /* owned; -1: closed */
     uint64_t id;
     uint64_t records; /* written */
 };

@@ -25,7 +25,7 @@ struct run_table {
 void run_table_init(struct run_table *table);
 void run_table_fini(struct run_table *table);
 struct run *run_table_find(struct run_table *table, const struct run_key *key); /* or NULL */
-struct run *run_table_add(struct run_table *table, const struct run_key *key);  /* found or new: filling, 1, 0 */
+struct run *run_table_add(struct run_table *table, const struct run_key *key); /* found or new: filling, 1, 0 */
 
 /* A copy of all, by key or by time; free() it. */
 struct run **run_table_list(struct run_table *table, bool by_time, size_t *count);

@@ -111,6 +111,9 @@ static enum status store_start(struct store *store, const char *dir, struct erro
 enum status store_open(const struct store_options *options, struct store **result, struct error *err)
 {
     struct store *store = store_new(options);
+    struct error own; /* recovery looks at what went wrong and goes on */
+    if (err == NULL)
+        err = &own;
     enum status status = store_start(store, options->dir, err);
 
     if (status == STATUS_OK) {

@@ -25,14 +25,14 @@ struct store;
 
 /* In brackets: what a 0 stands for. */
 struct store_options {
-    const char *dir;           /* made if missing; locked (flock): LOCKED when another process has it */
-    unsigned shards;           /* of the cluster: a slice of the digest space each */
-    uint64_t batch_size_max;   /* bytes written before a flush [64 MiB] */
-    unsigned batch_count_max;  /* appends in a batch [4,096] */
-    uint64_t queue_count_max;  /* appends waiting; one more is OVERLOADED [65,536] */
-    unsigned flush_threads;    /* that flush data files in parallel [4] */
-    uint64_t reserve_size;     /* bytes kept free; 0: none; UINT64_MAX: max(5 %, 5 GiB) of the file system */
-    uint64_t run_memory_us;    /* how long purged runs are remembered [400 days] */
+    const char *dir; /* made if missing; locked (flock): LOCKED when another process has it */
+    unsigned shards; /* of the cluster: a slice of the digest space each */
+    uint64_t batch_size_max;  /* bytes written before a flush [64 MiB] */
+    unsigned batch_count_max; /* appends in a batch [4,096] */
+    uint64_t queue_count_max; /* appends waiting; one more is OVERLOADED [65,536] */
+    unsigned flush_threads;   /* that flush data files in parallel [4] */
+    uint64_t reserve_size; /* bytes kept free; 0: none; UINT64_MAX: max(5 %, 5 GiB) of the file system */
+    uint64_t run_memory_us; /* how long purged runs are remembered [400 days] */
 };
 
 /* Opens, recovers (design: Recovery), starts the writer. LOCKED, CORRUPT, IO, UNSUPPORTED (a newer format). */
@@ -52,7 +52,8 @@ struct store_port {
     void (*on_closed)(struct store_port *port);
     bool changed;
 };
-enum status store_port_open(struct store_port *port, struct store *store, uv_loop_t *loop, struct error *err);
+enum status store_port_open(struct store_port *port, struct store *store, uv_loop_t *loop,
+                            struct error *err);
 void store_port_close(struct store_port *port, void (*on_closed)(struct store_port *port));
 
 /* What the store keeps in a request under way; nothing in it is the caller's. */
@@ -66,22 +67,22 @@ struct store_request {
 /* --- append --- */
 struct store_place {
     unsigned shard;
-    uint64_t birth;      /* of the data file */
+    uint64_t birth; /* of the data file */
     uint64_t offset, length;
     uint64_t stored_at_us;
-    uint64_t record;     /* its number in the journal */
+    uint64_t record; /* its number in the journal */
 };
 
 struct append {
     /* in: set by the caller, borrowed until on_done */
     struct run_key run;
-    struct digest digest;     /* of the bytes: computed by the caller */
-    struct slice data;        /* the message, or: */
-    int fd;                   /* -1, or an unnamed file that holds it */
+    struct digest digest; /* of the bytes: computed by the caller */
+    struct slice data;    /* the message, or: */
+    int fd;               /* -1, or an unnamed file that holds it */
     uint64_t fd_offset;
     uint64_t length;
-    uint64_t stored_at_us;    /* its stamp; 0: the next one of this node */
-    uint64_t incarnation;     /* of the run as the sender knows it; 0: whichever is here. Higher than ours: taken over; lower: STALE_RUN */
+    uint64_t stored_at_us; /* its stamp; 0: the next one of this node */
+    uint64_t incarnation; /* of the run as the sender knows it; 0: whichever is here. Higher than ours: taken over; lower: STALE_RUN */
     struct store_port *port;
     /* OK: stored, or known before (is_new false): place holds. RUN_RETIRED, PURGED, STALE_RUN, FULL, READ_ONLY, OVERLOADED, IO */
     void (*on_done)(struct append *append, enum status status);
@@ -105,21 +106,21 @@ enum status store_spool_open(struct store *store, int *fd, struct error *err);
 /* --- find --- */
 /* A good, flushed message. NOT_FOUND; PURGED and RUN_RETIRED are not told apart from it. MORE: the journal's record is
  * not in the page cache and may_block was false: ask again on the thread pool with may_block. */
-enum status store_find(struct store *store, const struct run_key *run, const struct digest *digest, bool may_block,
-                       struct store_place *place, struct error *err);
+enum status store_find(struct store *store, const struct run_key *run, const struct digest *digest,
+                       bool may_block, struct store_place *place, struct error *err);
 /* The same over all runs, newest base_time first. */
-enum status store_find_any(struct store *store, const struct digest *digest, bool may_block, struct run_key *run,
-                           struct store_place *place, struct error *err);
+enum status store_find_any(struct store *store, const struct digest *digest, bool may_block,
+                           struct run_key *run, struct store_place *place, struct error *err);
 
 /* --- data files --- */
 struct store_file; /* counted; open while anybody holds it */
 /* NOT_FOUND; PURGED (the run is purged and remembered, or the file was dropped): 410. Never blocks beyond an open(2). */
-enum status store_file_open(struct store *store, const struct run_key *run, unsigned shard, uint64_t birth,
-                            struct store_file **file, struct error *err);
+enum status store_file_open(struct store *store, const struct run_key *run, unsigned shard,
+                            uint64_t birth, struct store_file **file, struct error *err);
 void store_file_release(struct store_file *file);
 int store_file_fd(const struct store_file *file);
-uint64_t store_file_size(const struct store_file *file);     /* flushed bytes, now */
-int64_t store_file_modified(const struct store_file *file);  /* of the last flush, seconds since 1970 */
+uint64_t store_file_size(const struct store_file *file);    /* flushed bytes, now */
+int64_t store_file_modified(const struct store_file *file); /* of the last flush, seconds since 1970 */
 bool store_file_damaged(const struct store_file *file, uint64_t offset, uint64_t length); /* touches a bad message */
 
 /* --- runs --- */
@@ -132,14 +133,14 @@ struct store_run_info {
     struct run_info info;
     uint64_t journal_id; /* 0: no directory (purged, or only spoken of) */
     uint64_t records, messages, bytes;
-    uint64_t changed;    /* the store's change counter at its last change */
+    uint64_t changed; /* the store's change counter at its last change */
     unsigned files_count;
     struct store_file_info *files; /* in the order made */
 };
 /* Runs whose change counter is > since (0: all), ordered by run; *counter: the store's now. Free with
  * store_runs_free(). One run by store_run_get(): NOT_FOUND. */
-enum status store_runs(struct store *store, uint64_t since, struct store_run_info **runs, size_t *count,
-                       uint64_t *counter);
+enum status store_runs(struct store *store, uint64_t since, struct store_run_info **runs,
+                       size_t *count, uint64_t *counter);
 enum status store_run_get(struct store *store, const struct run_key *run, struct store_run_info *info);
 void store_runs_free(struct store_run_info *runs, size_t count);
 void store_run_info_fini(struct store_run_info *info);
@@ -169,12 +170,13 @@ void store_run_purge(struct store *store, struct run_change *purge);
 /* --- the feed --- [blocking] */
 /* Raw records from `from` on, at most count_max, with void bits set; *total: flushed records. JOURNAL_CHANGED: the id is
  * another, from is beyond the end, or the checksum of record from - 1 is not `check` (when has_check). NOT_FOUND. */
-enum status store_journal_read(struct store *store, const struct run_key *run, uint64_t journal_id, uint64_t from,
-                               bool has_check, uint32_t check, size_t count_max, struct buf *records, uint64_t *total,
-                               struct error *err);
+enum status store_journal_read(struct store *store, const struct run_key *run, uint64_t journal_id,
+                               uint64_t from, bool has_check, uint32_t check, size_t count_max,
+                               struct buf *records, uint64_t *total, struct error *err);
 /* The place of a *stored* record that is not void, with its file held (release it). JOURNAL_CHANGED, NOT_FOUND (void). */
-enum status store_record_open(struct store *store, const struct run_key *run, uint64_t journal_id, uint64_t record,
-                              struct store_place *place, struct store_file **file, struct error *err);
+enum status store_record_open(struct store *store, const struct run_key *run, uint64_t journal_id,
+                              uint64_t record, struct store_place *place, struct store_file **file,
+                              struct error *err);
 
 /* Per shard of a run: count, bytes and set hash of good, flushed, not adopted messages. shards entries. NOT_FOUND. */
 struct store_shard {
@@ -184,7 +186,8 @@ struct store_shard {
 enum status store_shards(struct store *store, const struct run_key *run, struct store_shard *shards);
 /* Each such message of one shard, to each(); [blocking]. */
 enum status store_shard_list(struct store *store, const struct run_key *run, unsigned shard,
-                             void (*each)(void *data, const struct digest *digest, const struct store_place *place),
+                             void (*each)(void *data, const struct digest *digest,
+                                          const struct store_place *place),
                              void *data, struct error *err);
 
 /* --- health --- */

@@ -7,6 +7,6 @@
 extern struct metric store_metric_put_bytes, store_metric_put_messages, store_metric_put_known;
 extern struct metric store_metric_put_failed;
 extern struct metric store_metric_batch_messages; /* histogram: appends a flush */
-extern struct metric store_metric_flush;          /* histogram: microseconds of one fdatasync or fsync */
+extern struct metric store_metric_flush; /* histogram: microseconds of one fdatasync or fsync */
 
 #endif

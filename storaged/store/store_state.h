@@ -22,17 +22,17 @@ struct store {
     struct store_options options;
     int dir_fd, runs_fd, purged_fd; /* owned */
     uint64_t boot_id;
-    _Atomic uint64_t counter;       /* of changes */
-    _Atomic uint64_t stamp;         /* the last given or seen */
+    _Atomic uint64_t counter; /* of changes */
+    _Atomic uint64_t stamp;   /* the last given or seen */
     struct run_table runs;
-    struct run_log log;             /* the writer's */
+    struct run_log log; /* the writer's */
     struct file_cache files;
     struct unlinker unlinker;
-    struct flusher flusher;         /* the writer's */
+    struct flusher flusher; /* the writer's */
     struct writer writer;
-    uv_mutex_t mutex;               /* over ports, error and space */
+    uv_mutex_t mutex; /* over ports, error and space */
     struct list ports;
-    char error[ERROR_TEXT_SIZE];    /* why it is read-only */
+    char error[ERROR_TEXT_SIZE]; /* why it is read-only */
     _Atomic bool read_only;
     _Atomic bool full;
 };

@@ -177,8 +177,7 @@ static bool unlinker_do_dir(struct unlinker *unlinker, const char *name)
     int fd;
     bool goes_on = true;
 
-    enum status status =
-        disk_open(unlinker->purged_fd, name, O_RDONLY | O_DIRECTORY, &fd, &err);
+    enum status status = disk_open(unlinker->purged_fd, name, O_RDONLY | O_DIRECTORY, &fd, &err);
     if (status == STATUS_OK)
         status = disk_list(fd, ".", &names, &count, &err);
     if (status != STATUS_OK) {

@@ -15,7 +15,7 @@
 #define UNLINK_STEP_SIZE (UINT64_C(32) << 20)
 
 struct unlinker {
-    int purged_fd;     /* borrowed: DATA_DIR/purged */
+    int purged_fd; /* borrowed: DATA_DIR/purged */
     uv_thread_t thread;
     bool running;
     uv_mutex_t mutex;
@@ -32,7 +32,7 @@ enum status unlinker_start(struct unlinker *unlinker, int purged_fd, struct erro
 void unlinker_stop(struct unlinker *unlinker); /* soon, not when all is gone; safe when it never ran */
 
 void unlinker_add(struct unlinker *unlinker, const char *name); /* of what was renamed into purged/ */
-void unlinker_hold(struct unlinker *unlinker, uint64_t birth);  /* before unlinker_add(): somebody reads this file */
+void unlinker_hold(struct unlinker *unlinker, uint64_t birth); /* before unlinker_add(): somebody reads this file */
 void unlinker_give(struct unlinker *unlinker, int fd, uint64_t birth); /* takes fd: nobody reads it any more */
 
 #endif

@@ -16,7 +16,7 @@ struct writer {
     bool running;
     uv_mutex_t mutex;
     uv_cond_t cond;
-    struct list queue;   /* of struct store_request */
+    struct list queue; /* of struct store_request */
     uint64_t queued;
     bool stopping;
 };

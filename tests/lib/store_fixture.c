@@ -17,7 +17,11 @@ void fixture_init(struct store_fixture *fixture)
     snprintf(fixture->dir, sizeof fixture->dir, "%s/gribstore-test-XXXXXX", tmp != NULL ? tmp : "/tmp");
     if (mkdtemp(fixture->dir) == NULL)
         abort();
-    fixture->options = (struct store_options){ .shards = FIXTURE_SHARDS };
+    fixture->options = (struct store_options){
+        .shards = FIXTURE_SHARDS,
+        .batch_count_max = 64,
+        .flush_threads = 2,
+    };
     uv_loop_init(&fixture->loop);
 }
 

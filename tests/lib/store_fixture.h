@@ -12,9 +12,9 @@ struct store_fixture {
     char dir[FIXTURE_PATH_SIZE];
     struct store_options options; /* a test may change them before it opens */
     uv_loop_t loop;
-    struct store *store;          /* NULL: closed */
+    struct store *store; /* NULL: closed */
     struct store_port port;
-    unsigned changes;             /* calls of on_change */
+    unsigned changes; /* calls of on_change */
 };
 
 /* A fresh directory; the store is not open yet. */
@@ -36,7 +36,7 @@ void fixture_digest(uint64_t number, size_t size, struct digest *digest);
 /* An append of message `number`: its memory is its own. */
 struct fixture_append {
     struct append append;
-    uint8_t *bytes;      /* owned */
+    uint8_t *bytes; /* owned */
     uint64_t number;
     bool is_done;
     enum status status;
@@ -56,8 +56,7 @@ enum status fixture_purge(struct store_fixture *fixture, const struct run_key *r
                           uint64_t incarnation, uint64_t version);
 
 /* The message is found and its bytes are read back by its place and are the right ones. */
-bool fixture_has(struct store_fixture *fixture, const struct run_key *run, uint64_t number,
-                 size_t size);
+bool fixture_has(struct store_fixture *fixture, const struct run_key *run, uint64_t number, size_t size);
 
 /* Waits until nothing is left in purged/. */
 void fixture_wait_purged(struct store_fixture *fixture);
