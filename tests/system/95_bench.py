@@ -1,0 +1,126 @@
+"""tests/bench: a smoke run prints every row, and its load generator does not take wrong answers."""
+
+import contextlib
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from processes import BIN, LEAK_FREE, ROOT, SANITIZER_REPORTS
+
+sys.path.insert(0, str(ROOT / "tests/bench"))
+from bench_cases import CASES  # noqa: E402
+
+FILE_SIZE = 100_000
+RANGE_SIZE = 1000
+RUN_TIMEOUT_S = 240
+LOAD_TIMEOUT_S = 60
+
+
+def test_a_quick_run_prints_every_row(tmp_path):
+    if shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin") is None:
+        pytest.skip("no nginx: ops/setup --bench")
+    figures = tmp_path / "figures.json"
+    done = subprocess.run(
+        [ROOT / "tests/bench/run", "--bin", BIN, "--quick", "--dir", tmp_path, "--json", figures], capture_output=True,
+        text=True, timeout=RUN_TIMEOUT_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not any(report in done.stderr for report in SANITIZER_REPORTS), done.stderr
+    names = [case.name for case in CASES]
+    for name in names:
+        assert re.search(rf"^{name} +[\d,.]+ +[\d,.]+ +[\d.]+", done.stdout, re.MULTILINE), done.stdout
+    cases = json.loads(figures.read_text())["cases"]
+    assert [case["name"] for case in cases] == names
+    for case in cases:
+        for measured in case["rounds"]:
+            for side in ("ours", "nginx"):
+                assert measured[side]["requests"] > 0, case["name"]
+                assert measured[side]["p50_us"] <= measured[side]["p99_us"] <= measured[side]["max_us"] * 1.01
+
+
+# --- a server that lies, one lie a test ---
+
+def content(size=FILE_SIZE):
+    return bytes(at * 7 % 251 for at in range(size))
+
+
+class LyingHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one segment
+
+    def do_GET(self):
+        first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"]).groups())
+        answer = {"status": 206, "range": f"bytes {first}-{last}/{FILE_SIZE}", "body": content()[first:last + 1]}
+        self.server.lie(answer)
+        self.send_response(answer["status"])
+        self.send_header("Content-Range", answer["range"])
+        self.send_header("Content-Length", str(answer.get("length", len(answer["body"]))))
+        self.end_headers()
+        self.wfile.write(answer["body"])
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def lying_server(lie):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), LyingHandler) as server:
+        server.daemon_threads = True
+        server.lie = lie
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def load(tmp_path, port):
+    local, files = tmp_path / "file", tmp_path / "files"
+    local.write_bytes(content())
+    files.write_text(f"/data/x {local}\n")
+    return subprocess.run(
+        [BIN / "httpload", "get", "--port", str(port), "--files", files, "--size", str(RANGE_SIZE), "--connections", "2",
+         "--seconds", "0.3", "--warmup", "0", "--check-one-in", "1"], capture_output=True, text=True,
+        timeout=LOAD_TIMEOUT_S, check=False, env=LEAK_FREE)
+
+
+def test_the_truth_is_measured(tmp_path):
+    with lying_server(lambda answer: None) as port:
+        done = load(tmp_path, port)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["requests"] > 0
+    assert result["checked"] > 0
+    assert result["bytes"] == result["requests"] * RANGE_SIZE
+
+
+def wrong_byte(answer):
+    body = bytearray(answer["body"])
+    body[-1] ^= 1
+    answer["body"] = bytes(body)
+
+
+LIES = {
+    "status 200 instead of 206": lambda answer: answer.update(status=200),
+    "status 503 instead of 206": lambda answer: answer.update(status=503),
+    "wrong bytes": wrong_byte,
+    "Content-Range '": lambda answer: answer.update(range=f"bytes 0-{RANGE_SIZE}/{FILE_SIZE}"),
+    "Content-Length is": lambda answer: answer.update(body=answer["body"][:-1]),
+    "more bytes than Content-Length says": lambda answer: answer.update(length=RANGE_SIZE, body=answer["body"] + b"x"),
+}
+
+
+@pytest.mark.parametrize("seen", LIES)
+def test_each_lie_ends_the_measurement(tmp_path, seen):
+    with lying_server(LIES[seen]) as port:
+        done = load(tmp_path, port)
+    assert done.returncode == 1, done.stdout
+    assert seen in done.stderr
+    assert done.stdout == ""
