@@ -48,8 +48,7 @@ static enum status plan_quotas(struct plan_table *table, struct error *err)
         members[i] = table->nodes[i].share;
         members[i].has = table->nodes[i].count;
     }
-    enum status status = plan_share(members, table->nodes_count, table->groups, table->shards,
-                                    table->copies);
+    enum status status = plan_share(members, table->nodes_count, table->shards, table->copies);
     for (unsigned i = 0; i < table->nodes_count; i++)
         table->nodes[i].share = members[i];
     free(members);
@@ -82,7 +81,7 @@ static struct plan_merit plan_merit_of(const struct plan_table *table, const str
     return (struct plan_merit){ {
         below > 0,
         -(int64_t)plan_cost_with(table, shard, slot, n),
-        left->colo[node->colo],
+        left->colo[node->share.colo],
         left->group[node->share.group],
         below,
         /* Ties are broken anew for every shard: who shares shards with whom should be mixed. */
@@ -127,7 +126,7 @@ static enum status plan_fill(struct plan_table *table, struct error *err)
         return error_set(err, STATUS_NO_MEMORY, "memory ran out");
     left.group = left.colo + table->nodes_count;
     for (unsigned n = 0; n < table->nodes_count; n++) {
-        left.colo[table->nodes[n].colo] += plan_below(&table->nodes[n]);
+        left.colo[table->nodes[n].share.colo] += plan_below(&table->nodes[n]);
         left.group[table->nodes[n].share.group] += plan_below(&table->nodes[n]);
     }
     for (unsigned shard = 0; shard < table->shards; shard++) {
@@ -136,7 +135,7 @@ static enum status plan_fill(struct plan_table *table, struct error *err)
                 continue;
             unsigned n = plan_pick(table, &left, shard, slot);
             plan_put(table, shard, slot, n);
-            left.colo[table->nodes[n].colo]--;
+            left.colo[table->nodes[n].share.colo]--;
             left.group[table->nodes[n].share.group]--;
         }
     }
@@ -445,7 +444,7 @@ static void plan_count_shard(const struct plan_table *table, unsigned shard, str
         change->moved += !plan_bit(table, table->held, slots[i], shard);
         for (unsigned k = 0; k < i; k++) {
             host = host || table->nodes[slots[i]].host == table->nodes[slots[k]].host;
-            colo = colo || table->nodes[slots[i]].colo == table->nodes[slots[k]].colo;
+            colo = colo || table->nodes[slots[i]].share.colo == table->nodes[slots[k]].share.colo;
         }
     }
     change->same_host += host;

@@ -1,7 +1,10 @@
 /* cluster_plan_share.c: how many shards each node is to hold, by weight.
  *
  * Water is poured into the groups in proportion to their weights until one is full; the rest is shared by those that are not,
- * and so on. All in whole numbers: a share is weight * amount / total, with one amount and total for all that are not full. */
+ * and so on. All in whole numbers: a share is weight * amount / total, with one amount and total for all that are not full.
+ *
+ * What is not whole is rounded from the top down: first the colos, then in each its groups, then in each the members. So with
+ * three copies and three colos of one weight each colo gets exactly all shards, and no two copies have to meet there. */
 #include "proto/cluster_plan_share.h"
 
 #include "proto/base/bytes.h"
@@ -10,10 +13,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-struct share_group {
-    uint64_t weight;
+/* A colo or a group. */
+struct share_vessel {
+    uint64_t weight; /* of a colo: without that of its full groups */
     uint32_t has;
     uint32_t quota;
+    uint16_t colo; /* of a group */
     bool full;
 };
 
@@ -23,6 +28,15 @@ struct share_claim {
     bool has_more;
     uint32_t *quota;
     unsigned order;
+};
+
+struct share {
+    struct plan_member *members;         /* borrowed */
+    unsigned count;                      /* of members, and so at most of groups and of colos */
+    struct share_vessel *groups, *colos; /* owned, in one piece */
+    struct share_claim *claims;          /* owned */
+    unsigned claims_count;
+    uint64_t amount, total; /* of what is not full */
 };
 
 static int share_compare(const void *left, const void *right)
@@ -36,107 +50,126 @@ static int share_compare(const void *left, const void *right)
     return a->order < b->order ? -1 : 1;
 }
 
-/* The whole part of weight * amount / total into *quota; a rest becomes a claim. */
-static void share_divide(struct share_claim *claims, unsigned *count, uint64_t weight,
-                         uint64_t amount, uint64_t total, uint32_t has, uint32_t *quota)
+/* The whole part of weight * amount / total into *quota; a rest becomes a claim. Returns the whole part. */
+static uint32_t share_divide(struct share *share, uint64_t weight, uint64_t amount, uint64_t total,
+                             uint32_t has, uint32_t *quota)
 {
-    *quota = (uint32_t)(weight * amount / total);
     uint64_t rest = weight * amount % total;
-    if (rest == 0)
-        return;
-    claims[*count] = (struct share_claim){
-        .rest = rest, .has_more = has > *quota, .quota = quota, .order = *count
-    };
-    (*count)++;
+
+    *quota = (uint32_t)(weight * amount / total);
+    if (rest > 0) {
+        share->claims[share->claims_count] = (struct share_claim){
+            .rest = rest, .has_more = has > *quota, .quota = quota, .order = share->claims_count
+        };
+        share->claims_count++;
+    }
+    return *quota;
 }
 
-static void share_round_up(struct share_claim *claims, unsigned count, uint64_t left)
+/* So many of the claims are rounded up; all are settled then. */
+static void share_round_up(struct share *share, uint64_t left)
 {
-    assert(left <= count);
-    qsort(claims, count, sizeof claims[0], share_compare);
+    assert(left <= share->claims_count);
+    qsort(share->claims, share->claims_count, sizeof share->claims[0], share_compare);
     for (uint64_t i = 0; i < left; i++)
-        (*claims[i].quota)++;
+        (*share->claims[i].quota)++;
+    share->claims_count = 0;
 }
 
-/* Fills groups; what is left: *amount for the *total weight of those that are not full. */
-static void share_fill(struct share_group *groups, unsigned count, uint32_t shards,
-                       uint64_t *amount, uint64_t *total)
+/* Weighs groups, fills them, and weighs the colos of the others. */
+static void share_fill(struct share *share, uint32_t shards)
 {
     bool again = true;
 
+    for (unsigned i = share->count; i-- > 0;) {
+        const struct plan_member *member = &share->members[i];
+        struct share_vessel *group = &share->groups[member->group];
+        group->weight += member->weight;
+        group->has += member->has;
+        group->colo = member->colo; /* in the end, its first member's */
+        share->total += member->weight;
+    }
     while (again) {
         again = false;
-        for (unsigned i = 0; i < count; i++) {
-            if (groups[i].full || groups[i].weight * *amount <= *total * shards)
+        for (unsigned i = 0; i < share->count; i++) {
+            struct share_vessel *group = &share->groups[i];
+            if (group->full || group->weight * share->amount <= share->total * shards)
                 continue;
-            groups[i].full = again = true;
-            groups[i].quota = shards;
-            *amount -= shards;
-            *total -= groups[i].weight;
+            group->full = again = true;
+            group->quota = shards;
+            share->amount -= shards;
+            share->total -= group->weight;
         }
     }
-    assert(*total > 0);
+    assert(share->total > 0);
+    for (unsigned i = 0; i < share->count; i++) {
+        if (share->groups[i].full)
+            continue;
+        share->colos[share->groups[i].colo].weight += share->groups[i].weight;
+        share->colos[share->groups[i].colo].has += share->groups[i].has;
+    }
 }
 
-static void share_groups(struct share_group *groups, unsigned count, struct share_claim *claims,
-                         uint64_t amount, uint64_t total)
+static void share_colos(struct share *share)
 {
-    unsigned claims_count = 0;
-    uint64_t left = amount;
+    uint64_t left = share->amount;
 
-    for (unsigned i = 0; i < count; i++) {
-        if (groups[i].full || groups[i].weight == 0)
-            continue;
-        share_divide(claims, &claims_count, groups[i].weight, amount, total, groups[i].has,
-                     &groups[i].quota);
-        left -= groups[i].quota;
+    for (unsigned i = 0; i < share->count; i++) {
+        struct share_vessel *colo = &share->colos[i];
+        left -= share_divide(share, colo->weight, share->amount, share->total, colo->has, &colo->quota);
     }
-    share_round_up(claims, claims_count, left);
+    share_round_up(share, left);
 }
 
-/* Within a group: of a full one all shards by weight, else the share that its members have of the whole. */
-static void share_members(struct plan_member *members, unsigned count, unsigned group,
-                          const struct share_group *of, struct share_claim *claims, uint64_t amount,
-                          uint64_t total)
+/* In one colo, the groups that are not full. */
+static void share_groups(struct share *share, unsigned colo)
 {
-    unsigned claims_count = 0;
-    uint64_t left = of->quota;
+    uint64_t left = share->colos[colo].quota;
 
-    for (unsigned i = 0; i < count; i++) {
-        if (members[i].group != group || members[i].weight == 0)
-            continue;
-        share_divide(claims, &claims_count, members[i].weight, of->full ? of->quota : amount,
-                     of->full ? of->weight : total, members[i].has, &members[i].quota);
-        left -= members[i].quota;
+    for (unsigned i = 0; i < share->count; i++) {
+        struct share_vessel *group = &share->groups[i];
+        if (!group->full && group->colo == colo)
+            left -= share_divide(share, group->weight, share->amount, share->total, group->has,
+                                 &group->quota);
     }
-    share_round_up(claims, claims_count, left);
+    share_round_up(share, left);
 }
 
-enum status plan_share(struct plan_member *members, unsigned count, unsigned groups,
-                       uint32_t shards, uint32_t copies)
+/* In one group: if it is full, all shards by weight, else the share that its members have of the whole. */
+static void share_members(struct share *share, unsigned number)
 {
-    struct share_group *of = calloc(groups, sizeof of[0]);
-    struct share_claim *claims = calloc(count, sizeof claims[0]);
-    uint64_t amount = (uint64_t)shards * copies, total = 0;
-    enum status status = STATUS_NO_MEMORY;
+    const struct share_vessel *group = &share->groups[number];
+    uint64_t left = group->quota;
 
-    if (of == NULL || claims == NULL)
-        goto done;
-    for (unsigned i = 0; i < count; i++) {
-        members[i].quota = 0;
-        if (members[i].weight == 0)
+    for (unsigned i = 0; i < share->count; i++) {
+        struct plan_member *member = &share->members[i];
+        if (member->group != number)
             continue;
-        of[members[i].group].weight += members[i].weight;
-        of[members[i].group].has += members[i].has;
-        total += members[i].weight;
+        left -= share_divide(share, member->weight, group->full ? group->quota : share->amount,
+                             group->full ? group->weight : share->total, member->has, &member->quota);
     }
-    share_fill(of, groups, shards, &amount, &total);
-    share_groups(of, groups, claims, amount, total);
-    for (unsigned group = 0; group < groups; group++)
-        share_members(members, count, group, &of[group], claims, amount, total);
-    status = STATUS_OK;
-done:
-    free(of);
-    free(claims);
+    share_round_up(share, left);
+}
+
+enum status plan_share(struct plan_member *members, unsigned count, uint32_t shards, uint32_t copies)
+{
+    struct share share = { .members = members, .count = count, .amount = (uint64_t)shards * copies };
+
+    share.groups = calloc(2 * (size_t)count, sizeof share.groups[0]);
+    share.claims = calloc(count, sizeof share.claims[0]);
+    enum status status = share.groups != NULL && share.claims != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+    if (status == STATUS_OK) {
+        share.colos = share.groups + count;
+        share_fill(&share, shards);
+        share_colos(&share);
+        for (unsigned i = 0; i < count; i++)
+            share_groups(&share, i);
+        for (unsigned i = 0; i < count; i++) {
+            if (share.groups[i].weight > 0)
+                share_members(&share, i);
+        }
+    }
+    free(share.groups);
+    free(share.claims);
     return status;
 }

@@ -25,7 +25,7 @@ static void plan_init_nodes(struct plan_table *table, const struct cluster_map *
         struct plan_node *node = &table->nodes[i];
         node->share.weight = take[i] ? map->nodes[i].weight : 0;
         node->host = plan_number_of(map, i, false);
-        node->colo = plan_number_of(map, i, true);
+        node->share.colo = plan_number_of(map, i, true);
         node->hash = XXH3_64bits(map->nodes[i].id, strlen(map->nodes[i].id));
     }
 }
@@ -42,7 +42,6 @@ static void plan_init_groups(struct plan_table *table, unsigned replicas)
             first = table->nodes[k].share.weight == 0 || table->nodes[k].host != table->nodes[i].host;
         hosts += first;
     }
-    table->groups = table->nodes_count;
     table->copies = taken < replicas ? taken : replicas;
     for (unsigned i = 0; i < table->nodes_count; i++)
         table->nodes[i].share.group = hosts >= table->copies ? table->nodes[i].host : (uint16_t)i;
@@ -122,7 +121,7 @@ unsigned plan_cost_with(const struct plan_table *table, unsigned shard, unsigned
             if (earlier == NODE_NONE)
                 continue;
             host = host || table->nodes[earlier].host == table->nodes[later].host;
-            colo = colo || table->nodes[earlier].colo == table->nodes[later].colo;
+            colo = colo || table->nodes[earlier].share.colo == table->nodes[later].share.colo;
         }
         cost += (host ? PLAN_HOST_COST : 0u) + (colo ? 1u : 0u);
     }
@@ -163,7 +162,7 @@ static uint64_t plan_excess(const struct plan_table *table, unsigned number, boo
     uint64_t quota = 0;
 
     for (unsigned i = 0; i < table->nodes_count; i++) {
-        if ((colo ? table->nodes[i].colo : table->nodes[i].host) == number)
+        if ((colo ? table->nodes[i].share.colo : table->nodes[i].host) == number)
             quota += table->nodes[i].share.quota;
     }
     return quota > table->shards ? quota - table->shards : 0;

@@ -10,13 +10,13 @@ enum { PLAN_HOST_COST = 16 };
 
 struct plan_node {
     struct plan_member share; /* weight 0: takes nothing */
-    uint16_t host, colo;      /* numbers: the same for the same text */
+    uint16_t host;            /* a number, as share.colo: the same for the same text */
     uint32_t count;           /* shards it holds now */
     uint64_t hash;            /* of its id: breaks ties */
 };
 
 struct plan_table {
-    unsigned shards, copies, nodes_count, groups, words;
+    unsigned shards, copies, nodes_count, words;
     struct plan_node *nodes; /* owned */
     uint16_t *slots; /* owned; shards * copies, NODE_NONE where free: the free ones are a shard's last */
     uint64_t *holds; /* owned; a bit per node and shard */
