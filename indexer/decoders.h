@@ -1,8 +1,9 @@
 /* decoders.h: the children that decode: feed, time out, restart; results in the order asked.
  *
  * Each child is `gribstore-decoder` on a pair of pipes (FORMATS.md section 10), limited in memory and CPU, without network.
- * A batch goes to one child. When the child dies or takes too long, it is replaced and the heads that had no answer are tried one by
- * one, each in a fresh or idle child: the one that kills gets a refusal with the reason ("decoder died: signal 6 (abort)", "decoder timed
+ * A batch is cut into jobs of some heads, each for one child. When the child dies or takes too long, it is replaced and the heads that had
+ * no answer are tried one by one, each in a fresh or idle child; refused is only what killed a fresh one, because a head may
+ * leave damage that kills with the next. The one that kills gets a refusal with the reason ("decoder died: signal 6 (abort)", "decoder timed
  * out after 10 s"), the rest their keys. */
 #ifndef INDEXER_DECODERS_H
 #define INDEXER_DECODERS_H
@@ -40,7 +41,8 @@ struct decode_batch {
     void *user;
     /* the decoders' */
     struct list list;
-    size_t next;
+    size_t next, left; /* to be handed out; without a result */
+    enum status status;
 };
 
 /* Starts the children and waits for none; decoders_ready() when one has warmed up. */

@@ -1,0 +1,564 @@
+/* decoders.c: the pool: which heads go to which child, and what becomes of those that had no answer.
+ *
+ * A batch is in one list: `waiting` while heads of it are to be handed out, `handed` until all have a result, `finished` until its
+ * owner was told. A head that was under way when a child died becomes a `lone`: in `alone` it is tried by itself, in `fresh`
+ * by itself in a child that had no head before. A lone that kills a fresh child is refused. */
+#include "indexer/decoders.h"
+
+#include "indexer/decoder_child.h"
+#include "proto/base/json_read.h"
+#include "proto/base/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    QUEUE_MAX = 64,
+    TIMEOUT_MS = 10 * 1000,
+    BACK_OFF_FIRST_MS = 100,
+    BACK_OFF_MAX_MS = 30 * 1000,
+    TRIES_MAX = 4, /* of a lone whose child somebody else killed */
+};
+#define MEMORY_MAX (UINT64_C(1) << 30)
+
+/* A head tried by itself. */
+struct lone {
+    struct list list;
+    struct decode_batch *batch;
+    size_t index;
+    unsigned tries;
+};
+
+struct decoder {
+    struct decoder_child child;
+    struct decoders *pool;
+    unsigned failures; /* in a row, without a head's fault: they set the back-off */
+    /* the job: */
+    struct decode_batch *batch;
+    size_t index[DECODER_JOB_MAX];
+    struct lone *lone; /* owned; NULL: part of a batch */
+};
+
+struct decoders {
+    uv_loop_t *loop;
+    char program[PATH_MAX];
+    char release[32];
+    unsigned queue_max, queued; /* batches of which nothing was handed out */
+    struct list waiting, handed, finished;
+    struct list alone, fresh;
+    struct decoders_stats stats;
+    uv_timer_t later; /* calls back what submit() refused */
+    unsigned open;    /* children and the timer */
+    bool stopping;
+    void (*on_stopped)(void *data);
+    void *data;
+    unsigned count;
+    struct decoder decoders[];
+};
+
+static struct decoder *decoder_of(struct decoder_child *child)
+{
+    return container_of(child, struct decoder, child);
+}
+
+/* ---- results ---- */
+
+static void item_refuse(struct decode_item *item, const char *text, size_t size)
+{
+    size_t keep = size < sizeof item->reason ? size : sizeof item->reason - 1;
+
+    /* It may quote the message: no control characters, nothing that is not ASCII. */
+    for (size_t i = 0; i < keep; i++)
+        item->reason[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+    item->reason[keep] = '\0';
+}
+
+static void pool_refuse(struct decoders *pool, struct decode_item *item, const char *text, size_t size)
+{
+    item_refuse(item, text, size);
+    pool->stats.refused++;
+}
+
+static void pool_take_keys(struct decoders *pool, struct decode_item *item, struct slice body)
+{
+    static const char no_object[] = "decoder gave keys that are no JSON object";
+
+    if (json_parse(body.data, body.size, &item->keys, NULL) == STATUS_OK && json_is_object(item->keys)) {
+        pool->stats.decoded++;
+        return;
+    }
+    json_decref(item->keys);
+    item->keys = NULL;
+    pool_refuse(pool, item, no_object, sizeof no_object - 1);
+}
+
+static void batch_finish(struct decoders *pool, struct decode_batch *batch, enum status status)
+{
+    batch->status = status;
+    list_remove(&batch->list);
+    list_append(&pool->finished, &batch->list);
+}
+
+static void batch_settle(struct decoders *pool, struct decode_batch *batch, size_t results)
+{
+    assert(results <= batch->left);
+    batch->left -= results;
+    if (results > 0 && batch->left == 0)
+        batch_finish(pool, batch, STATUS_OK);
+}
+
+/* The last thing an event does: owners may submit from within. */
+static void pool_call_back(struct decoders *pool)
+{
+    while (!list_empty(&pool->finished)) {
+        struct decode_batch *batch = list_first(&pool->finished, struct decode_batch, list);
+        list_remove(&batch->list);
+        batch->on_done(batch, batch->status);
+    }
+}
+
+static void pool_on_later(uv_timer_t *timer)
+{
+    pool_call_back(timer->data);
+}
+
+/* ---- handing out ---- */
+
+static bool item_too_large(struct decoders *pool, struct decode_item *item)
+{
+    static const char text[] = "a head of more than 1 MiB";
+
+    if (item->size <= GRIB_FIELD_HEAD_SIZE_MAX)
+        return false;
+    pool_refuse(pool, item, text, sizeof text - 1);
+    return true;
+}
+
+/* The next heads of a batch into the decoder's job; returns how many. What can't be sent is refused on the way. */
+static unsigned batch_cut(struct decoders *pool, struct decode_batch *batch, struct decoder *decoder)
+{
+    unsigned count = 0;
+    size_t refused = 0;
+
+    if (batch->next == 0)
+        pool->queued--;
+    while (batch->next < batch->count && count < DECODER_JOB_MAX) {
+        size_t at = batch->next++;
+        if (item_too_large(pool, &batch->items[at]))
+            refused++;
+        else
+            decoder->index[count++] = at;
+    }
+    if (batch->next == batch->count) {
+        list_remove(&batch->list);
+        list_append(&pool->handed, &batch->list);
+    }
+    batch_settle(pool, batch, refused);
+    return count;
+}
+
+static unsigned pool_cut(struct decoders *pool, struct decoder *decoder)
+{
+    unsigned count = 0;
+
+    while (count == 0 && !list_empty(&pool->waiting)) {
+        decoder->batch = list_first(&pool->waiting, struct decode_batch, list);
+        count = batch_cut(pool, decoder->batch, decoder);
+    }
+    return count;
+}
+
+static unsigned decoder_take_lone(struct decoder *decoder, struct list *from)
+{
+    decoder->lone = list_first(from, struct lone, list);
+    list_remove(&decoder->lone->list);
+    decoder->lone->tries++;
+    decoder->batch = decoder->lone->batch;
+    decoder->index[0] = decoder->lone->index;
+    return 1;
+}
+
+/* False: there is nothing for it. */
+static bool decoder_feed(struct decoders *pool, struct decoder *decoder)
+{
+    struct slice heads[DECODER_JOB_MAX];
+    unsigned count;
+
+    if (decoder->child.fresh && !list_empty(&pool->fresh))
+        count = decoder_take_lone(decoder, &pool->fresh);
+    else if (!list_empty(&pool->alone))
+        count = decoder_take_lone(decoder, &pool->alone);
+    else
+        count = pool_cut(pool, decoder);
+    if (count == 0)
+        return false;
+    for (unsigned i = 0; i < count; i++) {
+        const struct decode_item *item = &decoder->batch->items[decoder->index[i]];
+        heads[i] = slice_of(item->head, item->size);
+    }
+    decoder_child_give(&decoder->child, heads, count);
+    return true;
+}
+
+/* A lone waits for a fresh child, and none is on its way: one that is idle makes room. */
+static void pool_make_fresh(struct decoders *pool)
+{
+    struct decoder *idle = NULL;
+
+    if (list_empty(&pool->fresh))
+        return;
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct decoder_child *child = &pool->decoders[i].child;
+        if (child->ending || child->state == DECODER_DOWN || child->state == DECODER_STARTING)
+            return;
+        if (decoder_child_idle(child))
+            idle = &pool->decoders[i];
+    }
+    if (idle != NULL)
+        decoder_child_end(&idle->child);
+}
+
+static void pool_pump(struct decoders *pool)
+{
+    if (pool->stopping)
+        return;
+    for (unsigned i = 0; i < pool->count; i++)
+        if (decoder_child_idle(&pool->decoders[i].child))
+            decoder_feed(pool, &pool->decoders[i]);
+    pool_make_fresh(pool);
+}
+
+/* ---- what children say ---- */
+
+static void pool_on_ready(struct decoder_child *child, struct slice about)
+{
+    struct decoders *pool = decoder_of(child)->pool;
+    json_t *json = NULL;
+    const char *release = "";
+
+    if (json_parse(about.data, about.size, &json, NULL) == STATUS_OK)
+        json_opt_string(json, "eccodes", "", &release, NULL);
+    snprintf(pool->release, sizeof pool->release, "%s", release);
+    json_decref(json);
+    pool_pump(pool);
+    pool_call_back(pool);
+}
+
+static void pool_on_answer(struct decoder_child *child, unsigned at, bool decoded, struct slice body)
+{
+    struct decoder *decoder = decoder_of(child);
+    struct decode_item *item = &decoder->batch->items[decoder->index[at]];
+
+    decoder->failures = 0;
+    if (decoded)
+        pool_take_keys(decoder->pool, item, body);
+    else
+        pool_refuse(decoder->pool, item, (const char *)body.data, body.size);
+}
+
+static void decoder_forget_job(struct decoder *decoder)
+{
+    free(decoder->lone);
+    decoder->lone = NULL;
+    decoder->batch = NULL;
+    decoder->child.answered = decoder->child.count;
+}
+
+static void pool_on_idle(struct decoder_child *child)
+{
+    struct decoder *decoder = decoder_of(child);
+    struct decoders *pool = decoder->pool;
+
+    batch_settle(pool, decoder->batch, child->count);
+    decoder_forget_job(decoder);
+    pool_pump(pool);
+    pool_call_back(pool);
+}
+
+/* ---- when one is gone ---- */
+
+static void pool_try_alone(struct list *list, struct decode_batch *batch, size_t index, unsigned tries)
+{
+    struct lone *lone = malloc(sizeof *lone);
+
+    assert(lone != NULL);
+    *lone = (struct lone){ .batch = batch, .index = index, .tries = tries };
+    list_append(list, &lone->list);
+}
+
+/* Killed from outside, most likely: ecCodes does not do that to itself. */
+static bool was_killed(const struct decoder_child *child)
+{
+    return !child->timed_out && child->malformed == NULL && child->exit_signal == SIGKILL;
+}
+
+/* One head was under way by itself. */
+static void decoder_judge(struct decoder *decoder, const char *reason)
+{
+    struct decoders *pool = decoder->pool;
+    unsigned tries = decoder->lone != NULL ? decoder->lone->tries : 1;
+    bool guilty = decoder->child.fresh && !was_killed(&decoder->child);
+
+    if (!guilty && tries < TRIES_MAX) {
+        pool_try_alone(&pool->fresh, decoder->batch, decoder->index[0], tries);
+        return;
+    }
+    pool_refuse(pool, &decoder->batch->items[decoder->index[0]], reason, strlen(reason));
+    batch_settle(pool, decoder->batch, 1);
+}
+
+static void decoder_save_job(struct decoder *decoder, const char *reason)
+{
+    struct decoders *pool = decoder->pool;
+    unsigned answered = decoder->child.answered, count = decoder->child.count;
+
+    if (count == 1 && answered == 0)
+        decoder_judge(decoder, reason);
+    else
+        for (unsigned i = answered; i < count; i++)
+            pool_try_alone(&pool->alone, decoder->batch, decoder->index[i], 0);
+    batch_settle(pool, decoder->batch, answered);
+    decoder_forget_job(decoder);
+}
+
+static void decoder_report(struct decoder *decoder, const char *reason)
+{
+    struct log_line line;
+
+    log_begin(&line, LOG_WARN, "decoder.gone");
+    log_str(&line, "reason", reason);
+    log_u64(&line, "failures", decoder->failures);
+    log_end(&line);
+    if (decoder->child.timed_out)
+        decoder->pool->stats.timeouts++;
+    else
+        decoder->pool->stats.deaths++;
+}
+
+/* At once where a head was to blame, or we: each such end takes a head off the queue. Else later and later, so that a
+ * program that is missing or broken does not spin. */
+static void decoder_restart(struct decoder *decoder, bool blameless)
+{
+    uint64_t delay = BACK_OFF_FIRST_MS;
+
+    if (blameless) {
+        decoder_child_start(&decoder->child);
+        return;
+    }
+    for (unsigned i = 0; i < decoder->failures && delay < BACK_OFF_MAX_MS; i++)
+        delay *= 2;
+    decoder->failures++;
+    decoder_child_start_later(&decoder->child, delay < BACK_OFF_MAX_MS ? delay : BACK_OFF_MAX_MS);
+}
+
+static void pool_on_gone(struct decoder_child *child)
+{
+    struct decoder *decoder = decoder_of(child);
+    struct decoders *pool = decoder->pool;
+    char reason[DECODER_REASON_SIZE];
+    bool working = decoder->batch != NULL;
+
+    decoder_child_reason(child, reason);
+    if (pool->stopping) {
+        decoder_child_close(child);
+        return;
+    }
+    if (!child->quiet)
+        decoder_report(decoder, reason);
+    if (working)
+        decoder_save_job(decoder, reason);
+    decoder_restart(decoder, working || child->quiet);
+    pool_pump(pool);
+    pool_call_back(pool);
+}
+
+/* ---- the end of the pool ---- */
+
+static void lones_free(struct list *lones)
+{
+    list_for_each_safe(item, after, lones)
+        free(container_of(item, struct lone, list));
+}
+
+static void pool_cancel(struct decoders *pool, struct list *batches)
+{
+    while (!list_empty(batches))
+        batch_finish(pool, list_first(batches, struct decode_batch, list), STATUS_CANCELLED);
+}
+
+static void pool_closed(struct decoders *pool)
+{
+    void (*on_stopped)(void *data) = pool->on_stopped;
+    void *data = pool->data;
+
+    if (--pool->open > 0)
+        return;
+    pool_cancel(pool, &pool->waiting);
+    pool_cancel(pool, &pool->handed);
+    pool_call_back(pool);
+    for (unsigned i = 0; i < pool->count; i++)
+        free(pool->decoders[i].lone);
+    lones_free(&pool->alone);
+    lones_free(&pool->fresh);
+    free(pool);
+    if (on_stopped != NULL)
+        on_stopped(data);
+}
+
+static void pool_on_child_closed(struct decoder_child *child)
+{
+    pool_closed(decoder_of(child)->pool);
+}
+
+static void pool_on_later_closed(uv_handle_t *handle)
+{
+    pool_closed(handle->data);
+}
+
+void decoders_stop(struct decoders *pool, void (*on_stopped)(void *data), void *data)
+{
+    assert(!pool->stopping);
+
+    pool->stopping = true;
+    pool->on_stopped = on_stopped;
+    pool->data = data;
+    uv_close((uv_handle_t *)&pool->later, pool_on_later_closed);
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct decoder_child *child = &pool->decoders[i].child;
+        if (child->state == DECODER_DOWN)
+            decoder_child_close(child);
+        else
+            decoder_child_end(child);
+    }
+}
+
+/* ---- the start ---- */
+
+static const struct decoder_events pool_events = {
+    .on_ready = pool_on_ready,
+    .on_answer = pool_on_answer,
+    .on_idle = pool_on_idle,
+    .on_gone = pool_on_gone,
+    .on_closed = pool_on_child_closed,
+};
+
+static enum status find_program(const char *given, char program[PATH_MAX], struct error *err)
+{
+    static const char name[] = "gribstore-decoder";
+    size_t size = PATH_MAX;
+
+    if (given != NULL) {
+        if (snprintf(program, PATH_MAX, "%s", given) >= PATH_MAX)
+            return error_set(err, STATUS_BAD_VALUE, "the path of the decoder is too long");
+        return STATUS_OK;
+    }
+    int failed = uv_exepath(program, &size);
+    if (failed != 0)
+        return error_set(err, STATUS_IO, "where this program is: %s", uv_strerror(failed));
+    char *slash = strrchr(program, '/');
+    size_t folder = slash == NULL ? 0 : (size_t)(slash + 1 - program);
+    if (folder + sizeof name > PATH_MAX)
+        return error_set(err, STATUS_BAD_VALUE, "the path of the decoder is too long");
+    memcpy(program + folder, name, sizeof name);
+    return STATUS_OK;
+}
+
+static void pool_start_children(struct decoders *pool, const struct decoders_options *options)
+{
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct decoder *decoder = &pool->decoders[i];
+        decoder->pool = pool;
+        decoder->child = (struct decoder_child){
+            .loop = pool->loop,
+            .program = pool->program,
+            .timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS,
+            .memory_max = options->memory_max > 0 ? options->memory_max : MEMORY_MAX,
+            .events = &pool_events,
+        };
+        decoder_child_init(&decoder->child);
+        decoder_child_start(&decoder->child);
+    }
+}
+
+enum status decoders_start(const struct decoders_options *options, struct decoders **decoders, struct error *err)
+{
+    unsigned count = options->children > 0 ? options->children : uv_available_parallelism();
+    struct decoders *pool = calloc(1, sizeof *pool + count * sizeof pool->decoders[0]);
+
+    *decoders = NULL;
+    if (pool == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "decoders");
+    enum status status = find_program(options->program, pool->program, err);
+    if (status != STATUS_OK) {
+        free(pool);
+        return status;
+    }
+    pool->loop = options->loop;
+    pool->count = count;
+    pool->open = count + 1;
+    pool->queue_max = options->queue_max > 0 ? options->queue_max : QUEUE_MAX;
+    list_init(&pool->waiting);
+    list_init(&pool->handed);
+    list_init(&pool->finished);
+    list_init(&pool->alone);
+    list_init(&pool->fresh);
+    uv_timer_init(pool->loop, &pool->later);
+    pool->later.data = pool;
+    pool_start_children(pool, options);
+    *decoders = pool;
+    return STATUS_OK;
+}
+
+/* ---- the face ---- */
+
+void decoders_submit(struct decoders *pool, struct decode_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        batch->items[i].keys = NULL;
+        batch->items[i].reason[0] = '\0';
+    }
+    batch->next = 0;
+    batch->left = batch->count;
+    batch->status = STATUS_OK;
+    list_init(&batch->list);
+    if (pool->stopping || pool->queued >= pool->queue_max || batch->count == 0) {
+        enum status status = batch->count == 0 ? STATUS_OK : STATUS_OVERLOADED;
+        batch_finish(pool, batch, pool->stopping ? STATUS_CANCELLED : status);
+    } else {
+        pool->queued++;
+        list_append(&pool->waiting, &batch->list);
+        pool_pump(pool);
+    }
+    /* Never from within: what is finished already is told in the next turn. While stopping the end tells it. */
+    if (!list_empty(&pool->finished) && !pool->stopping)
+        uv_timer_start(&pool->later, pool_on_later, 0, 0);
+}
+
+bool decoders_ready(const struct decoders *pool)
+{
+    if (pool->release[0] == '\0')
+        return false;
+    /* One that is on its way back from a head that killed it does not make the pool unready. */
+    for (unsigned i = 0; i < pool->count; i++)
+        if (pool->decoders[i].child.state != DECODER_DOWN && pool->decoders[i].failures == 0)
+            return true;
+    return false;
+}
+
+const char *decoders_release(const struct decoders *pool)
+{
+    return pool->release;
+}
+
+void decoders_stats(const struct decoders *pool, struct decoders_stats *stats)
+{
+    *stats = pool->stats;
+    for (unsigned i = 0; i < pool->count; i++) {
+        stats->alive += pool->decoders[i].child.state != DECODER_DOWN;
+        stats->busy += pool->decoders[i].child.state == DECODER_BUSY;
+    }
+}
