@@ -161,9 +161,12 @@ void ingest_answer_reply(struct ingest_answer *answer, struct http_exchange *ex,
 
     if (pieces == NULL)
         abort();
-    if (status == STATUS_OK && (status = gather_end(&answer->messages)) != STATUS_OK)
+    /* Also for an error: what was stored before it is listed. */
+    enum status messages = gather_end(&answer->messages);
+    enum status skipped = gather_end(&answer->skipped);
+    if (status == STATUS_OK && (status = messages) != STATUS_OK)
         err = &answer->messages.err;
-    if (status == STATUS_OK && (status = gather_end(&answer->skipped)) != STATUS_OK)
+    if (status == STATUS_OK && (status = skipped) != STATUS_OK)
         err = &answer->skipped.err;
     buf_init(&text, ANSWER_SIZE_MAX);
     print_front(answer, &text, ex, status, err);

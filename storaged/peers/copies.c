@@ -325,6 +325,7 @@ static void channel_start_send(struct channel *channel)
     request->body_read = batch_read;
     request->body_rewind = batch_rewind;
     request->body_size = size;
+    request->user = batch;
     batch_rewind(request);
     batch_start(batch, headers);
 }
