@@ -181,17 +181,22 @@ static void file_send(struct http_exchange *ex)
     http_conn_send(ex->conn, bufs, count);
 }
 
+static bool file_is_sent(const struct http_exchange *ex)
+{
+    const struct http_file_reply *file = &ex->reply.file;
+
+    return ex->reply.head_sent &&
+           (ex->reply.bodyless || (file->at == file->count && file->out_size == 0));
+}
+
 bool http_file_step(struct http_exchange *ex)
 {
     struct http_file_reply *file = &ex->reply.file;
     enum file_fill filled = FILE_FILLED;
+    uint64_t offset;
 
     if (file->reading)
         return false;
-    if (ex->reply.head_sent && (ex->reply.bodyless || (file->at == file->count && file->out_size == 0))) {
-        ex->reply.done = true;
-        return false;
-    }
     if (ex->conn->bytes_out >= ex->conn->turn_end) {
         ex->conn->again = true;
         return false;
@@ -203,10 +208,12 @@ bool http_file_step(struct http_exchange *ex)
     }
     if (filled == FILE_BROKEN)
         return file_cut(ex);
-    if (filled == FILE_COLD && file->out_size == 0) {
-        uint64_t offset;
-        return file_read_on_pool(ex, file_next_read(file, &offset));
+    if (file_is_sent(ex)) {
+        ex->reply.done = true;
+        return false;
     }
+    if (filled == FILE_COLD && file->out_size == 0)
+        return file_read_on_pool(ex, file_next_read(file, &offset));
     file_send(ex);
     return true;
 }

@@ -40,7 +40,7 @@ void fixture_start(struct fixture *fixture, const struct http_route *routes,
     fixture_start_with(fixture, options);
 }
 
-static void fixture_on_drained(struct http_server *server, void *data)
+void fixture_on_drained(struct http_server *server, void *data)
 {
     struct fixture *fixture = data;
 
@@ -72,19 +72,33 @@ void fixture_turn(struct fixture *fixture, int fd, short events)
     assert_true(poll(polled, 2, timeout_ms) >= 0);
 }
 
-int client_connect(struct fixture *fixture)
+int client_socket(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    return fd;
+}
+
+void client_connect_to(struct fixture *fixture, int fd)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET,
         .sin_port = htons((uint16_t)http_server_port(fixture->server)),
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    int on = 1;
 
-    assert_true(fd >= 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+}
+
+int client_connect(struct fixture *fixture)
+{
+    int fd = client_socket();
+
+    client_connect_to(fixture, fd);
     return fd;
 }
 

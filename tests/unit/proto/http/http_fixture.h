@@ -6,6 +6,8 @@
 
 #include "proto/http/http_server.h"
 
+#include <poll.h>
+
 enum { FIXTURE_PATIENCE_MS = 20000 };
 
 struct fixture {
@@ -19,9 +21,12 @@ void fixture_start(struct fixture *fixture, const struct http_route *routes,
                    const struct http_limits *limits);
 void fixture_start_with(struct fixture *fixture, struct http_server_options options);
 void fixture_stop(struct fixture *fixture); /* drains; nothing may be left on the loop */
+void fixture_on_drained(struct http_server *server, void *data); /* for http_server_drain(): data is the fixture */
 void fixture_turn(struct fixture *fixture, int fd, short events); /* until the loop or fd has something to do */
 
-int client_connect(struct fixture *fixture);
+int client_connect(struct fixture *fixture); /* these two */
+int client_socket(void);
+void client_connect_to(struct fixture *fixture, int fd);
 void client_send(struct fixture *fixture, int fd, const void *data, size_t size);
 void client_text(struct fixture *fixture, int fd, const char *text);
 
