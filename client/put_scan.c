@@ -141,6 +141,9 @@ void put_scan_fini(struct put_scan *scan)
 
 void put_scan_begin(struct put_scan *scan, const struct put_file *file)
 {
+    struct digest unused;
+
+    digest_stream_final(scan->stream, &unused); /* the last file may have ended inside a message */
     scan->file = file;
     scan->chunk_size = scan->chunk_used = 0;
     scan->read = 0;

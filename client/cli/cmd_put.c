@@ -31,6 +31,7 @@ struct put_talk {
     struct progress progress;
     struct json_writer json;
     struct buf problems, runs; /* JSON values, comma-separated */
+    char told[GS_TEXT_SIZE];   /* the last problem: not to be told again at the end */
 };
 
 static void put_on_progress(void *user, const struct gs_put_summary *summary)
@@ -51,6 +52,7 @@ static void put_on_problem(void *user, const struct gs_error *error)
     progress_clear(&talk->progress);
     if (!talk->cli->settings->json)
         cli_fail(talk->cli, error);
+    snprintf(talk->told, sizeof talk->told, "%s", error->text);
     if (talk->problems.size > 0)
         buf_text(&talk->problems, ",");
     json_init(&json, &talk->problems);
@@ -177,7 +179,7 @@ static int put_run(struct cli *cli, void *data, char **arguments, size_t count)
         put_print_json(&talk, settings->source, &summary);
     else if (summary.messages > 0)
         put_say_summary(&talk, settings, &summary);
-    if (code != GS_OK && summary.problems == 0)
+    if (code != GS_OK && strcmp(error.text, talk.told) != 0)
         cli_fail(cli, &error);
     buf_fini(&talk.problems);
     buf_fini(&talk.runs);

@@ -39,6 +39,7 @@ struct rotate_talk {
     uint64_t said_ms;
     enum gs_rotate_phase phase;
     bool began;
+    char told[GS_TEXT_SIZE]; /* the last problem: not to be told again at the end */
 };
 
 static const char *const phase_names[] = {
@@ -78,6 +79,7 @@ static void rotate_on_problem(void *user, const struct gs_error *error)
 
     progress_clear(&talk->progress);
     cli_fail(talk->cli, error);
+    snprintf(talk->told, sizeof talk->told, "%s", error->text);
 }
 
 static void rotate_on_ready(void *user, const struct gs_run *run)
@@ -166,7 +168,7 @@ static int rotate_go(struct rotate_talk *talk, const struct gs_rotate_options *o
         rotate_print_json(&report, options->put.source, talk->settings->dry_run);
     else if (report.put.messages > 0)
         rotate_say_report(talk->cli, &report);
-    if (code != GS_OK)
+    if (code != GS_OK && strcmp(error.text, talk->told) != 0)
         cli_fail(talk->cli, &error);
     inputs_free(inputs);
     return code;

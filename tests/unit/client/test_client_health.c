@@ -1,0 +1,158 @@
+/* test_client_health.c: what is wrong, and how bad that is. */
+#include "client/health.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+
+enum { NODES = 3, SERVERS = 4 };
+
+static struct probe servers[SERVERS];
+static struct probes probes;
+
+/* Three nodes and an indexer, all well. */
+static int all_well(void **state)
+{
+    (void)state;
+    memset(servers, 0, sizeof servers);
+    for (int i = 0; i < SERVERS; i++) {
+        snprintf(servers[i].url, sizeof servers[i].url, "http://s%d", i);
+        servers[i].is_node = i < NODES;
+        servers[i].reachable = servers[i].ready = true;
+        servers[i].disk = (struct probe_disk){ .known = i < NODES, .free = 500, .used = 500, .reserved = 50 };
+    }
+    probes = (struct probes){ .items = servers, .count = SERVERS };
+    return 0;
+}
+
+static struct health_report judge(void)
+{
+    struct health_report report;
+
+    health_judge(&probes, NULL, &report);
+    return report;
+}
+
+static bool says(const struct health_report *report, const char *code)
+{
+    for (unsigned i = 0; i < report->count; i++) {
+        if (strcmp(report->checks[i].code, code) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void a_cluster_that_is_well_is_ok_and_says_nothing(void **state)
+{
+    (void)state;
+    struct health_report report = judge();
+    assert_int_equal(report.health, HEALTH_OK);
+    assert_int_equal(report.count, 0);
+    assert_string_equal(health_name(report.health), "HEALTH_OK");
+}
+
+static void each_trouble_has_its_code(void **state)
+{
+    (void)state;
+    servers[0].reachable = servers[0].ready = false;
+    servers[1].ready = false;
+    servers[2].disk.used = 9000;
+    struct health_report report = judge();
+    assert_int_equal(report.health, HEALTH_WARN);
+    assert_true(says(&report, "NODE_DOWN"));
+    assert_true(says(&report, "NODE_NOT_READY"));
+    assert_true(says(&report, "NEARFULL"));
+    assert_int_equal(report.count, 3);
+}
+
+static void a_full_disk_no_indexer_or_no_node_is_an_error(void **state)
+{
+    (void)state;
+    servers[1].disk.free = 50;
+    struct health_report report = judge();
+    assert_int_equal(report.health, HEALTH_ERR);
+    assert_true(says(&report, "FULL"));
+
+    all_well(state);
+    servers[3].reachable = false;
+    report = judge();
+    assert_int_equal(report.health, HEALTH_ERR);
+    assert_true(says(&report, "INDEXER_DOWN"));
+
+    all_well(state);
+    for (int i = 0; i < NODES; i++)
+        servers[i].reachable = false;
+    report = judge();
+    assert_int_equal(report.health, HEALTH_ERR);
+    assert_true(says(&report, "DATA_UNREACHABLE"));
+}
+
+static void what_the_indexer_says_of_its_nodes_counts(void **state)
+{
+    char text[] = "{\"nodes\":[{\"id\":\"n1\",\"reachable\":true,\"records_behind\":0},"
+                  "{\"id\":\"n2\",\"reachable\":false,\"error\":\"refused\"},"
+                  "{\"id\":\"n3\",\"reachable\":true,\"records_behind\":20000}]}";
+
+    (void)state;
+    servers[3].nodes_json = text;
+    struct health_report report = judge();
+    assert_int_equal(report.health, HEALTH_WARN);
+    assert_int_equal(report.count, 2);
+    assert_true(says(&report, "INDEX_CUT_OFF"));
+    assert_true(says(&report, "INDEX_LAG"));
+}
+
+static void more_checks_than_there_is_room_for_are_counted(void **state)
+{
+    static struct probe many[HEALTH_CHECKS_MAX + 10];
+
+    (void)state;
+    memset(many, 0, sizeof many);
+    for (size_t i = 0; i < ARRAY_COUNT(many); i++)
+        many[i].is_node = true;
+    probes = (struct probes){ .items = many, .count = ARRAY_COUNT(many) };
+    struct health_report report = judge();
+    assert_int_equal(report.count, HEALTH_CHECKS_MAX);
+    assert_int_equal(report.more, 11); /* ten nodes, and that none is left */
+}
+
+static void disks_are_read_from_metrics(void **state)
+{
+    struct probe_disk disk;
+
+    (void)state;
+    probe_disk_read(slice_text("# HELP gribstore_disk_bytes Bytes.\n"
+                               "gribstore_disk_bytes{state=\"free\"} 1.5e+10\n"
+                               "gribstore_disk_bytes{state=\"used\"} 20\n"
+                               "gribstore_disk_bytes{state=\"reserved\"} 30"),
+                    &disk);
+    assert_true(disk.known);
+    assert_int_equal(disk.free, 15000000000);
+    assert_int_equal(disk.used, 20);
+    assert_int_equal(disk.reserved, 30);
+    probe_disk_read(slice_text("gribstore_disk_bytes{state=\"used\"} 20\n"), &disk);
+    assert_false(disk.known);
+    probe_disk_read(slice_text("gribstore_disk_bytes{state=\"free\"} -5\n"), &disk);
+    assert_false(disk.known);
+    probe_disk_read(slice_of(NULL, 0), &disk);
+    assert_false(disk.known);
+}
+
+#define WELL(test) cmocka_unit_test_setup(test, all_well)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WELL(a_cluster_that_is_well_is_ok_and_says_nothing),
+        WELL(each_trouble_has_its_code),
+        WELL(a_full_disk_no_indexer_or_no_node_is_an_error),
+        WELL(what_the_indexer_says_of_its_nodes_counts),
+        WELL(more_checks_than_there_is_room_for_are_counted),
+        WELL(disks_are_read_from_metrics),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
