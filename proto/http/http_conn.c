@@ -75,7 +75,9 @@ static enum http_timer conn_timer(const struct http_conn *conn)
 {
     switch (conn->state) {
     case HTTP_CONN_HEAD:
-        return conn->held.size > 0 ? HTTP_TIMER_HEAD : HTTP_TIMER_IDLE;
+        if (conn->held.size > 0)
+            return HTTP_TIMER_HEAD;
+        return conn->spared ? HTTP_TIMER_LINGER : HTTP_TIMER_IDLE;
     case HTTP_CONN_EXCHANGE:
         return conn->writing || http_body_flowing(conn->ex) ? HTTP_TIMER_RATE : HTTP_TIMER_NONE;
     case HTTP_CONN_DISCARD:
@@ -127,16 +129,21 @@ bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
         conn->dead = true;
         return true;
     }
-    conn->bytes_out += sent > 0 ? (uint64_t)sent : 0;
-    count = conn_skip(&bufs, count, sent > 0 ? (size_t)sent : 0);
+    if (sent > 0) {
+        conn->bytes_out += (uint64_t)sent;
+        metric_add(&http_metric_sent, sent);
+        count = conn_skip(&bufs, count, (size_t)sent);
+    }
     if (count == 0)
         return true;
     if (uv_write(&conn->write, stream, bufs, count, conn_on_written) != 0) {
         conn->dead = true;
         return true;
     }
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         conn->bytes_out += bufs[i].len;
+        metric_add(&http_metric_sent, (int64_t)bufs[i].len);
+    }
     conn->writing = true;
     return false;
 }
@@ -152,6 +159,7 @@ void http_conn_received(struct http_conn *conn, const uint8_t *data, size_t size
         conn->input = slice_of(data, size);
     }
     conn->bytes_in += size;
+    metric_add(&http_metric_received, (int64_t)size);
     http_conn_advance(conn);
 }
 
@@ -292,7 +300,9 @@ static bool conn_step_head(struct http_conn *conn)
 {
     const struct http_server *server = conn->server;
 
-    if (conn->dead || conn->last || (conn->input.size == 0 && (conn->eof || server->draining))) {
+    bool ended = conn->eof || (server->draining && !conn->spared);
+
+    if (conn->dead || conn->last || (conn->input.size == 0 && ended)) {
         conn->state = HTTP_CONN_CLOSED;
         return true;
     }
@@ -493,9 +503,16 @@ void http_conn_expire(struct http_conn *conn)
     http_conn_advance(conn);
 }
 
+/* A request that has been sent is answered, though we may not have read it yet; and who has only just connected is about to
+ * send one. All other connections between two requests are closed: clients know that this can happen to those. */
 void http_conn_drain(struct http_conn *conn)
 {
-    if (conn->state == HTTP_CONN_HEAD && conn->held.size == 0)
-        conn->state = HTTP_CONN_CLOSED;
+    uv_os_fd_t fd;
+    int unread = 0;
+
+    if (uv_fileno((uv_handle_t *)&conn->tcp, &fd) == 0)
+        ioctl(fd, SIOCINQ, &unread);
+    conn->spared = unread > 0 || conn->requests == 0;
+    conn->timer_anew |= conn->state == HTTP_CONN_HEAD;
     http_conn_wake(conn);
 }

@@ -104,6 +104,7 @@ struct http_conn {
     bool last;         /* no further request on this connection */
     bool writing;      /* the kernel did not take all at once */
     bool again;        /* it has had its share of this turn, and has more to do */
+    bool spared;       /* draining, but a request may be on its way: it has a moment to come */
     bool closed;       /* the handle is */
     uint64_t turn_end; /* bytes_out at which its share of this turn ends */
     uint64_t bytes_in, bytes_out;
@@ -184,8 +185,7 @@ struct http_exchange {
     struct http_counters *counters;
     uint64_t started_us;
     char id[HTTP_IDS_SIZE];
-    bool expect;     /* 100 Continue is owed before a body is read */
-    bool continuing; /* it is being written */
+    bool expect; /* 100 Continue is owed before a body is read */
     void *user;
     void (*on_over)(struct http_exchange *ex);
     struct http_body body;

@@ -311,6 +311,31 @@ static void draining_ends_what_is_idle_and_finishes_what_is_not(void **state)
     assert_int_equal(uv_loop_close(&fixture.loop), 0);
 }
 
+/* Nobody who has sent a request, or has just connected to send one, is turned away. */
+static void draining_answers_what_is_on_its_way(void **state)
+{
+    (void)state;
+
+    start((struct http_limits){ .head_max = 0 });
+    int sent = client_connect(&fixture), fresh = client_connect(&fixture);
+    client_text(&fixture, sent, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+    expect_answer(sent, 200);
+    fixture_turn(&fixture, fresh, 0);
+    assert_true(send(sent, "GET /hello HTTP/1.1\r\n" HOST "\r\n", 32, MSG_NOSIGNAL) == 32); /* not read yet */
+    http_server_drain(fixture.server, fixture_on_drained, &fixture);
+    expect_answer(sent, 200);
+    assert_true(client_closed(&fixture, sent));
+    client_text(&fixture, fresh, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+    expect_answer(fresh, 200);
+    assert_true(client_closed(&fixture, fresh));
+    close(sent);
+    close(fresh);
+    uv_run(&fixture.loop, UV_RUN_DEFAULT);
+    assert_true(fixture.drained);
+    http_server_free(fixture.server);
+    assert_int_equal(uv_loop_close(&fixture.loop), 0);
+}
+
 /* --- before, metrics --- */
 
 static bool before(struct http_exchange *ex, const struct http_route *route)
@@ -368,6 +393,9 @@ static void requests_are_counted_by_handler_method_and_code(void **state)
     assert_non_null(strstr(buf_string(&text),
                            "gribstore_http_request_duration_seconds_count{handler=\"post\"} 3\n"));
     assert_non_null(strstr(buf_string(&text), "gribstore_http_connections 1\n"));
+    assert_non_null(strstr(buf_string(&text), "gribstore_http_request_bytes_total"));
+    assert_null(strstr(buf_string(&text), "gribstore_http_request_bytes_total 0\n"));
+    assert_null(strstr(buf_string(&text), "gribstore_http_response_bytes_total 0\n"));
     buf_fini(&text);
     close(fd);
     stop();
@@ -389,6 +417,7 @@ int main(void)
         cmocka_unit_test(an_address_in_use_is_told),
         cmocka_unit_test(two_servers_may_share_an_address),
         cmocka_unit_test(draining_ends_what_is_idle_and_finishes_what_is_not),
+        cmocka_unit_test(draining_answers_what_is_on_its_way),
         cmocka_unit_test(before_may_answer_instead),
         cmocka_unit_test(requests_are_counted_by_handler_method_and_code),
     };
