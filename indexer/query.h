@@ -13,8 +13,9 @@
 enum query_form { QUERY_JSON, QUERY_NDJSON };
 
 struct query_request {
-    struct catalog_query query; /* values owned */
+    struct catalog_query query; /* values owned; limit is that of the answer */
     enum query_form form;
+    bool form_given; /* by format=; otherwise Accept decides */
 };
 
 /* One key = value pair; called for each in order, then query_finish(). */

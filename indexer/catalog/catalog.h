@@ -55,6 +55,8 @@ struct catalog_query {
     size_t limit;        /* 0: none. With all the last document's issues are given whole, so a few more may come */
     struct field_id after; /* size 0: from the beginning */
 };
+/* Whether all that matches is of one run, and which. Pure. */
+bool catalog_query_names_run(const struct catalog_query *query, struct run_key *run);
 /* Documents in the catalog's order of ids, each to each(), which may stop it by returning false. The document is borrowed. */
 enum status catalog_find(struct catalog *catalog, const struct catalog_query *query,
                          bool (*each)(void *data, const struct field_document *document), void *data, struct error *err);

@@ -121,7 +121,7 @@ static bool term_decides(const struct catalog_query *query, const struct query_t
     return next == query->terms + query->terms_count || !next->alternative;
 }
 
-bool catalog_query_run(const struct catalog_query *query, struct run_key *run)
+bool catalog_query_names_run(const struct catalog_query *query, struct run_key *run)
 {
     const struct query_term *source = query_find(query, "source");
     const struct query_term *base_time = query_find(query, "base_time");

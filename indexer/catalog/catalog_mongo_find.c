@@ -111,7 +111,7 @@ static void append_place(bson_t *filter, const struct catalog_query *query)
     struct record_id after;
     struct run_key run;
     bson_t bounds;
-    bool in_run = catalog_query_run(query, &run);
+    bool in_run = catalog_query_names_run(query, &run);
 
     if (in_run)
         record_range_run(&range, &run, GRIB_IDENTITY_SIZE);

@@ -136,8 +136,6 @@ enum status catalog_quarantine_remove_locations(struct catalog *catalog, const s
 /* Whether an issue of a document matches all terms. */
 bool catalog_matches(const struct catalog_query *query, const struct field_document *document,
                      unsigned issue);
-/* Whether the query names exactly one run, and which: its documents are then one range of ids. */
-bool catalog_query_run(const struct catalog_query *query, struct run_key *run);
 bool catalog_query_has(const struct catalog_query *query, const char *key);
 
 #endif

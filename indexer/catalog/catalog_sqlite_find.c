@@ -182,7 +182,7 @@ static void find_place(struct find *find)
     const struct catalog_query *query = find->query;
     struct run_key run;
 
-    find->in_run = catalog_query_run(query, &run) && !catalog_query_has(query, "param") &&
+    find->in_run = catalog_query_names_run(query, &run) && !catalog_query_has(query, "param") &&
                    !catalog_query_has(query, "digest");
     if (find->in_run)
         record_range_run(&find->range, &run, GRIB_IDENTITY_SIZE);

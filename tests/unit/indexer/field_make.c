@@ -67,10 +67,10 @@ json_t *make_keys(const struct run_key *run, unsigned field)
     base_time_print_rfc3339(run->base_time + hours * 3600, valid);
     snprintf(range, sizeof range, "%u", hours);
     json_t *keys = json_pack(
-        "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s#, s:s, s:i, s:i, s:s, s:s, s:s}",
+        "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:i, s:i, s:s, s:s, s:s}",
         "param", make_params[param], "paramId", ids[param], "name", "A parameter", "units", "K",
         "class", "od", "type", "pf", "stream", "enfo", "expver", "0001", "domain", "g", "levtype",
-        upper ? "pl" : "sfc", "date", base, 8, "time", "0000", "step", (int)hours, "step_seconds",
+        upper ? "pl" : "sfc", "date", atoi(base), "time", "0000", "step", (int)hours, "step_seconds",
         (int)hours * 3600, "stepRange", range, "valid_time", valid, "gridType", "regular_ll");
     json_t *more = json_pack("{s:i, s:i, s:s, s:i, s:i, s:i, s:s}", "number", (int)(field / 20),
                              "edition", 2, "centre", "ecmf", "Ni", 1440, "Nj", 721, "bitsPerValue",

@@ -1,0 +1,389 @@
+/* query_values.c: values and their lists, key by key.
+ *
+ * Kinds that have ranges turn a text into a position on a line (a number, seconds, days, minutes) and a position back into a value. */
+#include "indexer/query_values.h"
+#include "indexer/query_position.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { VALUE_TEXT_MAX = 256, SECONDS_A_DAY = 86400 };
+
+struct values {
+    const struct query_key *key;
+    struct query_term *terms; /* QUERY_KEY_TERMS of them */
+    struct error *err;
+};
+
+static enum status bad(const struct values *values, struct slice text, const char *why)
+{
+    return error_set(values->err, STATUS_BAD_VALUE, "%s: \"%.*s\" %s", values->key->name,
+                     text.size < 40 ? (int)text.size : 40,
+                     text.size > 0 ? (const char *)text.data : "", why);
+}
+
+/* --- terms --- */
+
+void query_term_fini(struct query_term *term)
+{
+    if (term->type == QUERY_TEXT)
+        for (size_t i = 0; i < term->count; i++)
+            free(term->values[i].text);
+    free(term->values);
+    term->values = NULL;
+    term->count = 0;
+}
+
+/* Takes the text of a value of type QUERY_TEXT. */
+static enum status term_add(const struct values *values, size_t which, struct query_value value)
+{
+    struct query_term *term = &values->terms[which];
+    enum status status = STATUS_OK;
+
+    if (values->terms[0].count + values->terms[1].count == QUERY_VALUES_MAX)
+        status = error_set(values->err, STATUS_BAD_VALUE, "%s: more than %d values",
+                           values->key->name, QUERY_VALUES_MAX);
+    else if ((term->count & (term->count - 1)) == 0) { /* grown whenever the count is a power of two */
+        struct query_value *grown = realloc(term->values,
+                                            (term->count == 0 ? 1 : 2 * term->count) * sizeof *grown);
+        if (grown == NULL)
+            status = error_set(values->err, STATUS_NO_MEMORY, "values of %s", values->key->name);
+        else
+            term->values = grown;
+    }
+    if (status == STATUS_OK)
+        term->values[term->count++] = value;
+    else if (term->type == QUERY_TEXT)
+        free(value.text);
+    return status;
+}
+
+static enum status add_text(const struct values *values, size_t which, const char *text, size_t size)
+{
+    struct query_value value = { .text = strndup(text, size) };
+
+    if (value.text == NULL)
+        return error_set(values->err, STATUS_NO_MEMORY, "values of %s", values->key->name);
+    return term_add(values, which, value);
+}
+
+/* --- positions --- */
+
+static enum status position_parse(const struct values *values, struct slice text, double *position)
+{
+    switch (values->key->kind) {
+    case KIND_NUMBER:
+        return position_of_number(text, position) ? STATUS_OK : bad(values, text, "is not a number");
+    case KIND_STEP:
+        return position_of_step(text, position)
+                   ? STATUS_OK
+                   : bad(values, text,
+                         "is neither hours (24), nor with units (90m), nor a range of them (0-24)");
+    case KIND_MOMENT:
+        return position_of_moment(text, position)
+                   ? STATUS_OK
+                   : bad(values, text, "is neither like 20130408T0000Z nor like 2013-04-08T00:00:00Z");
+    case KIND_DATE:
+        return position_of_date(text, position)
+                   ? STATUS_OK
+                   : bad(values, text, "is no date: 20130408, 2013-04-08, 2013-098, 0, -1");
+    default:
+        return position_of_daytime(text, position)
+                   ? STATUS_OK
+                   : bad(values, text, "is no time of day: 12, 1200, 12:00");
+    }
+}
+
+/* How far `by` 1 goes. */
+static double position_unit(enum query_kind kind)
+{
+    switch (kind) {
+    case KIND_STEP:
+    case KIND_MOMENT:
+        return 3600;
+    case KIND_DAYTIME:
+        return 60;
+    default:
+        return 1;
+    }
+}
+
+static enum status position_add(const struct values *values, double position)
+{
+    int year, month, day, hour, minute, second;
+    char text[8];
+
+    switch (values->key->kind) {
+    case KIND_STEP:
+        /* As the decoder makes it, so that the same fraction of an hour comes out. */
+        return term_add(values, 0, (struct query_value){ .number = position / 3600.0 });
+    case KIND_MOMENT:
+        return term_add(values, 0, (struct query_value){ .time = (int64_t)position });
+    case KIND_DATE:
+        base_time_to_calendar((int64_t)position * SECONDS_A_DAY, &year, &month, &day, &hour,
+                              &minute, &second);
+        return term_add(values, 0,
+                        (struct query_value){ .number = year * 10000.0 + month * 100.0 + day });
+    case KIND_DAYTIME:
+        snprintf(text, sizeof text, "%02u%02u", (unsigned)position / 60 % 24, (unsigned)position % 60);
+        return add_text(values, 0, text, strlen(text));
+    default:
+        return term_add(values, 0, (struct query_value){ .number = position });
+    }
+}
+
+/* --- ranges --- */
+
+/* The step of a range with its sign; 0 and going away from the end are errors, as in metkit. */
+static enum status range_by(const struct values *values, double from, double to, struct slice text,
+                            double *by)
+{
+    double unit = position_unit(values->key->kind);
+
+    *by = values->key->by * unit;
+    if (text.data != NULL) {
+        bool good = values->key->kind == KIND_STEP ? position_of_step(text, by)
+                                                   : position_of_number(text, by);
+        if (!good)
+            return bad(values, text, "behind \"by\" is not a number");
+        if (values->key->kind != KIND_STEP)
+            *by *= unit;
+    }
+    if (*by == 0)
+        return bad(values, text, "behind \"by\" would never end");
+    if (from < to && *by < 0)
+        return bad(values, text, "behind \"by\" leads away from the end");
+    *by = from > to ? -fabs(*by) : fabs(*by);
+    return STATUS_OK;
+}
+
+static enum status range_add(const struct values *values, struct slice from_text,
+                             struct slice to_text, struct slice by_text)
+{
+    double from, to, by;
+    enum status status = position_parse(values, from_text, &from);
+
+    if (status == STATUS_OK)
+        status = position_parse(values, to_text, &to);
+    if (status == STATUS_OK)
+        status = range_by(values, from, to, by_text, &by);
+    if (status != STATUS_OK)
+        return status;
+    double last = floor((to - from) / by + 1e-9);
+    if (last >= QUERY_VALUES_MAX)
+        return error_set(values->err, STATUS_BAD_VALUE, "%s: more than %d values",
+                         values->key->name, QUERY_VALUES_MAX);
+    for (unsigned i = 0; status == STATUS_OK && i <= (unsigned)last; i++) {
+        double position = from + i * by;
+        /* 0/to/1/by/0.1 has 0.3 and not 0.30000000000000004. */
+        if (values->key->kind == KIND_NUMBER && fabs(position) < 1e9)
+            position = round(position * 1e6) / 1e6;
+        status = position_add(values, position);
+    }
+    return status;
+}
+
+/* --- single values --- */
+
+static enum status word_add(const struct values *values, struct slice text)
+{
+    char word[VALUE_TEXT_MAX];
+
+    for (size_t i = 0; i < text.size; i++)
+        word[i] = (char)tolower(text.data[i]);
+    word[text.size] = '\0';
+    const char *alias = query_word_alias(values->key, word);
+    return alias != NULL ? add_text(values, 0, alias, strlen(alias))
+                         : add_text(values, 0, word, text.size);
+}
+
+static enum status expver_add(const struct values *values, struct slice text)
+{
+    char filled[5];
+
+    if (text.size >= 4)
+        return add_text(values, 0, (const char *)text.data, text.size);
+    memset(filled, '0', sizeof filled);
+    memcpy(filled + 4 - text.size, text.data, text.size);
+    return add_text(values, 0, filled, 4);
+}
+
+/* "167": a paramId; "130.128": id.table, table 128 being the one without a number in front. */
+static bool param_id_parse(struct slice text, double *id)
+{
+    const uint8_t *dot = memchr(text.data, '.', text.size);
+    uint64_t number, table;
+
+    if (dot == NULL) {
+        if (decimal_parse((const char *)text.data, text.size, 999999999, &number) != 0)
+            return false;
+        *id = (double)number;
+        return true;
+    }
+    size_t before = (size_t)(dot - text.data);
+    if (decimal_parse((const char *)text.data, before, 255, &number) != 0 ||
+        decimal_parse((const char *)dot + 1, text.size - before - 1, 255, &table) != 0)
+        return false;
+    *id = (double)(table == 128 ? number : table * 1000 + number);
+    return true;
+}
+
+static enum status param_add(const struct values *values, struct slice text)
+{
+    double id;
+
+    if (param_id_parse(text, &id))
+        return term_add(values, 1, (struct query_value){ .number = id });
+    return add_text(values, 0, (const char *)text.data, text.size);
+}
+
+static enum status digest_add(const struct values *values, struct slice text)
+{
+    struct digest digest;
+
+    if (!digest_parse(text, &digest))
+        return bad(values, text, "is not 64 lower-case hex digits");
+    return add_text(values, 0, (const char *)text.data, text.size);
+}
+
+static enum status source_add(const struct values *values, struct slice text)
+{
+    if (!source_valid(text))
+        return bad(values, text, "is no name of a source");
+    return add_text(values, 0, (const char *)text.data, text.size);
+}
+
+/* "0-24": an interval, as stepRange has it. A sign is no interval. */
+static bool is_interval(struct slice text)
+{
+    return text.size > 1 && memchr(text.data + 1, '-', text.size - 1) != NULL &&
+           memchr(text.data, 'e', text.size) == NULL;
+}
+
+static enum status value_add(const struct values *values, struct slice text)
+{
+    double position;
+
+    switch (values->key->kind) {
+    case KIND_NAME:
+        return add_text(values, 0, (const char *)text.data, text.size);
+    case KIND_WORD:
+        return word_add(values, text);
+    case KIND_EXPVER:
+        return expver_add(values, text);
+    case KIND_DIGEST:
+        return digest_add(values, text);
+    case KIND_SOURCE:
+        return source_add(values, text);
+    case KIND_PARAM:
+        return param_add(values, text);
+    case KIND_STEP:
+        if (is_interval(text))
+            return add_text(values, 1, (const char *)text.data, text.size);
+        break;
+    default:
+        break;
+    }
+    enum status status = position_parse(values, text, &position);
+    return status == STATUS_OK ? position_add(values, position) : status;
+}
+
+/* --- lists --- */
+
+/* The item at *at, without blanks around it; moves behind its '/'. false: there is none. */
+static bool item_next(struct slice text, size_t *at, struct slice *item)
+{
+    if (*at > text.size)
+        return false;
+    const uint8_t *first = text.data + *at;
+    const uint8_t *slash = memchr(first, '/', text.size - *at);
+    size_t size = slash != NULL ? (size_t)(slash - first) : text.size - *at;
+
+    *at += size + 1;
+    while (size > 0 && isspace(*first)) {
+        first++;
+        size--;
+    }
+    while (size > 0 && isspace(first[size - 1]))
+        size--;
+    *item = slice_of(first, size);
+    return true;
+}
+
+static bool item_is(struct slice item, const char *word)
+{
+    return item.size == strlen(word) && strncasecmp((const char *)item.data, word, item.size) == 0;
+}
+
+/* If the next item is this word, takes it and the one behind it. */
+static bool item_follows(struct slice text, size_t *at, const char *word, struct slice *item)
+{
+    size_t ahead = *at;
+    struct slice next;
+
+    if (!item_next(text, &ahead, &next) || !item_is(next, word) || !item_next(text, &ahead, item))
+        return false;
+    *at = ahead;
+    return true;
+}
+
+static enum status list_parse(const struct values *values, struct slice text)
+{
+    struct slice item, to, by;
+    size_t at = 0;
+    enum status status = text.size > 0 ? STATUS_OK : bad(values, text, "is no value");
+
+    while (status == STATUS_OK && item_next(text, &at, &item)) {
+        by = slice_of(NULL, 0);
+        if (item.size == 0 || item.size >= VALUE_TEXT_MAX || memchr(item.data, '\0', item.size) != NULL)
+            status = bad(values, item, "is no value");
+        else if (!item_follows(text, &at, "to", &to))
+            status = value_add(values, item);
+        else if (values->key->by == 0)
+            status = bad(values, item, "begins a range, which this key has not");
+        else {
+            item_follows(text, &at, "by", &by);
+            status = range_add(values, item, to, by);
+        }
+    }
+    return status;
+}
+
+static void second_term(const struct query_key *key, struct query_term *term)
+{
+    *term = (struct query_term){ .type = QUERY_TEXT };
+    if (key->kind == KIND_PARAM)
+        *term = (struct query_term){ .key = "paramId", .type = QUERY_NUMBER };
+    if (key->kind == KIND_STEP)
+        *term = (struct query_term){ .key = "stepRange", .type = QUERY_TEXT };
+}
+
+enum status query_values_parse(const struct query_key *key, struct slice text,
+                               struct query_term terms[QUERY_KEY_TERMS], size_t *count, struct error *err)
+{
+    struct values values = { .key = key, .terms = terms, .err = err };
+
+    *count = 0;
+    terms[0] = (struct query_term){ .key = key->name, .type = key->type };
+    second_term(key, &terms[1]);
+    if (item_is(text, "all") && key->kind != KIND_SOURCE)
+        return STATUS_OK;
+    enum status status = list_parse(&values, text);
+    if (status != STATUS_OK) {
+        query_term_fini(&terms[0]);
+        query_term_fini(&terms[1]);
+        return status;
+    }
+    if (terms[0].count == 0) {
+        terms[0] = terms[1];
+        *count = 1;
+        return STATUS_OK;
+    }
+    terms[1].alternative = true;
+    *count = terms[1].count > 0 ? 2 : 1;
+    return STATUS_OK;
+}

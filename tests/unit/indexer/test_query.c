@@ -1,0 +1,353 @@
+/* test_query.c: pairs of key and value become terms, as metkit expands them; what is wrong is named. */
+#include "indexer/query.h"
+#include "indexer/query_keys.h"
+#include "proto/base/clock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static enum status add(struct query_request *request, const char *key, const char *value,
+                       struct error *err)
+{
+    return query_add(request, slice_text(key), slice_text(value), err);
+}
+
+/* The terms as text: "step in 0 6 12 or stepRange in 0-24". */
+static void print_terms(const struct catalog_query *query, struct buf *buf)
+{
+    for (size_t i = 0; i < query->terms_count; i++) {
+        const struct query_term *term = &query->terms[i];
+        buf_format(buf, "%s%s in", i == 0 ? "" : term->alternative ? " or " : " and ", term->key);
+        for (size_t j = 0; j < term->count; j++) {
+            buf_text(buf, " ");
+            if (term->type == QUERY_TEXT)
+                buf_text(buf, term->values[j].text);
+            else if (term->type == QUERY_NUMBER)
+                buf_double(buf, term->values[j].number);
+            else
+                buf_format(buf, "@%lld", (long long)term->values[j].time);
+        }
+    }
+}
+
+static void values_are_read_key_by_key(void **state)
+{
+    static const struct {
+        const char *key, *value, *terms;
+    } cases[] = {
+        { "param", "2t", "param in 2t" },
+        { "param", "2t/msl", "param in 2t msl" },
+        { "parameter", "167", "paramId in 167" },
+        { "param", "130.128", "paramId in 130" },
+        { "param", "246.228", "paramId in 228246" },
+        { "param", "t/130.128/gh", "param in t gh or paramId in 130" },
+        { "param", "10u", "param in 10u" },
+        { "param", " 2t / msl ", "param in 2t msl" },
+        { "paramId", "167/151", "paramId in 167 151" },
+        { "source", "hres", "source in hres" },
+        { "step", "24", "step in 24" },
+        { "step", "0/6/12", "step in 0 6 12" },
+        { "step", "1.5", "step in 1.5" },
+        { "step", "90m", "step in 1.5" },
+        { "step", "1h30m/2h", "step in 1.5 2" },
+        { "step", "-6", "step in -6" },
+        { "step", "0-24", "stepRange in 0-24" },
+        { "step", "24/0-24/0m-90m", "step in 24 or stepRange in 0-24 0m-90m" },
+        { "levelist", "500/850/1000", "levelist in 500 850 1000" },
+        { "leve", "0.5", "levelist in 0.5" },
+        { "levellist", "500", "levelist in 500" },
+        { "levtyp", "PL", "levtype in pl" },
+        { "levtype", "surface", "levtype in sfc" },
+        { "type", "Analysis/fc", "type in an fc" },
+        { "stream", "da", "stream in oper" },
+        { "class", "OD", "class in od" },
+        { "expver", "1", "expver in 0001" },
+        { "expver", "0001/abcd/12345", "expver in 0001 abcd 12345" },
+        { "number", "0/1", "number in 0 1" },
+        { "date", "20130408", "date in 20130408" },
+        { "date", "2013-04-08/2013-098", "date in 20130408 20130408" },
+        { "time", "0/6/1200/18:30/06:00:00", "time in 0000 0600 1200 1830 0600" },
+        { "base_time", "20130408T0000Z", "base_time in @1365379200" },
+        { "base_time", "2013-04-08T00:00:00Z/20130408T000030Z", "base_time in @1365379200 @1365379230" },
+        { "valid_time", "1969-12-31T23:00:00Z", "valid_time in @-3600" },
+        { "typeOfLevel", "heightAboveGround", "typeOfLevel in heightAboveGround" },
+        { "units", "m s**-1", "units in m s**-1" },
+        { "param", "all", "" },
+        { "levelist", "ALL", "" },
+        { "source", "all", "source in all" },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct query_request request;
+        struct error err = { .text = "" };
+        struct buf text;
+        query_init(&request);
+        buf_init(&text, 10000);
+        if (add(&request, cases[i].key, cases[i].value, &err) != STATUS_OK)
+            fail_msg("%s=%s: %s", cases[i].key, cases[i].value, err.text);
+        assert_int_equal(query_finish(&request, &err), STATUS_OK);
+        print_terms(&request.query, &text);
+        assert_string_equal(buf_string(&text), cases[i].terms);
+        buf_fini(&text);
+        query_fini(&request);
+    }
+}
+
+static void ranges_are_expanded_as_metkit_does(void **state)
+{
+    static const struct {
+        const char *key, *value, *terms;
+    } cases[] = {
+        { "step", "0/to/24/by/6", "step in 0 6 12 18 24" },
+        { "step", "0/to/24", "step in 0 12 24" },
+        { "step", "0/to/10/by/3", "step in 0 3 6 9" },
+        { "step", "0/TO/12/By/6/24", "step in 0 6 12 24" },
+        { "step", "3/0/to/24/30/to/36/by/3", "step in 3 0 12 24 30 33 36" },
+        { "step", "24/to/0/by/12", "step in 24 12 0" },
+        { "step", "24/to/0/by/-12", "step in 24 12 0" },
+        { "step", "0/to/2/by/30m", "step in 0 0.5 1 1.5 2" },
+        { "step", "0/to/1/by/20m", "step in 0 0.3333333333333333 0.6666666666666666 1" },
+        { "step", "6/to/6/by/6", "step in 6" },
+        { "number", "1/to/5", "number in 1 2 3 4 5" },
+        { "number", "1/2/to/5", "number in 1 2 3 4 5" },
+        { "levelist", "0/to/1/by/0.25", "levelist in 0 0.25 0.5 0.75 1" },
+        { "levelist", "0/to/0.4/by/0.1", "levelist in 0 0.1 0.2 0.3 0.4" },
+        { "date", "20130227/to/20130302", "date in 20130227 20130228 20130301 20130302" },
+        { "date", "20130430/to/20130410/by/-10", "date in 20130430 20130420 20130410" },
+        { "time", "0/to/18", "time in 0000 0600 1200 1800" },
+        { "time", "00/to/12/by/12", "time in 0000 1200" },
+        { "base_time", "20130408T0000Z/to/20130408T1200Z/by/6",
+          "base_time in @1365379200 @1365400800 @1365422400" },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct query_request request;
+        struct error err = { .text = "" };
+        struct buf text;
+        query_init(&request);
+        buf_init(&text, 10000);
+        if (add(&request, cases[i].key, cases[i].value, &err) != STATUS_OK)
+            fail_msg("%s=%s: %s", cases[i].key, cases[i].value, err.text);
+        print_terms(&request.query, &text);
+        assert_string_equal(buf_string(&text), cases[i].terms);
+        buf_fini(&text);
+        query_fini(&request);
+    }
+}
+
+static uint64_t noon(void)
+{
+    return UINT64_C(1365422400000000); /* 2013-04-08T12:00:00Z */
+}
+
+static void dates_may_count_from_today(void **state)
+{
+    struct query_request request;
+    struct error err;
+
+    (void)state;
+    clock_replace(noon, NULL);
+    query_init(&request);
+    assert_int_equal(add(&request, "date", "0/-1/-8", &err), STATUS_OK);
+    assert_true(request.query.terms[0].values[0].number == 20130408);
+    assert_true(request.query.terms[0].values[1].number == 20130407);
+    assert_true(request.query.terms[0].values[2].number == 20130331);
+    query_fini(&request);
+    clock_replace(NULL, NULL);
+}
+
+static void what_is_malformed_is_named(void **state)
+{
+    static const struct {
+        const char *key, *value, *said;
+    } cases[] = {
+        { "step", "", "step" },
+        { "step", "six", "step: \"six\"" },
+        { "step", "6/", "step" },
+        { "step", "/6", "step" },
+        { "step", "6//12", "step" },
+        { "step", "0/to", "to" },
+        { "step", "0/to/24/by", "by" },
+        { "step", "to/24", "step: \"to\"" },
+        { "step", "0/to/24/by/0", "never end" },
+        { "step", "0/to/24/by/-6", "leads away" },
+        { "step", "0/to/24/by/x", "by" },
+        { "step", "0/to/99999/by/1", "more than 10000" },
+        { "step", "1e400", "step" },
+        { "step", "nan", "step" },
+        { "step", "0x10", "step" },
+        { "step", "5x", "step" },
+        { "number", "1/to/1000000", "more than 10000" },
+        { "param", "2t/to/msl", "range" },
+        { "levtype", "pl/", "levtype" },
+        { "source", "../etc", "source" },
+        { "source", "HRES", "source" },
+        { "digest", "abc", "digest" },
+        { "base_time", "today", "base_time" },
+        { "base_time", "20130230T0000Z", "base_time" },
+        { "date", "20130230", "date" },
+        { "date", "2013-366x", "date" },
+        { "date", "7", "date" },
+        { "time", "25", "time" },
+        { "time", "12:00:01", "time" },
+        { "limit", "0", "limit" },
+        { "limit", "10001", "limit" },
+        { "limit", "-1", "limit" },
+        { "limit", "", "limit" },
+        { "all", "yes", "all" },
+        { "format", "xml", "format" },
+        { "cursor", "", "cursor" },
+        { "cursor", "zz", "cursor" },
+        { "cursor", "68726573", "cursor" },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct query_request request;
+        struct error err;
+        query_init(&request);
+        if (add(&request, cases[i].key, cases[i].value, &err) != STATUS_BAD_VALUE)
+            fail_msg("%s=%s was taken", cases[i].key, cases[i].value);
+        if (strstr(err.text, cases[i].said) == NULL)
+            fail_msg("%s=%s: %s", cases[i].key, cases[i].value, err.text);
+        query_fini(&request);
+    }
+}
+
+static void an_unknown_key_is_named_with_the_nearest(void **state)
+{
+    static const struct {
+        const char *key, *said;
+    } cases[] = {
+        { "parm", "parm is no key; did you mean param?" },
+        { "paramid", "did you mean paramId?" },
+        { "lavelist", "did you mean levelist?" },
+        { "basetime", "did you mean base_time?" },
+        { "Step", "did you mean step?" },
+        { "$where", "$where is no key" },
+        { "x", "x is no key" },
+        { "", " is no key" },
+        { "locations.url", "is no key" },
+        { "grid", "as they were stored" },
+        { "area", "as they were stored" },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct query_request request;
+        struct error err;
+        query_init(&request);
+        assert_int_equal(add(&request, cases[i].key, "1", &err), STATUS_UNKNOWN_KEY);
+        if (strstr(err.text, cases[i].said) == NULL)
+            fail_msg("%s: %s", cases[i].key, err.text);
+        query_fini(&request);
+    }
+}
+
+static void a_key_is_given_once(void **state)
+{
+    struct query_request request;
+    struct error err;
+
+    (void)state;
+    query_init(&request);
+    assert_int_equal(add(&request, "param", "2t", &err), STATUS_OK);
+    assert_int_equal(add(&request, "parameter", "msl", &err), STATUS_BAD_VALUE);
+    query_fini(&request);
+}
+
+static void too_many_keys_are_refused(void **state)
+{
+    struct query_request request;
+    struct error err;
+    unsigned taken = 0;
+
+    (void)state;
+    query_init(&request);
+    for (const struct query_key *key = query_keys; key->name != NULL; key++) {
+        if (key->kind != KIND_NUMBER)
+            continue;
+        if (add(&request, key->name, "1", &err) != STATUS_OK)
+            break;
+        taken++;
+    }
+    assert_int_equal(add(&request, "param", "2t/167", &err), STATUS_BAD_VALUE);
+    assert_int_equal(taken, QUERY_TERMS_MAX);
+    assert_int_equal(request.query.terms_count, QUERY_TERMS_MAX);
+    query_fini(&request);
+}
+
+static void the_table_of_keys_has_each_name_once(void **state)
+{
+    (void)state;
+    for (const struct query_key *key = query_keys; key->name != NULL; key++) {
+        assert_ptr_equal(query_key_find(slice_text(key->name)), key);
+        for (const char *at = key->name; *at != '\0'; at++)
+            if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *at) == NULL)
+                fail_msg("%s would not be a plain name in a database", key->name);
+    }
+}
+
+static void answers_are_limited_and_formed_as_asked(void **state)
+{
+    struct query_request request;
+    struct error err;
+
+    (void)state;
+    query_init(&request);
+    assert_int_equal(request.query.limit, 1000);
+    assert_false(request.query.all);
+    assert_int_equal(add(&request, "limit", "10000", &err), STATUS_OK);
+    assert_int_equal(add(&request, "all", "1", &err), STATUS_OK);
+    assert_int_equal(add(&request, "format", "ndjson", &err), STATUS_OK);
+    assert_int_equal(query_finish(&request, &err), STATUS_OK);
+    assert_int_equal(request.query.limit, 10000);
+    assert_true(request.query.all);
+    assert_int_equal(request.form, QUERY_NDJSON);
+    query_fini(&request);
+}
+
+static void a_cursor_of_another_run_is_refused(void **state)
+{
+    static const char cursor[] = "6872657300"
+                                 "8000000051620880"
+                                 "000102030405060708090a0b0c0d0e0f";
+    static const char *const base_times[] = { "20130408T0000Z", "20130408T1200Z" };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct query_request request;
+        struct error err;
+        query_init(&request);
+        assert_int_equal(add(&request, "cursor", cursor, &err), STATUS_OK);
+        assert_int_equal(query_finish(&request, &err), STATUS_OK);
+        assert_int_equal(add(&request, "source", "hres", &err), STATUS_OK);
+        assert_int_equal(add(&request, "base_time", base_times[i], &err), STATUS_OK);
+        assert_int_equal(query_finish(&request, &err), i == 0 ? STATUS_OK : STATUS_BAD_VALUE);
+        query_fini(&request);
+    }
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_are_read_key_by_key),
+        cmocka_unit_test(ranges_are_expanded_as_metkit_does),
+        cmocka_unit_test(dates_may_count_from_today),
+        cmocka_unit_test(what_is_malformed_is_named),
+        cmocka_unit_test(an_unknown_key_is_named_with_the_nearest),
+        cmocka_unit_test(a_key_is_given_once),
+        cmocka_unit_test(too_many_keys_are_refused),
+        cmocka_unit_test(the_table_of_keys_has_each_name_once),
+        cmocka_unit_test(answers_are_limited_and_formed_as_asked),
+        cmocka_unit_test(a_cursor_of_another_run_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
