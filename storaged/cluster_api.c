@@ -21,7 +21,6 @@ static void print_map(struct cluster *cluster, struct buf *body)
 {
     struct cluster_view *view = cluster_view(cluster);
 
-    buf_init(body, MAP_JSON_SIZE_MAX);
     map_print(view->map, body);
     cluster_view_release(view);
 }
@@ -33,6 +32,7 @@ void cluster_api_get(struct http_exchange *ex)
 
     if (!request_keys_known(ex, keys))
         return;
+    buf_init(&body, MAP_JSON_SIZE_MAX);
     print_map(&request_loop(ex)->node->cluster, &body);
     http_reply_header(ex, "Cache-Control", "no-store");
     request_reply_json(ex, 200, &body);
@@ -50,6 +50,7 @@ static void put_run(struct work *work)
     }
     put->status = cluster_install(&node->cluster, map, &put->err);
     /* With other shards the node begins anew: the map that holds is the one that was sent. */
+    buf_init(&put->answer, MAP_JSON_SIZE_MAX);
     if (put->status == STATUS_OK && atomic_load(&node->again))
         map_print(map, &put->answer);
     else
