@@ -497,6 +497,8 @@ enum status decoders_start(const struct decoders_options *options, struct decode
         free(pool);
         return status;
     }
+    /* Writing to a child that died is a status, not a signal. */
+    signal(SIGPIPE, SIG_IGN);
     pool->loop = options->loop;
     pool->count = count;
     pool->open = count + 1;
