@@ -4,7 +4,8 @@
  *   |  nothing is counted   |  the window            |  no request is begun; those under way are waited for
  *
  * The rate is that of the answers that were complete within the window. Latencies are of the requests begun in it, also if they ended
- * later: leaving out the slow ones would flatter. The server's CPU time is read at both ends of the window. */
+ * later: leaving out the slow ones would flatter. The server's CPU time is read at both ends of the window. On a machine so slow that
+ * nothing was complete, or compared, at the end, the window stays open until something is. */
 #include "load_conn.h"
 #include "load_histogram.h"
 #include "load_process.h"
@@ -59,16 +60,24 @@ static bool load_cpu(const struct load *load, struct load_cpu *cpu, struct gen_e
     return process_cpu_seconds(getpid(), &cpu->client, err);
 }
 
-/* Whatever the clock has passed. */
+/* There is something to tell. */
+static bool load_enough(const struct load *load)
+{
+    return load->requests > 0 && (load->options->put || load->sample.checked > 0);
+}
+
+/* Open and close the window. */
 static bool load_tick(struct load *load, uint64_t now, struct gen_error *err)
 {
     if (!load->begun && now >= load->begin_ns) {
         load->begun = true;
-        if (!load_cpu(load, &load->cpu_begin, err))
-            return false;
+        load->begin_ns = now;
+        load->end_ns = now + (uint64_t)(load->options->seconds * NS_A_SECOND);
+        return load_cpu(load, &load->cpu_begin, err);
     }
-    if (!load->ended && now >= load->end_ns) {
+    if (load->begun && !load->ended && now >= load->end_ns && load_enough(load)) {
         load->ended = true;
+        load->end_ns = now;
         return load_cpu(load, &load->cpu_end, err);
     }
     return true;
@@ -129,9 +138,9 @@ static bool load_wait_for(struct load *load, struct load_conn *conn, struct gen_
 
 /* --- the loop --- */
 
-static bool load_goes_on(const struct load *load, uint64_t now)
+static bool load_goes_on(const struct load *load)
 {
-    return now < load->end_ns &&
+    return !load->ended &&
            (load->options->bytes_max == 0 || load->body_bytes < load->options->bytes_max);
 }
 
@@ -147,12 +156,12 @@ static bool load_start(struct load *load, struct load_conn *conn, uint64_t now, 
 static void load_count(struct load *load, const struct load_conn *conn, uint64_t now)
 {
     load->total++;
-    if (now >= load->begin_ns && now < load->end_ns) {
+    if (load->begun && !load->ended) {
         load->requests++;
         load->bytes += load->options->put ? conn->request.body_size
                                           : conn->request.ranges * conn->request.size;
     }
-    if (conn->started_ns >= load->begin_ns)
+    if (load->begun && conn->started_ns >= load->begin_ns)
         histogram_add(&load->latency, now - conn->started_ns);
 }
 
@@ -168,7 +177,9 @@ static bool load_on_event(struct load *load, const struct epoll_event *event, st
     uint64_t now = clock_ns();
     load_count(load, conn, now);
     load->busy--;
-    return !load_goes_on(load, now) || load_start(load, conn, now, err);
+    if (!load_tick(load, now, err))
+        return false;
+    return !load_goes_on(load) || load_start(load, conn, now, err);
 }
 
 static bool load_loop(struct load *load, struct gen_error *err)
@@ -198,6 +209,8 @@ static bool load_end_window(struct load *load, struct gen_error *err)
 
     if (!load->begun)
         return gen_fail(err, "--bytes-max was reached in the warm-up");
+    if (!load_enough(load))
+        return gen_fail(err, "no answer was complete in the window, or none was compared");
     if (now < load->end_ns)
         load->end_ns = now;
     return load_tick(load, now, err);
@@ -208,17 +221,11 @@ static bool load_run(struct load *load, struct gen_error *err)
     uint64_t now = clock_ns();
 
     load->begin_ns = now + (uint64_t)(load->options->warmup * NS_A_SECOND);
-    load->end_ns = load->begin_ns + (uint64_t)(load->options->seconds * NS_A_SECOND);
+    load->end_ns = UINT64_MAX;
     for (unsigned i = 0; i < load->opened; i++)
         if (!load_start(load, &load->conn[i], now, err))
             return false;
-    if (!load_loop(load, err) || !load_end_window(load, err))
-        return false;
-    if (load->requests == 0)
-        return gen_fail(err, "no answer was complete within the window");
-    if (!load->options->put && load->sample.checked == 0)
-        return gen_fail(err, "no answer was compared: a smaller --check-one-in is needed");
-    return true;
+    return load_loop(load, err) && load_end_window(load, err);
 }
 
 static double load_latency_us(const struct load *load, double share)

@@ -2,6 +2,7 @@
 #include "load_conn.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -129,12 +130,17 @@ static bool conn_take_rest(struct load_conn *conn, struct load_sample *sample, s
     return true;
 }
 
+/* Add what the server said, without what a terminal may not show. */
 static bool conn_show(const struct load_conn *conn, struct gen_error *err)
 {
     struct gen_error inner = *err;
+    char shown[SHOWN_SIZE + 1];
+    size_t size = conn->in_size < SHOWN_SIZE ? conn->in_size : SHOWN_SIZE;
 
-    return gen_fail(err, "%.100s; the answer: %.*s", inner.text,
-                    (int)(conn->in_size < SHOWN_SIZE ? conn->in_size : SHOWN_SIZE), conn->in);
+    for (size_t i = 0; i < size; i++)
+        shown[i] = isprint((unsigned char)conn->in[i]) ? conn->in[i] : ' ';
+    shown[size] = '\0';
+    return gen_fail(err, "%.100s; the answer: %s", inner.text, shown);
 }
 
 static bool conn_take_head(struct load_conn *conn, struct load_sample *sample, struct gen_error *err)
