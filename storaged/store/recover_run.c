@@ -32,7 +32,8 @@ struct recovery {
     uint64_t last_batch;        /* its first record */
     uint64_t *ends;             /* owned: per file of dir, where its last record ends */
     uint64_t *sizes;            /* owned: per file, what the disk has */
-    uint8_t *chunk;             /* owned */
+    uint8_t *chunk;             /* owned: records read at once, */
+    uint64_t chunk_count;       /* so many */
     struct digest_stream *hash; /* owned; NULL until needed */
 };
 
@@ -471,14 +472,16 @@ static enum status recover_steps(struct recovery *recovery, struct error *err)
     uint64_t count = (recovery->size - JOURNAL_HEADER_SIZE) / JOURNAL_RECORD_SIZE;
     if (count > JOURNAL_RECORDS_MAX)
         return error_set(err, STATUS_CORRUPT, "it is too long");
-    static enum status (*const steps[])(struct recovery *, struct error *) = {
-        recover_prove_tail,
-        recover_cut_journal,
-        recover_add_notes,
-    };
+    recovery->chunk_count = count < RECOVER_CHUNK ? count : RECOVER_CHUNK;
+    recovery->chunk = malloc(recovery->chunk_count * JOURNAL_RECORD_SIZE + 1);
+    assert(recovery->chunk != NULL);
     status = recover_walk(recovery, 0, count, recover_look, err);
-    for (size_t i = 0; i < ARRAY_COUNT(steps) && status == STATUS_OK; i++)
-        status = steps[i](recovery, err);
+    if (status == STATUS_OK)
+        status = recover_prove_tail(recovery, err);
+    if (status == STATUS_OK)
+        status = recover_cut_journal(recovery, err);
+    if (status == STATUS_OK)
+        status = recover_add_notes(recovery, err);
     if (status == STATUS_OK)
         status = recover_walk(recovery, 0, recovery->end, recover_add_message, err);
     if (status == STATUS_OK)
