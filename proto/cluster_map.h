@@ -36,8 +36,8 @@ struct map_node {
 };
 
 struct map_era {
-    bool first;    /* from the beginning of time; from is not used */
-    int64_t from;  /* base_time, seconds since 1970 */
+    bool first;   /* from the beginning of time; from is not used */
+    int64_t from; /* base_time, seconds since 1970 */
     uint16_t *owners; /* owned: shards * replicas indexes into nodes; NODE_NONE behind the last of a shard with fewer */
 };
 
@@ -57,14 +57,14 @@ struct cluster_map *map_parse(const void *json, size_t size, struct error *err);
 void map_print(const struct cluster_map *map, struct buf *buf); /* JSON */
 
 /* The map of a cluster of one: epoch 0, one replica, one era. url may be "". NULL when memory runs out, as map_copy(). */
-struct cluster_map *map_single(const char *cluster, unsigned shards, const char *id, const char *url, const char *host,
-                               const char *colo, uint32_t weight);
+struct cluster_map *map_single(const char *cluster, unsigned shards, const char *id,
+                               const char *url, const char *host, const char *colo, uint32_t weight);
 struct cluster_map *map_copy(const struct cluster_map *map); /* deep, one reference: to be changed before it is shared */
 struct cluster_map *map_ref(struct cluster_map *map);
 void map_unref(struct cluster_map *map); /* NULL is fine */
 
 const struct map_node *map_find(const struct cluster_map *map, const char *id); /* NULL when not there */
-unsigned map_index(const struct cluster_map *map, const char *id);              /* NODE_NONE when not there */
+unsigned map_index(const struct cluster_map *map, const char *id); /* NODE_NONE when not there */
 bool node_id_valid(const char *id);
 bool node_url_valid(const char *url); /* http:// or https://, host, optional port, no path */
 const char *node_state_name(enum node_state state);

@@ -85,10 +85,14 @@ void map_print(const struct cluster_map *map, struct buf *buf)
 
 /* ---- parsing ---- */
 
+struct map_entry {
+    const struct map_node *node; /* borrowed from the map */
+};
+
 /* A map on its way in. Nodes are looked up by id for every owner, so they are sorted once. */
 struct map_reader {
     struct cluster_map *map;
-    const struct map_node *sorted[MAP_NODES_MAX];
+    struct map_entry sorted[MAP_NODES_MAX];
     struct error *err;
 };
 
@@ -221,36 +225,54 @@ static enum status map_read_node(struct map_reader *reader, const json_t *object
     return status == STATUS_OK ? map_read_node_state(reader, object, &node->state) : status;
 }
 
-static int map_compare_ids(const void *a, const void *b)
+static int map_compare_ids(const void *left, const void *right)
 {
-    return strcmp((*(const struct map_node *const *)a)->id, (*(const struct map_node *const *)b)->id);
+    const struct map_entry *a = left, *b = right;
+
+    return strcmp(a->node->id, b->node->id);
 }
 
-static int map_compare_urls(const void *a, const void *b)
+static int map_compare_urls(const void *left, const void *right)
 {
-    return strcmp((*(const struct map_node *const *)a)->url, (*(const struct map_node *const *)b)->url);
+    const struct map_entry *a = left, *b = right;
+    int order = strcmp(a->node->url, b->node->url);
+
+    return order != 0 ? order : (a->node > b->node) - (a->node < b->node);
+}
+
+static enum status map_check_urls(struct map_reader *reader)
+{
+    struct map_entry *sorted = reader->sorted;
+    unsigned count = reader->map->nodes_count;
+
+    qsort(sorted, count, sizeof sorted[0], map_compare_urls);
+    for (unsigned i = 0; i < count && count > 1; i++) {
+        const struct map_node *node = sorted[i].node;
+        if (node->url[0] == '\0')
+            return error_set(reader->err, STATUS_BAD_VALUE, "nodes: %s has no url", node->id);
+        if (i > 0 && strcmp(sorted[i - 1].node->url, node->url) == 0)
+            return error_set(reader->err, STATUS_BAD_VALUE, "nodes: %s and %s have the same url %s",
+                             sorted[i - 1].node->id, node->id, node->url);
+    }
+    return STATUS_OK;
 }
 
 /* No id and no url twice. Leaves the nodes sorted by id. */
 static enum status map_check_nodes(struct map_reader *reader)
 {
-    const struct map_node **sorted = reader->sorted;
+    struct map_entry *sorted = reader->sorted;
     unsigned count = reader->map->nodes_count;
 
     for (unsigned i = 0; i < count; i++)
-        sorted[i] = &reader->map->nodes[i];
-    qsort(sorted, count, sizeof sorted[0], map_compare_urls);
-    for (unsigned i = 0; i < count && count > 1; i++) {
-        if (sorted[i]->url[0] == '\0')
-            return error_set(reader->err, STATUS_BAD_VALUE, "nodes: %s has no url", sorted[i]->id);
-        if (i > 0 && strcmp(sorted[i - 1]->url, sorted[i]->url) == 0)
-            return error_set(reader->err, STATUS_BAD_VALUE, "nodes: %s and %s have the same url %s",
-                             sorted[i - 1]->id, sorted[i]->id, sorted[i]->url);
-    }
+        sorted[i].node = &reader->map->nodes[i];
+    enum status status = map_check_urls(reader);
+    if (status != STATUS_OK)
+        return status;
     qsort(sorted, count, sizeof sorted[0], map_compare_ids);
     for (unsigned i = 1; i < count; i++) {
-        if (strcmp(sorted[i - 1]->id, sorted[i]->id) == 0)
-            return error_set(reader->err, STATUS_BAD_VALUE, "nodes: %s is there twice", sorted[i]->id);
+        if (map_compare_ids(&sorted[i - 1], &sorted[i]) == 0)
+            return error_set(reader->err, STATUS_BAD_VALUE, "nodes: %s is there twice",
+                             sorted[i].node->id);
     }
     return STATUS_OK;
 }
@@ -276,9 +298,9 @@ static unsigned map_owner(const struct map_reader *reader, const char *id)
 
     while (low < high) {
         unsigned middle = low + (high - low) / 2;
-        int order = strcmp(reader->sorted[middle]->id, id);
+        int order = strcmp(reader->sorted[middle].node->id, id);
         if (order == 0)
-            return (unsigned)(reader->sorted[middle] - reader->map->nodes);
+            return (unsigned)(reader->sorted[middle].node - reader->map->nodes);
         if (order < 0)
             low = middle + 1;
         else

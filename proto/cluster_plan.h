@@ -12,14 +12,14 @@
 #include "proto/cluster_map.h"
 
 struct plan_change {
-    uint64_t moved;      /* (shard, node) pairs in the new table that the old one has not */
-    uint64_t same_host;  /* shards with two copies on one host */
-    uint64_t same_colo;  /* shards with two copies in one colo */
+    uint64_t moved;     /* (shard, node) pairs in the new table that the old one has not */
+    uint64_t same_host; /* shards with two copies on one host */
+    uint64_t same_colo; /* shards with two copies in one colo */
 };
 
 /* owners (shards * replicas, written) from the old table (NULL: none; NODE_NONE entries are free). Nodes with
  * take[node] false get nothing. BAD_VALUE when no node may be taken. */
-enum status plan_owners(const struct cluster_map *map, const uint16_t *old, const bool *take, uint16_t *owners,
-                        struct plan_change *change, struct error *err);
+enum status plan_owners(const struct cluster_map *map, const uint16_t *old, const bool *take,
+                        uint16_t *owners, struct plan_change *change, struct error *err);
 
 #endif

@@ -23,7 +23,8 @@ enum status grib_base_time(const uint8_t *data, size_t size, int64_t *base_time,
  * read() fills all of size bytes at offset, or fails. */
 struct grib_source {
     uint64_t size; /* of the message */
-    enum status (*read)(struct grib_source *source, uint64_t offset, void *data, size_t size, struct error *err);
+    enum status (*read)(struct grib_source *source, uint64_t offset, void *data, size_t size,
+                        struct error *err);
 };
 struct grib_memory {
     struct grib_source source;

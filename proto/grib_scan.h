@@ -8,7 +8,8 @@
  *     for each chunk:
  *         while (chunk left) { status = grib_scan_next(&scan, data, size, &used, &piece, &err); ... }
  *     status = grib_scan_end(&scan, &piece, &err);
- */
+ *
+ * With a message's last bytes *used is one less than their number: so there is chunk left to hand out its end by. */
 #ifndef PROTO_GRIB_SCAN_H
 #define PROTO_GRIB_SCAN_H
 
@@ -20,10 +21,10 @@ enum {
 };
 
 enum grib_piece_kind {
-    GRIB_PIECE_NONE,    /* nothing to hand out yet; feed more */
-    GRIB_PIECE_BEGIN,   /* a message begins at offset; no data */
-    GRIB_PIECE_DATA,    /* bytes of the message under way; scan->frame.size is its size once known, else 0 */
-    GRIB_PIECE_END,     /* the message that began at offset is whole; length is its size; no data */
+    GRIB_PIECE_NONE,  /* nothing to hand out yet; feed more */
+    GRIB_PIECE_BEGIN, /* a message begins at offset; no data */
+    GRIB_PIECE_DATA, /* bytes of the message under way; scan->frame.size: its size, 0 until known */
+    GRIB_PIECE_END,  /* the message that began at offset is whole; length is its size; no data */
     GRIB_PIECE_SKIPPED, /* a stretch [offset, offset + length) that belonged to no message; no data */
 };
 
@@ -42,7 +43,7 @@ struct grib_scan {
     uint64_t messages;       /* whole ones so far */
     uint8_t lead[16];        /* first bytes of the stream, to name what is no GRIB */
     uint8_t lead_size;
-    uint8_t matched;         /* bytes of "GRIB" matched so far, between messages */
+    uint8_t matched; /* bytes of "GRIB" matched so far, between messages */
     uint8_t state;
 };
 

@@ -2,8 +2,8 @@
 #ifndef PROTO_JOURNAL_RECORD_H
 #define PROTO_JOURNAL_RECORD_H
 
-#include "proto/digest.h"
 #include "proto/base/status.h"
+#include "proto/digest.h"
 
 enum { JOURNAL_HEADER_SIZE = 64, JOURNAL_RECORD_SIZE = 64, JOURNAL_FORMAT = 1 };
 
@@ -20,10 +20,10 @@ struct journal_record {
     bool batch_first; /* first record of a batch */
     bool is_void;     /* in answers only */
     uint16_t shard;
-    struct digest digest;  /* stored, bad */
-    uint64_t birth;        /* file, dropped */
-    uint64_t offset;       /* stored, bad */
-    uint64_t length;       /* stored */
+    struct digest digest;   /* stored, bad */
+    uint64_t birth;         /* file, dropped */
+    uint64_t offset;        /* stored, bad */
+    uint64_t length;        /* stored */
     uint64_t stored_record; /* bad: number of the stored record */
     uint64_t stored_at_us;
 };
@@ -32,11 +32,11 @@ void journal_header_encode(const struct journal_header *header, uint8_t bytes[JO
 enum status journal_header_decode(const uint8_t bytes[JOURNAL_HEADER_SIZE], struct journal_header *header,
                                   struct error *err); /* CORRUPT; UNSUPPORTED: a newer format */
 
-void journal_record_encode(const struct journal_record *record, uint64_t journal_id, uint64_t number,
-                           uint8_t bytes[JOURNAL_RECORD_SIZE]);
+void journal_record_encode(const struct journal_record *record, uint64_t journal_id,
+                           uint64_t number, uint8_t bytes[JOURNAL_RECORD_SIZE]);
 /* CORRUPT: the checksum, the kind or an unused bit is wrong. */
-enum status journal_record_decode(const uint8_t bytes[JOURNAL_RECORD_SIZE], uint64_t journal_id, uint64_t number,
-                                  struct journal_record *record, struct error *err);
+enum status journal_record_decode(const uint8_t bytes[JOURNAL_RECORD_SIZE], uint64_t journal_id,
+                                  uint64_t number, struct journal_record *record, struct error *err);
 uint32_t journal_record_check(const uint8_t bytes[JOURNAL_RECORD_SIZE]); /* the stored checksum: C of the feed */
 void journal_record_set_void(uint8_t bytes[JOURNAL_RECORD_SIZE]);
 

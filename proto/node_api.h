@@ -5,13 +5,15 @@
 #include "proto/digest.h"
 #include "proto/run.h"
 
-#define HEADER_CLUSTER "Gribstore-Cluster"     /* cluster id, in every intra-cluster request and answer */
-#define HEADER_EPOCH "Gribstore-Epoch"         /* epoch of the sender's map */
+/* In all requests and answers between processes: cluster id and epoch of the sender's map. */
+#define HEADER_CLUSTER "Gribstore-Cluster"
+#define HEADER_EPOCH "Gribstore-Epoch"
+
 #define HEADER_HOP "Gribstore-Hop"             /* 1: do not forward again */
 #define HEADER_STORED_AT "Gribstore-Stored-At" /* stamp of a replica body's first message */
 #define HEADER_INCARNATION "Gribstore-Incarnation"
-#define HEADER_JOURNAL "Gribstore-Journal"     /* journal id of a feed's answer */
-#define HEADER_RECORDS "Gribstore-Records"     /* records in the journal at that moment */
+#define HEADER_JOURNAL "Gribstore-Journal" /* journal id of a feed's answer */
+#define HEADER_RECORDS "Gribstore-Records" /* records in the journal at that moment */
 #define HEADER_REQUEST_ID "X-Request-Id"
 
 enum {
@@ -28,6 +30,7 @@ void data_file_name_print(unsigned shard, uint64_t birth, char name[DATA_FILE_NA
 bool data_file_name_parse(struct slice name, unsigned *shard, uint64_t *birth); /* exactly as printed */
 
 /* "/data/hres/20130408T0000Z/0017-6f3a92c1d0e4b7a5.grib" */
-void data_path_print(const struct run_key *run, unsigned shard, uint64_t birth, char path[DATA_PATH_SIZE]);
+void data_path_print(const struct run_key *run, unsigned shard, uint64_t birth,
+                     char path[DATA_PATH_SIZE]);
 
 #endif

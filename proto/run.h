@@ -47,7 +47,7 @@ void base_time_to_calendar(int64_t base_time, int *year, int *month, int *day, i
 enum status run_key_parse(struct slice source, struct slice base_time, struct run_key *run,
                           struct error *err);
 void run_key_print(const struct run_key *run, char text[RUN_TEXT_SIZE]); /* "hres/20130408T0000Z" */
-int run_key_compare(const struct run_key *a, const struct run_key *b);   /* source, then base_time */
+int run_key_compare(const struct run_key *a, const struct run_key *b); /* source, then base_time */
 
 /* source, 0x00, base_time with its top bit flipped: the front of an `_id`. Returns its size. */
 size_t run_id_print(const struct run_key *run, uint8_t id[RUN_ID_SIZE_MAX]);

@@ -13,9 +13,11 @@ struct run_log_record {
 };
 
 void run_log_header_encode(uint64_t id, uint64_t made_at_us, uint8_t bytes[RUN_LOG_HEADER_SIZE]);
-enum status run_log_header_decode(const uint8_t bytes[RUN_LOG_HEADER_SIZE], uint64_t *id, struct error *err);
-void run_log_record_encode(const struct run_log_record *record, uint64_t id, uint8_t bytes[RUN_LOG_RECORD_SIZE]);
-enum status run_log_record_decode(const uint8_t bytes[RUN_LOG_RECORD_SIZE], uint64_t id, struct run_log_record *record,
+enum status run_log_header_decode(const uint8_t bytes[RUN_LOG_HEADER_SIZE], uint64_t *id,
                                   struct error *err);
+void run_log_record_encode(const struct run_log_record *record, uint64_t id,
+                           uint8_t bytes[RUN_LOG_RECORD_SIZE]);
+enum status run_log_record_decode(const uint8_t bytes[RUN_LOG_RECORD_SIZE], uint64_t id,
+                                  struct run_log_record *record, struct error *err);
 
 #endif

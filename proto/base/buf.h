@@ -26,7 +26,8 @@ enum status buf_status(const struct buf *buf);
 void buf_append(struct buf *buf, const void *data, size_t size);
 void buf_text(struct buf *buf, const char *text);
 void buf_format(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void buf_vformat(struct buf *buf, const char *format, va_list list);
+void buf_vformat(struct buf *buf, const char *format, va_list list)
+    __attribute__((format(printf, 2, 0)));
 void buf_u16(struct buf *buf, uint16_t value); /* big endian */
 void buf_u32(struct buf *buf, uint32_t value);
 void buf_u64(struct buf *buf, uint64_t value);

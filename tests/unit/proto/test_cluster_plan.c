@@ -385,8 +385,12 @@ static uint64_t moves_of(const struct cluster_map *map, const uint16_t *old, con
 {
     uint64_t moves = 0;
 
-    for (unsigned i = 0; i < map->shards * map->replicas; i++)
-        moves += owners[i] != NODE_NONE && !holds(map, old, i / map->replicas, owners[i]);
+    for (unsigned shard = 0; shard < map->shards; shard++) {
+        for (unsigned i = 0; i < map->replicas; i++) {
+            unsigned node = owners[shard * map->replicas + i];
+            moves += node != NODE_NONE && !holds(map, old, shard, node);
+        }
+    }
     return moves;
 }
 

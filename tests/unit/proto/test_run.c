@@ -172,6 +172,7 @@ static void ids_come_back_and_damaged_ones_do_not(void **state)
 {
     (void)state;
     static const uint8_t epoch[] = { 'a', 0, 0x80, 0, 0, 0, 0, 0, 0, 0 };
+    static const uint8_t late[] = { 'a', 0, 0xff, 0, 0, 0, 0, 0, 0, 0 }; /* can't be printed */
     uint8_t id[RUN_ID_SIZE_MAX + 3];
     struct run_key run;
     size_t used;
@@ -188,8 +189,7 @@ static void ids_come_back_and_damaged_ones_do_not(void **state)
     }
     memset(id, 0xff, sizeof id);
     assert_false(run_id_parse(slice_of(id, sizeof id), &run, &used));
-    memcpy(id, "a\0\xff\xff\xff\xff\xff\xff\xff\xff", 10); /* a base_time that can't be printed */
-    assert_false(run_id_parse(slice_of(id, 10), &run, &used));
+    assert_false(run_id_parse(slice_of(late, sizeof late), &run, &used));
 }
 
 static void states_have_names_and_versions_an_order(void **state)

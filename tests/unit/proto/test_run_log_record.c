@@ -100,7 +100,7 @@ static void the_header_is_not_a_journals(void **state)
         assert_int_equal(run_log_header_decode(bytes, &id, NULL), STATUS_CORRUPT);
         bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
-    memcpy(bytes, "GRSTOJNL", 8);
+    put_u64(bytes, UINT64_C(0x475253544f4a4e4c)); /* GRSTOJNL */
     put_u64(bytes + 56, XXH3_64bits(bytes, 56));
     assert_int_equal(run_log_header_decode(bytes, &id, NULL), STATUS_CORRUPT);
 }
