@@ -16,7 +16,7 @@ enum {
     NODES_MAX = 41,
     SHARDS_MAX = 1024,
     OWNERS_MAX = SHARDS_MAX * MAP_REPLICAS_MAX,
-    ROUNDS = 100
+    ROUNDS = 40
 };
 
 /* The same numbers in every run: splitmix64. */
