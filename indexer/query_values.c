@@ -64,10 +64,12 @@ static enum status term_add(const struct values *values, size_t which, struct qu
 
 static enum status add_text(const struct values *values, size_t which, const char *text, size_t size)
 {
-    struct query_value value = { .text = strndup(text, size) };
+    struct query_value value = { .text = malloc(size + 1) };
 
     if (value.text == NULL)
         return error_set(values->err, STATUS_NO_MEMORY, "values of %s", values->key->name);
+    memcpy(value.text, text, size);
+    value.text[size] = '\0';
     return term_add(values, which, value);
 }
 
