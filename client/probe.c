@@ -2,6 +2,7 @@
 #include "client/probe.h"
 
 #include "client/indexer_api.h"
+#include "proto/base/json_read.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,37 @@ void probe_disk_read(struct slice metrics, struct probe_disk *disk)
     }
 }
 
+/* ---- readiness ---- */
+
+static void ready_add(struct buf *text, const json_t *check)
+{
+    const char *detail;
+
+    if (!json_is_false(json_object_get(check, "ok")) ||
+        json_opt_string(check, "detail", "", &detail, NULL) != STATUS_OK || detail[0] == '\0')
+        return;
+    buf_format(text, "%s%s", text->size > 0 ? "; " : "", detail);
+}
+
+void probe_ready_read(struct slice body, struct error *err)
+{
+    json_t *json = NULL, *checks, *check;
+    struct buf text;
+    size_t i;
+
+    if (json_parse(body.data, body.size, &json, NULL) != STATUS_OK)
+        return;
+    buf_init(&text, sizeof err->text);
+    if (json_get_array(json, "checks", &checks, NULL) == STATUS_OK) {
+        json_array_foreach (checks, i, check)
+            ready_add(&text, check);
+    }
+    if (text.size > 0)
+        error_set(err, err->status, "%s", buf_string(&text));
+    buf_fini(&text);
+    json_decref(json);
+}
+
 /* ---- asking ---- */
 
 static void probe_take_ready(struct probe *probe, const struct transfer_request *request, enum status status)
@@ -65,6 +97,8 @@ static void probe_take_ready(struct probe *probe, const struct transfer_request 
     probe->reachable = status == STATUS_OK;
     probe->ready_status = request->http_status;
     probe->ready = transfer_answer_status(request, &probe->err) == STATUS_OK;
+    if (probe->reachable && !probe->ready)
+        probe_ready_read(slice_of(request->answer.data, request->answer.size), &probe->err);
 }
 
 static void probe_take(struct probe_ask *ask, enum status status)

@@ -38,6 +38,10 @@ enum status probes_run(struct gs_session *session, const char *const *node_urls,
 enum status probes_session(struct gs_session *session, struct probes *probes, struct error *err);
 void probes_fini(struct probes *probes);
 
+/* What the body of a /readyz that is not 200 says is amiss, separated by "; ": the details of checks that are not ok. Left
+ * as it is when the body says nothing. Pure. */
+void probe_ready_read(struct slice body, struct error *err);
+
 /* Reads Prometheus text; known only when free is there. Pure. */
 void probe_disk_read(struct slice metrics, struct probe_disk *disk);
 

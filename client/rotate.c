@@ -20,6 +20,7 @@ enum {
     ROTATE_WAIT_MS = 3600 * 1000,
     ROTATE_POLL_MIN_MS = 100,
     ROTATE_POLL_MAX_MS = 2000,
+    ROTATE_ASK_SHARE = 10, /* asking takes at most one part in so many of the time */
 };
 
 struct rotate {
@@ -65,7 +66,8 @@ static enum status rotate_pause(struct rotate *rotate, uint64_t *pause_ms, uint6
     if (clock_monotonic_ms() >= until_ms)
         return STATUS_TIMEOUT;
     enum status status = session_wait(rotate->session, *pause_ms, err);
-    *pause_ms = *pause_ms * 3 / 2 < ROTATE_POLL_MAX_MS ? *pause_ms * 3 / 2 : ROTATE_POLL_MAX_MS;
+    if (*pause_ms < ROTATE_POLL_MAX_MS)
+        *pause_ms = *pause_ms * 3 / 2 < ROTATE_POLL_MAX_MS ? *pause_ms * 3 / 2 : ROTATE_POLL_MAX_MS;
     return status;
 }
 
@@ -185,7 +187,7 @@ static enum status rotate_index_run(struct rotate *rotate, struct put_run *run, 
 
     run_key_print(&key, name);
     for (;;) {
-        uint64_t quarantined = 0;
+        uint64_t quarantined = 0, asked_ms = clock_monotonic_ms();
         enum status status = run_check(rotate->session, &key, run->digests, &left, &quarantined, err);
 
         if (status == STATUS_NOT_FOUND) /* the index has not heard of the run yet */
@@ -338,7 +340,7 @@ static const struct {
     size_t took; /* member of the report */
     const char *bound_by;
 } rotate_steps[] = {
-    { rotate_lease, offsetof(struct gs_rotate_report, lease_ms), "another rotation" },
+    { rotate_lease, offsetof(struct gs_rotate_report, lease_ms), "waiting for another rotation" },
     { rotate_space, offsetof(struct gs_rotate_report, space_ms), "asking how full the nodes are" },
     { rotate_push, offsetof(struct gs_rotate_report, push_ms), "the push" },
     { rotate_index, offsetof(struct gs_rotate_report, index_ms), "the index" },

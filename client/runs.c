@@ -11,7 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RUN_PATH_MAX = 512, RUN_CHECK_SIZE_MAX = 16 << 20, RUN_CHECK_COUNT = 20000 };
+enum {
+    RUN_PATH_MAX = 512,
+    RUN_CHECK_SIZE_MAX = 16 << 20,
+    RUN_CHECK_COUNT = HAVE_DIGESTS_MAX /* each question costs the indexer one look at the whole run */
+};
 
 /* ---- one run ---- */
 

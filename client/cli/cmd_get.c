@@ -216,7 +216,7 @@ static int get_query(struct cli *cli, const struct get_settings *settings, char 
                      output, &summary, &error) != GS_OK)
         return cli_fail(cli, &error);
     progress_clear(&output->progress);
-    if (output->part_path != NULL)
+    if (output->part_path != NULL && summary.messages > 0)
         cli_say(cli, "%" PRIu64 " messages, %s, every one checked", summary.messages,
                 text_of_size(summary.bytes, bytes));
     if (summary.bad_copies > 0)

@@ -134,6 +134,17 @@ static int rotate_print_json(const struct gs_rotate_report *report, const char *
     return code;
 }
 
+static void rotate_say_dry_report(const struct cli *cli, const struct gs_rotate_report *report)
+{
+    char bytes[CLI_SIZE_TEXT], missing[CLI_SIZE_TEXT];
+
+    cli_say(cli,
+            "%" PRIu64 " messages, %s: %" PRIu64 " are there, %s would be sent; %" PRIu64
+            " runs would be ready, %" PRIu64 " retired",
+            report->put.messages, text_of_size(report->put.bytes, bytes), report->put.known,
+            text_of_size(report->put.bytes_missing, missing), report->runs_ready, report->runs_retired);
+}
+
 static void rotate_say_report(const struct cli *cli, const struct gs_rotate_report *report)
 {
     char bytes[CLI_SIZE_TEXT], push[CLI_SIZE_TEXT], index[CLI_SIZE_TEXT], ready[CLI_SIZE_TEXT],
@@ -166,6 +177,8 @@ static int rotate_go(struct rotate_talk *talk, const struct gs_rotate_options *o
     progress_clear(&talk->progress);
     if (talk->cli->settings->json)
         rotate_print_json(&report, options->put.source, talk->settings->dry_run);
+    else if (report.put.messages > 0 && talk->settings->dry_run)
+        rotate_say_dry_report(talk->cli, &report);
     else if (report.put.messages > 0)
         rotate_say_report(talk->cli, &report);
     if (code != GS_OK && strcmp(error.text, talk->told) != 0)

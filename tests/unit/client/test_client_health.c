@@ -141,6 +141,23 @@ static void disks_are_read_from_metrics(void **state)
     assert_false(disk.known);
 }
 
+static void what_is_amiss_is_read_from_readyz(void **state)
+{
+    struct error err;
+
+    (void)state;
+    error_set(&err, STATUS_OVERLOADED, "answered 503");
+    probe_ready_read(slice_text("{\"ready\":false,\"checks\":[{\"name\":\"a\",\"ok\":true,\"detail\":\"fine\"},"
+                                "{\"name\":\"b\",\"ok\":false,\"detail\":\"no map\"},{\"ok\":false},"
+                                "{\"name\":\"c\",\"ok\":false,\"detail\":\"full\"}]}"),
+                     &err);
+    assert_string_equal(err.text, "no map; full");
+    assert_int_equal(err.status, STATUS_OVERLOADED);
+    probe_ready_read(slice_text("{\"checks\":3}"), &err);
+    probe_ready_read(slice_text("not ready"), &err);
+    assert_string_equal(err.text, "no map; full");
+}
+
 #define WELL(test) cmocka_unit_test_setup(test, all_well)
 
 int main(void)
@@ -151,6 +168,7 @@ int main(void)
         WELL(a_full_disk_no_indexer_or_no_node_is_an_error),
         WELL(what_the_indexer_says_of_its_nodes_counts),
         WELL(more_checks_than_there_is_room_for_are_counted),
+        WELL(what_is_amiss_is_read_from_readyz),
         WELL(disks_are_read_from_metrics),
     };
 
