@@ -5,9 +5,11 @@
 #include "proto/base/log.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 
 /* --- close and free --- */
 
@@ -146,6 +148,25 @@ bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
     }
     conn->writing = true;
     return false;
+}
+
+size_t http_conn_send_file(struct http_conn *conn, int fd, uint64_t offset, size_t size)
+{
+    off_t from = (off_t)offset;
+    uv_os_fd_t to;
+    ssize_t sent;
+
+    assert(!conn->writing);
+    if (conn->dead || uv_fileno((uv_handle_t *)&conn->tcp, &to) != 0)
+        return 0;
+    do
+        sent = sendfile(to, fd, &from, size);
+    while (sent < 0 && errno == EINTR);
+    if (sent <= 0)
+        return 0; /* whatever is wrong, the way through memory finds it too */
+    conn->bytes_out += (uint64_t)sent;
+    metric_add(&http_metric_sent, sent);
+    return (size_t)sent;
 }
 
 void http_conn_received(struct http_conn *conn, const uint8_t *data, size_t size)

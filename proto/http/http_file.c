@@ -10,6 +10,11 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
+enum {
+    FILE_LARGE_MIN = 32 * 1024,  /* from here on sendfile(2) */
+    FILE_LOOK_SIZE = 128 * 1024, /* how far apart we look whether the page cache has it */
+};
+
 static uint8_t *file_take_out(struct http_server *server)
 {
     if (server->outs_count > 0)
@@ -103,7 +108,15 @@ static bool file_read_on_pool(struct http_exchange *ex, size_t size)
     return false;
 }
 
-enum file_fill { FILE_FILLED, FILE_COLD, FILE_BROKEN };
+enum file_fill { FILE_FILLED, FILE_LARGE, FILE_COLD, FILE_BROKEN };
+
+/* Is the rest of the piece under way better sent by sendfile(2)? */
+static bool file_is_large(const struct http_file_reply *file)
+{
+    const struct http_piece *piece = &file->pieces[file->at];
+
+    return !file->full && piece->head_size + piece->length - file->piece_done >= FILE_LARGE_MIN;
+}
 
 /* The file bytes of the piece under way, as far as the page cache has them and there is room. */
 static enum file_fill file_fill_piece(struct http_file_reply *file)
@@ -112,6 +125,8 @@ static enum file_fill file_fill_piece(struct http_file_reply *file)
     uint64_t offset;
     size_t size;
 
+    if (file_is_large(file))
+        return FILE_LARGE;
     while ((size = file_next_read(file, &offset)) > 0) {
         struct iovec vector = { .iov_base = file->out + file->out_size, .iov_len = size };
         ssize_t n = preadv2(piece->fd, &vector, 1, (off_t)offset, RWF_NOWAIT);
@@ -165,28 +180,66 @@ static enum file_fill file_fill(struct http_file_reply *file)
 
 /* --- the step --- */
 
+/* The reply's head goes first into the buffer, so that it leaves with the first bytes in one write. */
+static void file_begin(struct http_exchange *ex)
+{
+    struct http_file_reply *file = &ex->reply.file;
+    struct buf *head = &ex->reply.head;
+
+    http_reply_head(ex, head);
+    assert(head->size <= HTTP_OUT_SIZE);
+    memcpy(file->out, head->data, head->size);
+    file->out_size = head->size;
+}
+
 static void file_send(struct http_exchange *ex)
 {
     struct http_file_reply *file = &ex->reply.file;
-    unsigned count = 0;
-    uv_buf_t bufs[2];
+    uv_buf_t buf = uv_buf_init((char *)file->out, (unsigned)file->out_size);
 
-    if (!ex->reply.head_sent) {
-        http_reply_head(ex, &ex->reply.head);
-        bufs[count++] = uv_buf_init((char *)ex->reply.head.data, (unsigned)ex->reply.head.size);
-    }
-    if (file->out_size > 0)
-        bufs[count++] = uv_buf_init((char *)file->out, (unsigned)file->out_size);
+    file->full = false;
     file->out_size = 0; /* its bytes stay until the write is done: no step before */
-    http_conn_send(ex->conn, bufs, count);
+    http_conn_send(ex->conn, &buf, 1);
+}
+
+/* Are the bytes in the page cache, as far as a look at some of them tells? sendfile(2) would wait for the disk, and
+ * every connection with it. What is read ahead comes in pieces of 128 KiB, so a look at each of those. */
+static bool file_is_cached(int fd, uint64_t offset, size_t size)
+{
+    for (size_t at = 0;; at += FILE_LOOK_SIZE) {
+        size_t place = at < size ? at : size - 1;
+        uint8_t byte;
+        struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
+
+        if (preadv2(fd, &vector, 1, (off_t)(offset + place), RWF_NOWAIT) != 1)
+            return false;
+        if (place == size - 1)
+            return true;
+    }
+}
+
+/* Without a copy, as much as the socket takes; what it does not take goes through the buffer, which waits for it. */
+static bool file_send_large(struct http_exchange *ex)
+{
+    struct http_file_reply *file = &ex->reply.file;
+    const struct http_piece *piece = &file->pieces[file->at];
+    uint64_t done = file->piece_done - piece->head_size;
+    uint64_t left = piece->length - done;
+    size_t size = left < HTTP_TURN_MAX ? (size_t)left : HTTP_TURN_MAX;
+    size_t sent = 0;
+
+    if (file_is_cached(piece->fd, piece->offset + done, size))
+        sent = http_conn_send_file(ex->conn, piece->fd, piece->offset + done, size);
+    file->piece_done += sent;
+    file->full = sent < size;
+    return true;
 }
 
 static bool file_is_sent(const struct http_exchange *ex)
 {
     const struct http_file_reply *file = &ex->reply.file;
 
-    return ex->reply.head_sent &&
-           (ex->reply.bodyless || (file->at == file->count && file->out_size == 0));
+    return file->out_size == 0 && (ex->reply.bodyless || file->at == file->count);
 }
 
 bool http_file_step(struct http_exchange *ex)
@@ -201,17 +254,20 @@ bool http_file_step(struct http_exchange *ex)
         ex->conn->again = true;
         return false;
     }
-    if (!ex->reply.bodyless) {
-        if (file->out == NULL && (file->out = file_take_out(ex->server)) == NULL)
-            return file_cut(ex);
+    if (file->out == NULL && (file->out = file_take_out(ex->server)) == NULL)
+        return file_cut(ex);
+    if (!ex->reply.head_sent)
+        file_begin(ex);
+    if (!ex->reply.bodyless)
         filled = file_fill(file);
-    }
     if (filled == FILE_BROKEN)
         return file_cut(ex);
     if (file_is_sent(ex)) {
         ex->reply.done = true;
         return false;
     }
+    if (filled == FILE_LARGE && file->out_size == 0)
+        return file_send_large(ex);
     if (filled == FILE_COLD && file->out_size == 0)
         return file_read_on_pool(ex, file_next_read(file, &offset));
     file_send(ex);
