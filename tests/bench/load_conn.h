@@ -1,8 +1,7 @@
 /* load_conn.h: one keep-alive connection: send a request, take its answer, and so on.
  *
- * The connection does not know the loop: conn_on_event() says what to do next, conn_waits_to_send() what to wait for. Bodies that
- * are not compared are dropped in the kernel (MSG_TRUNC): copying them would make the client the slower side. One answer at a
- * time is kept whole and compared, in the one sample that connections share. */
+ * The connection does not know the loop: conn_on_event() says what to do next, conn_waits_to_send() what to wait for. One
+ * answer at a time is kept whole and compared, in the one sample that connections share; other bodies are read and forgotten. */
 #ifndef BENCH_LOAD_CONN_H
 #define BENCH_LOAD_CONN_H
 
