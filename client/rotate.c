@@ -195,6 +195,9 @@ static enum status rotate_index_run(struct rotate *rotate, struct put_run *run, 
         rotate->report->quarantined += quarantined;
         if (status != STATUS_OK || left == 0)
             return status;
+        uint64_t took_ms = clock_monotonic_ms() - asked_ms;
+        if (pause_ms < took_ms * ROTATE_ASK_SHARE) /* the indexer has better things to do */
+            pause_ms = took_ms * ROTATE_ASK_SHARE;
         status = rotate_pause(rotate, &pause_ms, until_ms, err);
         if (status == STATUS_TIMEOUT)
             return error_set(err, status,
