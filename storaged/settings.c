@@ -210,6 +210,22 @@ static enum status settings_check_log(const struct settings *settings, struct er
                       "logfmt or json", err);
 }
 
+/* A URL that others call: not "all addresses of this machine". */
+static enum status settings_check_url(const struct settings *settings, struct error *err)
+{
+    char host[256];
+    unsigned port;
+
+    if (settings->url != NULL || !http_address_parse(settings->listen, host, sizeof host, &port))
+        return STATUS_OK;
+    if (strcmp(host, "0.0.0.0") != 0 && strcmp(host, "::") != 0)
+        return STATUS_OK;
+    return error_set(
+        err, STATUS_BAD_VALUE,
+        "--listen %s means every address: say by which one others call this node, --url http://HOST:%u",
+        settings->listen, port);
+}
+
 static enum status settings_check_join(const struct settings *settings, struct error *err)
 {
     const char *at = settings->join;
@@ -263,6 +279,8 @@ enum status settings_load(struct settings *settings, int argc, char **argv,
         status = settings_check_join(settings, err);
     if (status == STATUS_OK)
         status = settings_check_exposure(settings, err);
+    if (status == STATUS_OK)
+        status = settings_check_url(settings, err);
     return status;
 }
 

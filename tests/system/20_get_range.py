@@ -298,6 +298,9 @@ def test_shards_sum_up_to_the_run(node, stored):
 def test_the_node_describes_itself(node):
     api = node.json("/openapi.json")
     assert api["openapi"].startswith("3.1")
+    for path, methods in api["paths"].items():
+        allowed = node.request("OPTIONS", re.sub(r"{\w+}", "x", path)).headers["Allow"].lower().replace(" ", "").split(",")
+        assert set(methods) - set(allowed) == set(), path
     ready = node.json("/readyz")
     assert ready["ready"] is True and ready["node"] == node.name
     metrics = node.get("/metrics")
