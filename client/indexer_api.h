@@ -1,8 +1,7 @@
 /* indexer_api.h: the paths of the indexer's API that the client uses, and what it takes for granted about the answers where
  * the contracts leave room. One place: when the indexer differs, this changes.
  *
- * - POST .../check answers `missing`, `under_replicated` and `quarantined` as lists of digests of the request, or as counts; either
- *   is read. A quarantined digest may also stand in one of the other lists: it counts as there when it stands in `quarantined` only.
+ * - POST .../check answers `missing` and `under_replicated` as lists of digests of the request, each digest in one of them at most.
  * - POST .../retire takes ?grace=, a duration ("60s").
  * - POST /v1/leases/{name} is 200 for who holds it already (renewal), 409 with `holder` otherwise.
  * - The answers of .../ready and .../retire are the run. A purged run may be forgotten: 404 counts as purged.

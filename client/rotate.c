@@ -187,12 +187,11 @@ static enum status rotate_index_run(struct rotate *rotate, struct put_run *run, 
 
     run_key_print(&key, name);
     for (;;) {
-        uint64_t quarantined = 0, asked_ms = clock_monotonic_ms();
-        enum status status = run_check(rotate->session, &key, run->digests, &left, &quarantined, err);
+        uint64_t asked_ms = clock_monotonic_ms();
+        enum status status = run_check(rotate->session, &key, run->digests, &left, err);
 
         if (status == STATUS_NOT_FOUND) /* the index has not heard of the run yet */
             status = STATUS_OK;
-        rotate->report->quarantined += quarantined;
         if (status != STATUS_OK || left == 0)
             return status;
         uint64_t took_ms = clock_monotonic_ms() - asked_ms;
@@ -241,6 +240,7 @@ static enum status rotate_ready(struct rotate *rotate, struct error *err)
         if (status != STATUS_OK)
             return status;
         rotate->report->runs_ready++;
+        rotate->report->quarantined += run.quarantined;
         if (rotate->options.on_ready != NULL)
             rotate->options.on_ready(rotate->options.put.user, &run);
     }

@@ -213,63 +213,41 @@ static void check_write(const struct digest *digests, size_t count, struct buf *
     json_object_end(&json);
 }
 
-/* A list of digests or a count: how many; and those listed go to *digests (as many as there is room for). */
-static enum status check_member(const json_t *json, const char *key, struct digest *digests,
-                                size_t room, size_t *listed, uint64_t *count, struct error *err)
+/* Appends the digests listed under key to list, which has room for so many. */
+static enum status check_member(const json_t *json, const char *key, struct digest *list,
+                                size_t room, size_t *count, struct error *err)
 {
-    const json_t *value = json_object_get(json, key), *item;
+    json_t *array, *item;
     size_t i;
 
-    *count = 0;
-    if (value == NULL)
-        return STATUS_OK;
-    if (json_is_integer(value) && json_integer_value(value) >= 0) {
-        *count = (uint64_t)json_integer_value(value);
-        return STATUS_OK;
-    }
-    if (!json_is_array(value))
-        return error_set(err, STATUS_MALFORMED, "the indexer's answer: %s is no list", key);
-    *count = json_array_size(value);
-    json_array_foreach (value, i, item) {
-        if (digests == NULL)
-            break;
-        if (*listed == room || !json_is_string(item) ||
-            !digest_parse(slice_text(json_string_value(item)), &digests[*listed]))
+    enum status status = json_get_array(json, key, &array, err);
+    if (status != STATUS_OK)
+        return error_wrap(err, "the indexer's answer");
+    json_array_foreach (array, i, item) {
+        if (*count == room || !json_is_string(item) ||
+            !digest_parse(slice_text(json_string_value(item)), &list[*count]))
             return error_set(err, STATUS_MALFORMED,
                              "the indexer's answer: %s[%zu] is no digest of the request", key, i);
-        (*listed)++;
+        (*count)++;
     }
     return STATUS_OK;
 }
 
-/* left gets those of digests that are not there yet: all of them where the answer only counts. */
-static enum status check_read(const json_t *json, const struct digest *digests, size_t count,
-                              struct digest *left, size_t *left_count, uint64_t *quarantined,
-                              struct error *err)
+/* left, with room for count digests, gets those that are not there yet: a digest is in one of the lists at most. An answer
+ * without the lists says nothing, and nothing is taken for there. */
+enum status run_check_read(const json_t *json, size_t count, struct digest *left,
+                           size_t *left_count, struct error *err)
 {
-    uint64_t missing, under, bad;
-    size_t listed = 0;
-
-    enum status status = check_member(json, "missing", left, 2 * count, &listed, &missing, err);
+    *left_count = 0;
+    enum status status = check_member(json, "missing", left, count, left_count, err);
     if (status == STATUS_OK)
-        status = check_member(json, "under_replicated", left, 2 * count, &listed, &under, err);
-    if (status == STATUS_OK)
-        status = check_member(json, "quarantined", NULL, 0, NULL, &bad, err);
-    if (status != STATUS_OK)
-        return status;
-    if (listed < missing + under) {
-        memcpy(left, digests, count * sizeof *left);
-        listed = count;
-        bad = 0; /* counted when the others are there */
-    }
-    *left_count = listed < count ? listed : count;
-    *quarantined += bad;
-    return STATUS_OK;
+        status = check_member(json, "under_replicated", left, count, left_count, err);
+    return status;
 }
 
 static enum status check_some(struct gs_session *session, const struct run_key *key,
                               const struct digest *digests, size_t count, struct digest *left,
-                              size_t *left_count, uint64_t *quarantined, struct error *err)
+                              size_t *left_count, struct error *err)
 {
     struct call call = { .to = CALL_INDEXERS, .method = "POST", .answer_max = INDEXER_ANSWER_MAX };
     char name[RUN_TEXT_SIZE], path[RUN_PATH_MAX];
@@ -286,16 +264,16 @@ static enum status check_some(struct gs_session *session, const struct run_key *
                              ? call_json(session, &call, &json, err)
                              : error_set(err, STATUS_NO_MEMORY, "no memory for a request");
     if (status == STATUS_OK)
-        status = check_read(json, digests, count, left, left_count, quarantined, err);
+        status = run_check_read(json, count, left, left_count, err);
     json_decref(json);
     buf_fini(&body);
     return status;
 }
 
 enum status run_check(struct gs_session *session, const struct run_key *key, struct digest *digests,
-                      size_t *count, uint64_t *quarantined, struct error *err)
+                      size_t *count, struct error *err)
 {
-    struct digest *left = malloc(2 * RUN_CHECK_COUNT * sizeof *left);
+    struct digest *left = malloc(RUN_CHECK_COUNT * sizeof *left);
     size_t kept = 0;
     enum status status = left != NULL ? STATUS_OK
                                       : error_set(err, STATUS_NO_MEMORY, "no memory for a request");
@@ -303,7 +281,7 @@ enum status run_check(struct gs_session *session, const struct run_key *key, str
     for (size_t at = 0; at < *count && status == STATUS_OK;) {
         size_t some = *count - at < RUN_CHECK_COUNT ? *count - at : RUN_CHECK_COUNT, left_count = 0;
 
-        status = check_some(session, key, digests + at, some, left, &left_count, quarantined, err);
+        status = check_some(session, key, digests + at, some, left, &left_count, err);
         if (status == STATUS_OK) {
             memcpy(digests + kept, left, left_count * sizeof *left); /* kept <= at, left_count <= some */
             kept += left_count;

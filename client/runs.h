@@ -25,9 +25,13 @@ enum status run_ask(struct gs_session *session, const struct run_key *key, const
                     struct gs_run *run, struct error *err);
 
 /* Which of the digests the index lacks, or has with too few copies: these stay in digests (*count of them), the others
- * leave. *quarantined grows by those that the indexer could not decode. */
+ * leave. One that the indexer could not decode counts as there. */
 enum status run_check(struct gs_session *session, const struct run_key *key, struct digest *digests,
-                      size_t *count, uint64_t *quarantined, struct error *err);
+                      size_t *count, struct error *err);
+
+/* The answer to such a question about count digests; left has room for as many. Pure. */
+enum status run_check_read(const json_t *json, size_t count, struct digest *left,
+                           size_t *left_count, struct error *err);
 
 /* What rotation retires of one source's runs: those filling or ready that are older than the keep-th newest ready one. Runs
  * that were pushed (base_times, sorted) count as ready, listed or not, and are never retired. Sets retire[i]. Pure. */

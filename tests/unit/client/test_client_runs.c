@@ -55,6 +55,54 @@ static void a_run_that_lacks_what_matters_is_refused(void **state)
         assert_int_equal(parse(cases[i], &run), STATUS_BAD_VALUE);
 }
 
+#define A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+static enum status check(const char *text, size_t count, struct digest *left, size_t *left_count)
+{
+    json_t *json = json_loads(text, 0, NULL);
+    struct error err;
+
+    assert_non_null(json);
+    enum status status = run_check_read(json, count, left, left_count, &err);
+    json_decref(json);
+    return status;
+}
+
+static void what_is_missing_or_has_too_few_copies_is_left(void **state)
+{
+    struct digest left[2];
+    size_t count;
+
+    (void)state;
+    assert_int_equal(check("{\"missing\":[],\"under_replicated\":[],\"quarantined\":[\"" A "\"]}",
+                           2, left, &count),
+                     STATUS_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(check("{\"missing\":[\"" A "\"],\"under_replicated\":[\"" B "\"]}", 2, left, &count),
+                     STATUS_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(left[1].bytes[0], 0xbb);
+}
+
+static void an_answer_that_does_not_say_it_is_no_yes(void **state)
+{
+    static const char *const cases[] = {
+        "{}",
+        "{\"missing\":[]}",
+        "{\"under_replicated\":[]}",
+        "{\"missing\":0,\"under_replicated\":0}",
+        "{\"missing\":[\"" A "\",\"" B "\",\"" A "\"],\"under_replicated\":[]}",
+        "{\"missing\":[\"a\"],\"under_replicated\":[]}",
+    };
+    struct digest left[2];
+    size_t count;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        assert_int_not_equal(check(cases[i], 2, left, &count), STATUS_OK);
+}
+
 /* Runs at successive days; a letter each: r ready, f filling, t retired, p purged. Pushed days are upper-case or, for days
  * that the index does not list, '+'. Expected: x where it is retired. */
 static const struct {
@@ -113,6 +161,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_is_read_with_its_base_time_made_compact),
         cmocka_unit_test(a_run_that_lacks_what_matters_is_refused),
+        cmocka_unit_test(what_is_missing_or_has_too_few_copies_is_left),
+        cmocka_unit_test(an_answer_that_does_not_say_it_is_no_yes),
         cmocka_unit_test(rotation_retires_what_is_past_retention_and_never_what_it_pushed),
     };
 
