@@ -60,8 +60,6 @@ static void node_request_on_transfer(struct transfer_request *transfer, enum sta
     } else if (err != NULL) {
         story = *err;
     }
-    if (status != STATUS_OK)
-        error_wrap(&story, "%s %s", transfer->method, request->url);
     request->on_done(request, status, &story);
 }
 

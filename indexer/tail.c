@@ -160,7 +160,7 @@ static void tail_take_listing(struct tail *tail, struct tail_listing *listing)
     run->files = listing->files;
     run->files_count = listing->files_count;
     run->listed = true;
-    run->skipped = false;
+    run->weighed = run->skipped = false;
     run->info = listing->info;
     run->journal_id = listing->journal_id;
     run->records = listing->records;
@@ -202,6 +202,16 @@ static enum status tail_take_answer(struct tail *tail, const json_t *answer, str
     }
     snprintf(tail->seq, sizeof tail->seq, "%s", seq);
     return STATUS_OK;
+}
+
+/* A node that shows an older state than the catalog's was not told, or did not hear: it is looked at again, and told. */
+static void tail_weigh_again(struct tail *tail)
+{
+    struct catalog_run state;
+
+    for (struct tail_run *run = tail->runs; run != NULL; run = run->hh.next)
+        if (run->listed && run_state_get(tail->indexer, &run->run, &state) && run_info_compare(&run->info, &state.info) < 0)
+            run->weighed = false;
 }
 
 /* --- the poll --- */
@@ -246,6 +256,7 @@ static void tail_on_poll(struct node_request *request, enum status status, const
     if (status == STATUS_OK) {
         tail->last_heard_us = clock_wall_us();
         tail->listed_once = true;
+        tail_weigh_again(tail);
         tail->retry_ms = 0;
         tail->error[0] = '\0';
     } else {

@@ -40,11 +40,13 @@ struct tail_run {
     struct tail_file *files; /* owned */
     size_t files_count;
     bool listed;
+    bool weighed; /* its state was compared with the catalog's since it was listed */
     bool skipped; /* not read now: retired, purged, another incarnation; looked at again when its listing changes */
     bool stale;   /* the catalog may name files that the listing has not */
     bool has_cursor;
     struct catalog_cursor cursor;
     uint64_t scanned;          /* records read by this process */
+    uint32_t check;            /* checksum of the last of them */
     struct tail_birth *births; /* owned; file in effect a shard, as of scanned */
     size_t births_count;
     unsigned generation;       /* counts up with tails_reread() */
@@ -65,7 +67,6 @@ struct tail_reader {
     uint64_t first;      /* number of records[0] */
     struct upsert_batch batch;
     struct upsert_record batch_records[UPSERT_BATCH_MAX];
-    uint32_t check;      /* checksum of the last record taken */
     bool removes;        /* records[at] is a removal */
     struct journal_record removal;
     struct tail_birth removal_birth;

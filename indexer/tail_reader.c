@@ -46,6 +46,8 @@ static bool reader_has_news(const struct tail_run *run)
 {
     if (run->journal_id == 0)
         return run->has_cursor || run->stale;
+    if (!run->weighed)
+        return true;
     if (run->skipped)
         return false;
     return run->stale || !tail_cursor_holds(run) || !run->cursor.complete || run->cursor.record < run->records;
@@ -88,6 +90,7 @@ static enum fsm_next reader_state(struct fsm *fsm)
 
     if (reader->journal_id == 0)
         return fsm_go(fsm, READER_RECONCILE);
+    reader->run->weighed = true;
     run_state_seen(reader->tail->indexer, reader->tail->url, &reader->run->run, &reader->run->info, reader_on_known, reader);
     return fsm_wait(fsm, 1, READER_RECONCILE);
 }
@@ -195,11 +198,13 @@ static enum fsm_next reader_read(struct fsm *fsm)
     reader_close_request(reader);
     if (reader_overtaken(reader))
         return reader_leave(reader);
+    if (tail_cursor_holds(run) && run->cursor.complete && run->cursor.record >= run->records)
+        return fsm_go(fsm, READER_DONE);
     if (run->scanned >= run->records)
         return fsm_go(fsm, READER_FINISH);
     base_time_print(run->run.base_time, base_time);
     if (run->scanned > 0)
-        snprintf(check, sizeof check, "&check=%" PRIu32, reader->check);
+        snprintf(check, sizeof check, "&check=%" PRIu32, reader->run->check);
     node_request_init(&reader->request, reader->tail->indexer);
     reader->request_open = true;
     reader->request.transfer.answer_max = READER_CHUNK_SIZE_MAX;
@@ -275,7 +280,7 @@ static enum status reader_take_one(struct tail_reader *reader, bool *stop, struc
     }
     if (status != STATUS_OK)
         return status;
-    reader->check = journal_record_check(bytes);
+    reader->run->check = journal_record_check(bytes);
     reader->at++;
     run->scanned = number + 1;
     reader->tail->records_read += act;
@@ -436,7 +441,7 @@ static void reader_put_cursor(struct tail_reader *reader, bool complete)
         .run = run->run,
         .journal_id = reader->journal_id,
         .record = run->scanned,
-        .check = reader->check,
+        .check = reader->run->check,
         .complete = complete,
     };
     snprintf(reader->cursor.node, sizeof reader->cursor.node, "%s", reader->tail->id);
@@ -487,7 +492,7 @@ static enum fsm_next reader_finish(struct fsm *fsm)
     if (tail_cursor_holds(run) && run->cursor.complete)
         return fsm_go(fsm, READER_DONE);
     reader->cursor = (struct catalog_cursor){
-        .run = run->run, .journal_id = reader->journal_id, .record = run->scanned, .check = run->scanned > 0 ? reader->check : 0, .complete = true
+        .run = run->run, .journal_id = reader->journal_id, .record = run->scanned, .check = run->scanned > 0 ? reader->run->check : 0, .complete = true
     };
     snprintf(reader->cursor.node, sizeof reader->cursor.node, "%s", reader->tail->id);
     reader_keep_listed(reader);
