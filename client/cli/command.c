@@ -38,6 +38,18 @@ const char *command_nearest(const char *word)
     return config_nearest(word, names);
 }
 
+void command_print_second_words(const char *word, struct buf *buf)
+{
+    size_t size = strlen(word);
+
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        const char *name = commands[i]->name;
+
+        if (strncmp(name, word, size) == 0 && name[size] == ' ')
+            buf_format(buf, "%s%s", buf->size > 0 ? ", " : "", name + size + 1);
+    }
+}
+
 void command_print_help(const struct command *command, struct buf *buf)
 {
     struct buf synopsis, about;

@@ -56,6 +56,9 @@ const struct command *command_find(char **words, size_t count, size_t *used);
 /* The name nearest to a mistyped one; NULL. */
 const char *command_nearest(const char *word);
 
+/* "show, init" for "cluster"; empty when no command begins with that word. */
+void command_print_second_words(const char *word, struct buf *buf);
+
 void command_print_help(const struct command *command, struct buf *buf);
 void command_print_list(struct buf *buf);
 

@@ -144,6 +144,24 @@ static int run_command(const struct command *command, int argc, char **argv)
     return code;
 }
 
+static int refuse_word(const char *word)
+{
+    const char *nearest = command_nearest(word);
+    struct buf more;
+
+    buf_init(&more, 1000);
+    command_print_second_words(word, &more);
+    if (more.size > 0)
+        fprintf(stderr, "gribstore: `%s` needs another word: %s\n", word, buf_string(&more));
+    else if (nearest != NULL)
+        fprintf(stderr, "gribstore: no such command: %s; did you mean `gribstore %s`?\n", word, nearest);
+    else
+        fprintf(stderr, "gribstore: no such command: %s\n", word);
+    fprintf(stderr, "  -> `gribstore --help` lists them\n");
+    buf_fini(&more);
+    return GS_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     const struct command *command;
@@ -156,9 +174,5 @@ int main(int argc, char **argv)
     command = command_find(argv + 1, (size_t)argc - 1, &used);
     if (command != NULL)
         return run_command(command, argc - (int)used, argv + used);
-    const char *nearest = command_nearest(argv[1]);
-    fprintf(stderr, "gribstore: no such command: %s%s%s%s\n  -> `gribstore --help` lists them\n",
-            argv[1], nearest != NULL ? "; did you mean `gribstore " : "",
-            nearest != NULL ? nearest : "", nearest != NULL ? "`?" : "");
-    return GS_USAGE;
+    return refuse_word(argv[1]);
 }

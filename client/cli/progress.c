@@ -20,22 +20,36 @@ void progress_init(struct progress *progress, const struct cli *cli)
     progress->shown_ms = progress->started_ms;
 }
 
+/* "[######......] 50 %  1.0 GB of 2.0 GB"; without a known end just "1.0 GB". */
+static void progress_print_bar(uint64_t bytes, uint64_t bytes_total, struct buf *buf)
+{
+    char done[CLI_SIZE_TEXT], all[CLI_SIZE_TEXT];
+
+    text_of_size(bytes, done);
+    if (bytes_total == 0) {
+        buf_text(buf, done);
+        return;
+    }
+    double part = bytes < bytes_total ? (double)bytes / (double)bytes_total : 1;
+    unsigned full = (unsigned)(part * PROGRESS_BAR_WIDTH);
+    buf_format(buf, "[%.*s%.*s] %3.0f %%  %s of %s", (int)full, "########################",
+               (int)(PROGRESS_BAR_WIDTH - full), "........................", part * 100, done,
+               text_of_size(bytes_total, all));
+}
+
 void progress_print(uint64_t bytes, uint64_t bytes_total, uint64_t ms, const char *text,
                     unsigned columns, struct buf *buf)
 {
-    double part = bytes_total > 0 ? (double)bytes / (double)bytes_total : 0;
     uint64_t speed = ms > 0 ? (uint64_t)((double)bytes * 1000 / (double)ms) : 0;
-    char done[CLI_SIZE_TEXT], all[CLI_SIZE_TEXT], rate[CLI_SIZE_TEXT], left[CLI_SIZE_TEXT];
+    char rate[CLI_SIZE_TEXT], left[CLI_SIZE_TEXT];
 
-    if (part > 1)
-        part = 1;
-    unsigned full = (unsigned)(part * PROGRESS_BAR_WIDTH);
-    buf_format(buf, "[%.*s%.*s] %3.0f %%  %s of %s  %s/s", (int)full, "########################",
-               (int)(PROGRESS_BAR_WIDTH - full), "........................", part * 100,
-               text_of_size(bytes, done), text_of_size(bytes_total, all), text_of_size(speed, rate));
-    if (speed > 0 && bytes < bytes_total)
-        buf_format(buf, "  %s left",
-                   text_of_ms((uint64_t)((double)(bytes_total - bytes) * 1000 / (double)speed), left));
+    progress_print_bar(bytes, bytes_total, buf);
+    buf_format(buf, "  %s/s", text_of_size(speed, rate));
+    if (speed > 0 && bytes < bytes_total) {
+        uint64_t left_ms = (uint64_t)((double)(bytes_total - bytes) * 1000 / (double)speed);
+
+        buf_format(buf, "  %s left", text_of_ms(left_ms, left));
+    }
     if (text[0] != '\0')
         buf_format(buf, "  %s", text);
     if (buf->size > columns)

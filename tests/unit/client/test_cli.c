@@ -108,6 +108,9 @@ static void progress_fits_into_its_line(void **state)
     buf_clear(&buf);
     progress_print(2000, 1000, 0, "", 200, &buf); /* a file that grew */
     assert_non_null(strstr(buf_string(&buf), "100 %"));
+    buf_clear(&buf);
+    progress_print(2000, 0, 1000, "to a.grib", 200, &buf); /* no end is known */
+    assert_string_equal(buf_string(&buf), "2.0 kB  2.0 kB/s  to a.grib");
     buf_fini(&buf);
 }
 
