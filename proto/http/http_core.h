@@ -141,7 +141,7 @@ struct http_file_reply {
     uint8_t *out;        /* owned while under way */
     size_t out_size;
     bool reading; /* on the thread pool */
-    bool full;    /* the socket took no more: what comes next waits in out */
+    size_t copy;  /* so much of a large piece goes through memory before the next sendfile(2) */
     int result;   /* of that: bytes, or -errno */
     uv_work_t work;
     size_t work_size;

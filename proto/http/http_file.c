@@ -12,6 +12,7 @@
 
 enum {
     FILE_LARGE_MIN = 32 * 1024,  /* from here on sendfile(2) */
+    FILE_WAIT_SIZE = 4 * 1024,   /* what waits in memory for a socket to have room again */
     FILE_LOOK_SIZE = 128 * 1024, /* how far apart we look whether the page cache has it */
 };
 
@@ -46,13 +47,19 @@ static bool file_cut(struct http_exchange *ex)
 
 /* --- reading --- */
 
+/* In the buffer, for what is to leave next. */
+static size_t file_room(const struct http_file_reply *file)
+{
+    return (file->copy > 0 ? file->copy : HTTP_OUT_SIZE) - file->out_size;
+}
+
 /* Where the next file bytes lie: how many, at most room. */
 static size_t file_next_read(const struct http_file_reply *file, uint64_t *offset)
 {
     const struct http_piece *piece = &file->pieces[file->at];
     uint64_t done = file->piece_done - piece->head_size;
     uint64_t left = piece->length - done;
-    size_t room = HTTP_OUT_SIZE - file->out_size;
+    size_t room = file_room(file);
 
     *offset = piece->offset + done;
     return left < room ? (size_t)left : room;
@@ -115,7 +122,7 @@ static bool file_is_large(const struct http_file_reply *file)
 {
     const struct http_piece *piece = &file->pieces[file->at];
 
-    return !file->full && piece->head_size + piece->length - file->piece_done >= FILE_LARGE_MIN;
+    return file->copy == 0 && piece->head_size + piece->length - file->piece_done >= FILE_LARGE_MIN;
 }
 
 /* The file bytes of the piece under way, as far as the page cache has them and there is room. */
@@ -147,7 +154,7 @@ static void file_fill_head(struct http_file_reply *file)
 {
     const struct http_piece *piece = &file->pieces[file->at];
     size_t left = piece->head_size - (size_t)file->piece_done;
-    size_t room = HTTP_OUT_SIZE - file->out_size;
+    size_t room = file_room(file);
     size_t size = left < room ? left : room;
 
     memcpy(file->out + file->out_size, file->text.data + piece->head_offset + file->piece_done, size);
@@ -158,7 +165,7 @@ static void file_fill_head(struct http_file_reply *file)
 /* Packs pieces until the buffer is full, all are in, or the next bytes are not in memory. */
 static enum file_fill file_fill(struct http_file_reply *file)
 {
-    while (file->at < file->count && file->out_size < HTTP_OUT_SIZE) {
+    while (file->at < file->count && file_room(file) > 0) {
         const struct http_piece *piece = &file->pieces[file->at];
 
         if (file->piece_done < piece->head_size)
@@ -197,7 +204,7 @@ static void file_send(struct http_exchange *ex)
     struct http_file_reply *file = &ex->reply.file;
     uv_buf_t buf = uv_buf_init((char *)file->out, (unsigned)file->out_size);
 
-    file->full = false;
+    file->copy = 0;
     file->out_size = 0; /* its bytes stay until the write is done: no step before */
     http_conn_send(ex->conn, &buf, 1);
 }
@@ -218,7 +225,8 @@ static bool file_is_cached(int fd, uint64_t offset, size_t size)
     }
 }
 
-/* Without a copy, as much as the socket takes; what it does not take goes through the buffer, which waits for it. */
+/* Without a copy, as much as the socket takes. When it takes no more, a little goes through the buffer, because the write of
+ * that waits until there is room again; and what is not in memory goes through the buffer by the thread pool. */
 static bool file_send_large(struct http_exchange *ex)
 {
     struct http_file_reply *file = &ex->reply.file;
@@ -226,12 +234,15 @@ static bool file_send_large(struct http_exchange *ex)
     uint64_t done = file->piece_done - piece->head_size;
     uint64_t left = piece->length - done;
     size_t size = left < HTTP_TURN_MAX ? (size_t)left : HTTP_TURN_MAX;
-    size_t sent = 0;
 
-    if (file_is_cached(piece->fd, piece->offset + done, size))
-        sent = http_conn_send_file(ex->conn, piece->fd, piece->offset + done, size);
+    if (!file_is_cached(piece->fd, piece->offset + done, size)) {
+        file->copy = HTTP_OUT_SIZE;
+        return true;
+    }
+    size_t sent = http_conn_send_file(ex->conn, piece->fd, piece->offset + done, size);
     file->piece_done += sent;
-    file->full = sent < size;
+    if (sent < size)
+        file->copy = FILE_WAIT_SIZE;
     return true;
 }
 
