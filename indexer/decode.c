@@ -51,14 +51,12 @@ struct decode_key {
 };
 
 static const struct decode_key text_keys[] = {
-    { "param", "shortName" }, { "name", NULL },       { "units", NULL },
-    { "typeOfLevel", NULL },  { "centre", NULL },     { "dataType", NULL },
-    { "stepType", NULL },     { "gridType", NULL },
+    { "param", "shortName" }, { "name", NULL },     { "units", NULL },    { "typeOfLevel", NULL },
+    { "centre", NULL },       { "dataType", NULL }, { "stepType", NULL }, { "gridType", NULL },
 };
 
 static const struct decode_key whole_keys[] = {
-    { "paramId", NULL },           { "edition", NULL },      { "subCentre", NULL }, { "Ni", NULL }, { "Nj", NULL },
-    { "numberOfDataPoints", NULL },
+    { "paramId", NULL }, { "edition", NULL }, { "subCentre", NULL }, { "Ni", NULL }, { "Nj", NULL },
 };
 
 static const struct decode_key whole_keys_edition_1[] = {
@@ -100,7 +98,8 @@ static bool get_text(codes_handle *handle, const char *key, char text[VALUE_SIZE
     return text[0] != '\0';
 }
 
-static void put_texts(codes_handle *handle, const struct decode_key *keys, size_t count, struct json_writer *json)
+static void put_texts(codes_handle *handle, const struct decode_key *keys, size_t count,
+                      struct json_writer *json)
 {
     char text[VALUE_SIZE];
 
@@ -109,7 +108,8 @@ static void put_texts(codes_handle *handle, const struct decode_key *keys, size_
             json_put_string(json, keys[i].name, text);
 }
 
-static void put_wholes(codes_handle *handle, const struct decode_key *keys, size_t count, struct json_writer *json)
+static void put_wholes(codes_handle *handle, const struct decode_key *keys, size_t count,
+                       struct json_writer *json)
 {
     long value;
 
@@ -126,12 +126,40 @@ static void put_level(codes_handle *handle, struct json_writer *json)
         json_put_double(json, "level", level);
 }
 
+/* Reduced Gaussian grids of a part of the globe may have rows without a point. ecCodes 2.28 aborts on them when it counts
+ * points: then the count is left out, and the field is not lost. */
+static bool rows_have_points(codes_handle *handle)
+{
+    char grid[VALUE_SIZE];
+    size_t count = 0;
+    bool have = true;
+
+    if (!get_text(handle, "gridType", grid) || strstr(grid, "gg") == NULL ||
+        codes_get_size(handle, "pl", &count) != 0 || count == 0)
+        return true;
+    long *rows = malloc(count * sizeof *rows);
+    if (rows == NULL || codes_get_long_array(handle, "pl", rows, &count) != 0)
+        count = 0;
+    for (size_t i = 0; i < count && have; i++)
+        have = rows[i] > 0;
+    free(rows);
+    return have && count > 0;
+}
+
+static void put_count_of_points(codes_handle *handle, struct json_writer *json)
+{
+    long count;
+
+    if (rows_have_points(handle) && get_whole(handle, "numberOfDataPoints", &count))
+        json_put_i64(json, "numberOfDataPoints", count);
+}
+
 /* ---- the mars namespace ---- */
 
 /* Names that are not taken over: they are written from elsewhere (param, step), or are a document's own (indexer/field.h). */
 static const char *const mars_others[] = {
-    "param", "step",   "digest",    "sub",   "length", "stored_at",   "locations",
-    "older", "source", "base_time", "id",    "rev",    "incarnation", "valid_time",
+    "param", "step",   "digest",    "sub", "length", "stored_at",   "locations",
+    "older", "source", "base_time", "id",  "rev",    "incarnation", "valid_time",
 };
 
 struct mars_keys {
@@ -150,7 +178,8 @@ static bool mars_keys_have(const struct mars_keys *keys, const char *name)
 /* False for a name that is no key of a document, or there already: a name twice would make the object malformed. */
 static bool mars_keys_add(struct mars_keys *keys, const char *name)
 {
-    if (name[0] == '_' || strlen(name) >= NAME_SIZE || keys->count == MARS_KEYS_MAX || mars_keys_have(keys, name))
+    if (name[0] == '_' || strlen(name) >= NAME_SIZE || keys->count == MARS_KEYS_MAX ||
+        mars_keys_have(keys, name))
         return false;
     for (size_t i = 0; i < ARRAY_COUNT(mars_others); i++)
         if (strcmp(mars_others[i], name) == 0)
@@ -160,11 +189,6 @@ static bool mars_keys_add(struct mars_keys *keys, const char *name)
             return false;
     memcpy(keys->names[keys->count++], name, strlen(name) + 1);
     return true;
-}
-
-static bool is_number_key(const char *name)
-{
-    return strcmp(name, "levelist") == 0 || strcmp(name, "number") == 0 || strcmp(name, "date") == 0;
 }
 
 static void put_time(struct json_writer *json, long hhmm)
@@ -190,6 +214,7 @@ static void put_mars_key(codes_handle *handle, const char *name, struct json_wri
 {
     char key[NAME_SIZE + 8], text[VALUE_SIZE];
     int type = CODES_TYPE_UNDEFINED;
+    double number;
     long whole;
 
     snprintf(key, sizeof key, "mars.%s", name);
@@ -197,8 +222,8 @@ static void put_mars_key(codes_handle *handle, const char *name, struct json_wri
         return;
     if (strcmp(name, "time") == 0 && codes_get_long(handle, key, &whole) == 0)
         put_time(json, whole);
-    else if (is_number_key(name))
-        put_number_or_text(json, name, text);
+    else if (strcmp(name, "levelist") == 0 && codes_get_double(handle, key, &number) == 0)
+        json_put_double(json, name, number); /* its text is cut: "0" for a sigma level of 0.33 */
     else if (codes_get_native_type(handle, key, &type) == 0 && type != CODES_TYPE_STRING)
         put_number_or_text(json, name, text);
     else
@@ -232,8 +257,8 @@ static void put_member(codes_handle *handle, unsigned edition, struct json_write
         json_put_i64(json, "number", number);
 }
 
-static void put_missing_mars_keys(codes_handle *handle, unsigned edition, const struct mars_keys *keys,
-                                  struct json_writer *json)
+static void put_missing_mars_keys(codes_handle *handle, unsigned edition,
+                                  const struct mars_keys *keys, struct json_writer *json)
 {
     long value;
 
@@ -291,7 +316,8 @@ static enum status decode_open(struct decode *decode, const uint8_t *head, size_
 {
     *decode = (struct decode){ .packing_known = true };
     buf_init(&decode->whole, 2 * GRIB_FIELD_HEAD_SIZE_MAX);
-    if (grib_head_parse(head, size, &decode->head, err) != STATUS_OK || grib_base_time(head, size, &decode->base_time, err) != STATUS_OK)
+    if (grib_head_parse(head, size, &decode->head, err) != STATUS_OK ||
+        grib_base_time(head, size, &decode->base_time, err) != STATUS_OK)
         return error_set(err, STATUS_MALFORMED, "%s", err != NULL ? err->text : "no head");
     if (decode->head.edition == 1) {
         if (grib1_whole(&decode->head, &decode->whole, &decode->packing_known, err) != STATUS_OK)
@@ -331,6 +357,7 @@ static void put_keys(const struct decode *decode, struct json_writer *json)
         put_wholes(handle, whole_keys_edition_2, ARRAY_COUNT(whole_keys_edition_2), json);
     else
         put_wholes(handle, whole_keys_edition_1, ARRAY_COUNT(whole_keys_edition_1), json);
+    put_count_of_points(handle, json);
     put_packing(decode, json);
     put_level(handle, json);
     put_mars_keys(handle, &mars, json);
@@ -361,8 +388,14 @@ enum status decode_head(const uint8_t *head, size_t size, struct buf *keys, stru
 
 /* Samples that between them load what most fields need: both editions, surface, pressure and model levels, with
  * ECMWF's local section and without. */
-static const char *const samples[] = { "GRIB1", "GRIB2", "regular_ll_pl_grib1", "regular_ll_pl_grib2", "reduced_gg_sfc_grib1",
-                                       "reduced_gg_sfc_grib2", "sh_ml_grib1", "sh_ml_grib2" };
+static const char *const samples[] = { "GRIB1",
+                                       "GRIB2",
+                                       "regular_ll_pl_grib1",
+                                       "regular_ll_pl_grib2",
+                                       "reduced_gg_sfc_grib1",
+                                       "reduced_gg_sfc_grib2",
+                                       "sh_ml_grib1",
+                                       "sh_ml_grib2" };
 
 static enum status decode_heads_of(const void *message, size_t size, struct error *err)
 {
@@ -388,8 +421,9 @@ static enum status decode_sample(const char *name, struct error *err)
 
     if (handle == NULL)
         return decode_refuse(err, "the sample is not there");
-    enum status status = codes_get_message(handle, &message, &size) == 0 ? decode_heads_of(message, size, err)
-                                                                         : decode_refuse(err, "no message");
+    enum status status = codes_get_message(handle, &message, &size) == 0
+                             ? decode_heads_of(message, size, err)
+                             : decode_refuse(err, "no message");
     codes_handle_delete(handle);
     return status;
 }

@@ -16,7 +16,12 @@ enum {
 
 /* What a decoder may know of the environment: where ecCodes' tables are, and how sanitizers report. No passwords. */
 static const char *const environment_kept[] = {
-    "ECCODES_DEFINITION_PATH=", "ECCODES_SAMPLES_PATH=", "LD_LIBRARY_PATH=", "PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=",
+    "ECCODES_DEFINITION_PATH=",
+    "ECCODES_SAMPLES_PATH=",
+    "LD_LIBRARY_PATH=",
+    "PATH=",
+    "ASAN_OPTIONS=",
+    "UBSAN_OPTIONS=",
 };
 
 extern char **environ;
@@ -127,6 +132,7 @@ static bool child_take(struct decoder_child *child, uint64_t tag, uint32_t word,
     }
     if (!child->ending)
         uv_timer_start(&child->timer, child_on_time, child->timeout_ms, 0);
+    child->heads++;
     child->events->on_answer(child, child->answered - 1, word == DECODER_DECODED, body);
     return true;
 }
@@ -276,6 +282,7 @@ static void child_reset(struct decoder_child *child)
     child->tag = 1;
     child->count = 1; /* the question which release it has */
     child->answered = 0;
+    child->heads = 0;
     child->open = 3;
     buf_init(&child->answers, ANSWERS_SIZE_MAX);
 }
@@ -360,15 +367,18 @@ static const char *signal_name(int signal)
 void decoder_child_reason(const struct decoder_child *child, char text[DECODER_REASON_SIZE])
 {
     if (child->start_error != 0)
-        snprintf(text, DECODER_REASON_SIZE, "decoder can't be started: %s", uv_strerror(child->start_error));
+        snprintf(text, DECODER_REASON_SIZE, "decoder can't be started: %s",
+                 uv_strerror(child->start_error));
     else if (child->timed_out && !child->was_ready)
         snprintf(text, DECODER_REASON_SIZE, "decoder was not ready after %d s", START_TIMEOUT_MS / 1000);
     else if (child->timed_out)
-        snprintf(text, DECODER_REASON_SIZE, "decoder timed out after %g s", (double)child->timeout_ms / 1000);
+        snprintf(text, DECODER_REASON_SIZE, "decoder timed out after %g s",
+                 (double)child->timeout_ms / 1000);
     else if (child->malformed != NULL)
         snprintf(text, DECODER_REASON_SIZE, "decoder gave %s", child->malformed);
     else if (child->exit_signal != 0)
-        snprintf(text, DECODER_REASON_SIZE, "decoder died: signal %d (%s)", child->exit_signal, signal_name(child->exit_signal));
+        snprintf(text, DECODER_REASON_SIZE, "decoder died: signal %d (%s)", child->exit_signal,
+                 signal_name(child->exit_signal));
     else
         snprintf(text, DECODER_REASON_SIZE, "decoder died: exit status %" PRId64, child->exit_status);
 }

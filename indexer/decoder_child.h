@@ -38,11 +38,12 @@ struct decoder_child {
     const struct decoder_events *events;
 
     enum decoder_state state;
-    bool ending;    /* gets no more work: it was killed, has exited, or its pipe has ended */
-    bool quiet;     /* its end was asked for */
+    bool ending; /* gets no more work: it was killed, has exited, or its pipe has ended */
+    bool quiet;  /* its end was asked for */
     bool timed_out;
     bool was_ready;
-    bool fresh;     /* had no job before the one under way, or before the next one */
+    bool fresh;               /* had no job before the one under way, or before the next one */
+    uint64_t heads;           /* answered by this process */
     unsigned count, answered; /* of the job under way, or of the one it died with */
 
     /* private */
@@ -62,9 +63,9 @@ struct decoder_child {
 };
 
 void decoder_child_init(struct decoder_child *child);
-void decoder_child_start(struct decoder_child *child);                       /* from DOWN */
+void decoder_child_start(struct decoder_child *child);                          /* from DOWN */
 void decoder_child_start_later(struct decoder_child *child, uint64_t delay_ms); /* from DOWN */
-bool decoder_child_idle(const struct decoder_child *child);                  /* may be given a job */
+bool decoder_child_idle(const struct decoder_child *child); /* may be given a job */
 void decoder_child_give(struct decoder_child *child, const struct slice *heads, unsigned count);
 void decoder_child_end(struct decoder_child *child); /* kill; `gone` comes */
 

@@ -23,7 +23,8 @@ struct settings {
 #define AT(member) offsetof(struct settings, member)
 static const struct config_option options[] = {
     { NULL, "memory", 0, CONFIG_SIZE, AT(memory_max), "1GiB", NULL, "SIZE", "Limit of its address space." },
-    { NULL, "cpu", 0, CONFIG_DURATION, AT(cpu_ms), "15s", NULL, "TIME", "How much CPU time one head may take." },
+    { NULL, "cpu", 0, CONFIG_DURATION, AT(cpu_ms), "15s", NULL, "TIME",
+      "How much CPU time one head may take." },
     { .name = NULL },
 };
 
@@ -102,7 +103,9 @@ static uint32_t answer_frame(const struct decoder_frame *frame, struct buf *answ
 
 static bool serve_frame(uint8_t *data, size_t size, struct buf *answer)
 {
-    struct decoder_frame frame = { .tag = get_u64(data), .word = get_u32(data + 8), .body = data + 12, .size = size - 12 };
+    struct decoder_frame frame = {
+        .tag = get_u64(data), .word = get_u32(data + 8), .body = data + 12, .size = size - 12
+    };
 
     buf_clear(answer);
     if (buf_reserve(answer, DECODER_FRAME_HEAD_SIZE) == NULL)
@@ -121,9 +124,11 @@ static bool serve(const struct settings *settings, uint8_t *data, struct buf *an
 
     while (read_all(prefix, sizeof prefix, &whole)) {
         uint32_t size = get_u32(prefix);
-        if (size < DECODER_FRAME_HEAD_SIZE - 4 || size > DECODER_FRAME_SIZE_MAX || !read_all(data, size, &whole))
+        if (size < DECODER_FRAME_HEAD_SIZE - 4 || size > DECODER_FRAME_SIZE_MAX ||
+            !read_all(data, size, &whole))
             return false;
-        if (sandbox_allow_cpu((settings->cpu_ms + 999) / 1000, NULL) != STATUS_OK || !serve_frame(data, size, answer))
+        if (sandbox_allow_cpu((settings->cpu_ms + 999) / 1000, NULL) != STATUS_OK ||
+            !serve_frame(data, size, answer))
             return false;
     }
     return whole;

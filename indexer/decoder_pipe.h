@@ -6,7 +6,7 @@
 #include "proto/grib_head.h"
 
 enum {
-    DECODER_FRAME_HEAD_SIZE = 16,                       /* length, tag, word */
+    DECODER_FRAME_HEAD_SIZE = 16,                           /* length, tag, word */
     DECODER_FRAME_SIZE_MAX = GRIB_FIELD_HEAD_SIZE_MAX + 64, /* of what follows the length, in a request */
     DECODER_ANSWER_SIZE_MAX = 1 << 20,                      /* the same in an answer */
     /* The word of a request: */
@@ -25,7 +25,8 @@ struct decoder_frame {
 };
 
 /* The 16 octets in front of a body. */
-static inline void decoder_frame_print(uint8_t head[DECODER_FRAME_HEAD_SIZE], size_t body_size, uint64_t tag, uint32_t word)
+static inline void decoder_frame_print(uint8_t head[DECODER_FRAME_HEAD_SIZE], size_t body_size,
+                                       uint64_t tag, uint32_t word)
 {
     put_u32(head, (uint32_t)(body_size + DECODER_FRAME_HEAD_SIZE - 4));
     put_u64(head + 4, tag);

@@ -21,7 +21,8 @@ enum {
     TIMEOUT_MS = 10 * 1000,
     BACK_OFF_FIRST_MS = 100,
     BACK_OFF_MAX_MS = 30 * 1000,
-    TRIES_MAX = 4, /* of a lone whose child somebody else killed */
+    TRIES_MAX = 4,          /* of a lone whose child somebody else killed */
+    HEADS_MAX = 200 * 1000, /* ecCodes 2.28 keeps 720 bytes of each head that it gives up on */
 };
 #define MEMORY_MAX (UINT64_C(1) << 30)
 
@@ -47,6 +48,7 @@ struct decoders {
     uv_loop_t *loop;
     char program[PATH_MAX];
     char release[32];
+    uint64_t heads_max;
     unsigned queue_max, queued; /* batches of which nothing was handed out */
     struct list waiting, handed, finished;
     struct list alone, fresh;
@@ -275,6 +277,8 @@ static void pool_on_idle(struct decoder_child *child)
 
     batch_settle(pool, decoder->batch, child->count);
     decoder_forget_job(decoder);
+    if (child->heads >= pool->heads_max)
+        decoder_child_end(child);
     pool_pump(pool);
     pool_call_back(pool);
 }
@@ -380,7 +384,7 @@ static void pool_on_gone(struct decoder_child *child)
 
 static void lones_free(struct list *lones)
 {
-    list_for_each_safe(item, after, lones)
+    list_for_each_safe (item, after, lones)
         free(container_of(item, struct lone, list));
 }
 
@@ -484,7 +488,8 @@ static void pool_start_children(struct decoders *pool, const struct decoders_opt
     }
 }
 
-enum status decoders_start(const struct decoders_options *options, struct decoders **decoders, struct error *err)
+enum status decoders_start(const struct decoders_options *options, struct decoders **decoders,
+                           struct error *err)
 {
     unsigned count = options->children > 0 ? options->children : uv_available_parallelism();
     struct decoders *pool = calloc(1, sizeof *pool + count * sizeof pool->decoders[0]);
@@ -503,6 +508,7 @@ enum status decoders_start(const struct decoders_options *options, struct decode
     pool->count = count;
     pool->open = count + 1;
     pool->queue_max = options->queue_max > 0 ? options->queue_max : QUEUE_MAX;
+    pool->heads_max = options->heads_max > 0 ? options->heads_max : HEADS_MAX;
     list_init(&pool->waiting);
     list_init(&pool->handed);
     list_init(&pool->finished);

@@ -19,18 +19,19 @@ struct decoders;
 
 struct decoders_options {
     uv_loop_t *loop;
-    const char *program;  /* path of gribstore-decoder; NULL: beside the running executable */
-    unsigned children;    /* [number of cores] */
-    uint64_t timeout_ms;  /* a head may take so long [10 s] */
-    uint64_t memory_max;  /* RLIMIT_AS [1 GiB] */
-    unsigned queue_max;   /* batches waiting [64] */
+    const char *program; /* path of gribstore-decoder; NULL: beside the running executable */
+    unsigned children;   /* [number of cores] */
+    uint64_t timeout_ms; /* a head may take so long [10 s] */
+    uint64_t memory_max; /* RLIMIT_AS [1 GiB] */
+    unsigned queue_max;  /* batches waiting [64] */
+    uint64_t heads_max; /* of one child, then it is replaced: ecCodes keeps memory of heads that it gives up on [200,000] */
 };
 
 struct decode_item {
     const uint8_t *head; /* borrowed until on_done */
     size_t size;
     /* out */
-    json_t *keys;        /* owned by the item; NULL: refused */
+    json_t *keys; /* owned by the item; NULL: refused */
     char reason[256];
 };
 
@@ -46,7 +47,8 @@ struct decode_batch {
 };
 
 /* Starts the children and waits for none; decoders_ready() when one has warmed up. */
-enum status decoders_start(const struct decoders_options *options, struct decoders **decoders, struct error *err);
+enum status decoders_start(const struct decoders_options *options, struct decoders **decoders,
+                           struct error *err);
 bool decoders_ready(const struct decoders *decoders);
 const char *decoders_release(const struct decoders *decoders); /* ecCodes' release, "" until ready */
 void decoders_submit(struct decoders *decoders, struct decode_batch *batch);

@@ -21,13 +21,15 @@ static void put_u24(uint8_t *at, size_t value)
     at[2] = (uint8_t)value;
 }
 
-enum status grib1_whole(const struct grib_head *head, struct buf *message, bool *packing_known, struct error *err)
+enum status grib1_whole(const struct grib_head *head, struct buf *message, bool *packing_known,
+                        struct error *err)
 {
     size_t front = head->section[0].size + head->section[1].size + head->section[2].size;
     size_t size = front + SECTION_4_SIZE + 4;
 
-    if (head->edition != 1 || head->section[0].size != SECTION_0_SIZE || head->section[1].size <= SECTION_1_FLAGS ||
-        head->section[4].size < SECTION_4_HEAD_SIZE || size > LENGTH_MAX)
+    if (head->edition != 1 || head->section[0].size != SECTION_0_SIZE ||
+        head->section[1].size <= SECTION_1_FLAGS || head->section[4].size < SECTION_4_HEAD_SIZE ||
+        size > LENGTH_MAX)
         return error_set(err, STATUS_MALFORMED, "a head of %zu octets can't be completed", size);
     uint8_t *at = buf_reserve(message, size);
     if (at == NULL)

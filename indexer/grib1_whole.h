@@ -14,6 +14,7 @@
 /* Appends the message. *packing_known: its packingType is that of the original, and octet 11 of the head's section 4 is how
  * many bits a value has (in the message there are 0). MALFORMED: the
  * head has not got the octets of section 4, or is too long for an edition 1 message. */
-enum status grib1_whole(const struct grib_head *head, struct buf *message, bool *packing_known, struct error *err);
+enum status grib1_whole(const struct grib_head *head, struct buf *message, bool *packing_known,
+                        struct error *err);
 
 #endif

@@ -67,7 +67,8 @@ static void obey_or_answer(uint64_t tag, const char *head)
     else if (strcmp(head, "text") == 0)
         answer(tag, DECODER_DECODED, "text");
     else {
-        snprintf(text, sizeof text, "{\"head\": \"%.120s\", \"pid\": %d, \"number\": %u}", head, (int)getpid(), answered);
+        snprintf(text, sizeof text, "{\"head\": \"%.120s\", \"pid\": %d, \"number\": %u}", head,
+                 (int)getpid(), answered);
         answer(tag, DECODER_DECODED, text);
     }
     if (strcmp(head, "early") == 0)

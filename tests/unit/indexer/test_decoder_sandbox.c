@@ -97,8 +97,10 @@ static int try_to_trace(void)
 }
 static int try_code(void)
 {
-    return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EPERM ? REFUSED
-                                                                                                                      : ALLOWED;
+    return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
+                   errno == EPERM
+               ? REFUSED
+               : ALLOWED;
 }
 static int try_more_files(void)
 {
@@ -114,10 +116,18 @@ static void what_a_decoder_need_not_do_is_refused(void **state)
         const char *what;
         int (*try)(void);
     } tries[] = {
-        { "open to write", try_to_write },    { "create", try_to_create },    { "open to read and write", try_to_read_and_write },
-        { "rename", try_to_rename },          { "unlink", try_to_unlink },    { "a socket", try_network },
-        { "a local socket", try_local_network }, { "fork", try_to_fork },     { "exec", try_to_run },
-        { "a signal to its parent", try_to_signal }, { "trace its parent", try_to_trace }, { "memory as code", try_code },
+        { "open to write", try_to_write },
+        { "create", try_to_create },
+        { "open to read and write", try_to_read_and_write },
+        { "rename", try_to_rename },
+        { "unlink", try_to_unlink },
+        { "a socket", try_network },
+        { "a local socket", try_local_network },
+        { "fork", try_to_fork },
+        { "exec", try_to_run },
+        { "a signal to its parent", try_to_signal },
+        { "trace its parent", try_to_trace },
+        { "memory as code", try_code },
         { "raise a limit", try_more_files },
     };
 
@@ -182,7 +192,8 @@ static void a_loop_ends_with_its_cpu_time(void **state)
 
     assert_true(pid >= 0);
     if (pid == 0) {
-        if (sandbox_limit(0, NULL) != STATUS_OK || sandbox_enter(NULL) != STATUS_OK || sandbox_allow_cpu(0, NULL) != STATUS_OK)
+        if (sandbox_limit(0, NULL) != STATUS_OK || sandbox_enter(NULL) != STATUS_OK ||
+            sandbox_allow_cpu(0, NULL) != STATUS_OK)
             _exit(NOT_ENTERED);
         for (volatile unsigned turns = 0;; turns++)
             ;

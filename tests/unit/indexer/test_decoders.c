@@ -89,7 +89,8 @@ static void make_job(struct job *job, const char *const *heads, size_t count)
 {
     *job = (struct job){ .items = calloc(count + 1, sizeof *job->items) };
     for (size_t i = 0; i < count; i++)
-        job->items[i] = (struct decode_item){ .head = (const uint8_t *)heads[i], .size = strlen(heads[i]) };
+        job->items[i] = (struct decode_item){ .head = (const uint8_t *)heads[i],
+                                              .size = strlen(heads[i]) };
     job->batch = (struct decode_batch){ .items = job->items, .count = count, .on_done = on_done };
 }
 
@@ -321,6 +322,30 @@ static void many_killers_leave_the_pool_alive(void **state)
     free_job(&job);
 }
 
+static void a_child_is_replaced_after_so_many_heads(void **state)
+{
+    (void)state;
+    const char *heads[] = { "a", "b", "c" };
+    json_int_t first = 0;
+    struct fixture fixture;
+
+    open_pool(&fixture, FAKE(.children = 1, .heads_max = 6));
+    for (unsigned round = 0; round < 4; round++) {
+        struct job job;
+        make_job(&job, heads, ARRAY_COUNT(heads));
+        run_job(&fixture, &job);
+        json_int_t pid = json_integer_value(json_object_get(job.items[2].keys, "pid"));
+        if (round % 2 == 0)
+            assert_int_not_equal(pid, first); /* a new one for every other batch */
+        else
+            assert_int_equal(pid, first);
+        first = pid;
+        free_job(&job);
+    }
+    assert_int_equal(stats_of(&fixture).deaths, 0);
+    close_pool(&fixture);
+}
+
 static void one_batch_too_many_is_overloaded(void **state)
 {
     (void)state;
@@ -441,10 +466,10 @@ static void a_program_that_is_no_decoder_is_never_ready(void **state)
 
 /* A head of edition 1: 2 metre temperature on a grid of 2 by 2 points. */
 static const uint8_t small_head[] = {
-    'G', 'R', 'I', 'B', 0, 0, 96, 1,
-    0, 0, 28, 128, 98, 255, 255, 0x80, 167, 105, 0, 2, 13, 4, 8, 0, 0, 1, 6, 0, 0, 0, 0, 0, 21, 0, 0, 0,
-    0, 0, 32, 0, 255, 0, 0, 2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0xe8, 0, 3, 0xe8, 3, 0xe8, 3, 0xe8, 0, 0, 0, 0, 0,
-    0, 0, 20, 0, 0, 0, 0, 0, 0, 0, 16,
+    'G',  'R', 'I',  'B', 0, 0, 96, 1, 0, 0, 28, 128, 98, 255, 255, 0x80, 167, 105, 0,    2,
+    13,   4,   8,    0,   0, 1, 6,  0, 0, 0, 0,  0,   21, 0,   0,   0,    0,   0,   32,   0,
+    255,  0,   0,    2,   0, 2, 0,  0, 0, 0, 0,  0,   0,  0,   3,   0xe8, 0,   3,   0xe8, 3,
+    0xe8, 3,   0xe8, 0,   0, 0, 0,  0, 0, 0, 20, 0,   0,  0,   0,   0,    0,   0,   16,
 };
 
 static void make_real_job(struct job *job, size_t count, uint8_t **heads)
@@ -466,7 +491,8 @@ static void assert_real_keys(const struct job *job)
         if (job->items[i].keys == NULL)
             fail_msg("head %zu: %s", i, job->items[i].reason);
         assert_string_equal(json_string_value(json_object_get(job->items[i].keys, "param")), "2t");
-        assert_int_equal(json_integer_value(json_object_get(job->items[i].keys, "step_seconds")), i % 200 * 3600);
+        assert_int_equal(json_integer_value(json_object_get(job->items[i].keys, "step_seconds")),
+                         i % 200 * 3600);
     }
 }
 
@@ -501,7 +527,8 @@ static void the_real_decoder_tells_its_release_and_decodes(void **state)
     run_job(&fixture, &job);
     assert_null(job.items[1].keys);
     assert_true(strlen(job.items[1].reason) > 0);
-    assert_string_equal(json_string_value(json_object_get(job.items[2].keys, "valid_time")), "2013-04-08T02:00:00Z");
+    assert_string_equal(json_string_value(json_object_get(job.items[2].keys, "valid_time")),
+                        "2013-04-08T02:00:00Z");
     assert_int_equal(stats_of(&fixture).deaths, 0);
     close_pool(&fixture);
     free_job(&job);
@@ -531,6 +558,37 @@ static void a_killed_child_loses_no_head(void **state)
     assert_real_keys(&job);
     assert_int_equal(stats_of(&fixture).refused, 0);
     assert_true(stats_of(&fixture).deaths >= 3);
+    close_pool(&fixture);
+    free_job(&job);
+    free(heads);
+}
+
+/* A part of a reduced Gaussian grid, whose first row has one point: on that ecCodes 2.28 aborts. */
+static const uint8_t killing_head[] = {
+    'G', 'R', 'I', 'B', 0,   0, 0, 1, 0, 0,   28, 128, 98, 255, 255, 0x80, 167, 1, 0,  0, 13,  4,
+    8,   0,   0,   1,   0,   0, 0, 0, 0, 0,   21, 0,   0,  0,   0,   0,    40,  0, 33, 4, 255, 255,
+    0,   4,   1,   56,  128, 0, 0, 0, 0, 129, 56, 128, 4,  30,  176, 255,  255, 0, 2,  0, 0,   0,
+    0,   0,   0,   1,   0,   8, 0, 8, 0, 4,   0,  0,   20, 0,   0,   0,    0,   0, 0,  0, 16,
+};
+
+static void a_head_that_kills_ecCodes_is_refused_and_no_other(void **state)
+{
+    (void)state;
+    enum { COUNT = 40, KILLER = 17 };
+    struct fixture fixture;
+    struct job job;
+    uint8_t *heads;
+
+    open_pool(&fixture, REAL(.children = 2));
+    make_real_job(&job, COUNT, &heads);
+    job.items[KILLER].head = killing_head;
+    job.items[KILLER].size = sizeof killing_head;
+    run_job(&fixture, &job);
+    assert_refused(&job.items[KILLER], "decoder died: signal 6 (abort)");
+    for (size_t i = 0; i < COUNT; i++)
+        if (i != KILLER)
+            assert_non_null(job.items[i].keys);
+    assert_int_equal(stats_of(&fixture).refused, 1);
     close_pool(&fixture);
     free_job(&job);
     free(heads);
@@ -597,6 +655,7 @@ int main(void)
         cmocka_unit_test(an_answer_that_nobody_asked_for_ends_the_child),
         cmocka_unit_test(a_death_that_does_not_come_back_refuses_nothing),
         cmocka_unit_test(many_killers_leave_the_pool_alive),
+        cmocka_unit_test(a_child_is_replaced_after_so_many_heads),
         cmocka_unit_test(one_batch_too_many_is_overloaded),
         cmocka_unit_test(an_empty_batch_is_done),
         cmocka_unit_test(a_head_past_its_limit_is_refused_unsent),
@@ -605,6 +664,7 @@ int main(void)
         cmocka_unit_test(a_program_that_is_no_decoder_is_never_ready),
         cmocka_unit_test(the_real_decoder_tells_its_release_and_decodes),
         cmocka_unit_test(a_killed_child_loses_no_head),
+        cmocka_unit_test(a_head_that_kills_ecCodes_is_refused_and_no_other),
         cmocka_unit_test(a_child_lives_in_its_sandbox),
         cmocka_unit_test(children_learn_no_secrets_from_the_environment),
     };
