@@ -118,7 +118,10 @@ void lease_release(struct lease *lease)
     transfer_request_fini(&lease->request);
     snprintf(path, sizeof path, "%s?owner=%s", lease->path, lease->owner);
     call.path = path;
+    bool cancelled = atomic_exchange(&session->cancelled, false); /* this much is still said */
     (void)call_run(session, &call, &answer, NULL); /* it runs out by itself otherwise */
     call_answer_fini(&answer);
+    if (cancelled)
+        atomic_store(&session->cancelled, true);
     lease->session = NULL;
 }

@@ -170,21 +170,18 @@ static bool put_reads(const struct put *put)
     return put->push.status == STATUS_OK && (!put->scan.ended || put->next_file < put->count);
 }
 
-/* One piece of the input. */
-static void put_read(struct put *put)
+/* One message, or the rest of a chunk; true: there is more to be had without reading on. */
+static bool put_read_one(struct put *put)
 {
     struct put_message message;
     struct error err;
     uint64_t before = put->scan.read;
 
-    if (put->scan.ended) {
-        put_next_file(put);
-        return;
-    }
     enum status status = put_scan_next(&put->scan, &message, &err);
     put->summary.bytes_read += put->scan.read - before;
     put->summary.skipped = put->scan.skipped;
     put->summary.bytes_skipped = put->scan.bytes_skipped;
+    bool more = status == STATUS_OK;
     if (status == STATUS_OK)
         status = put_take(put, &message, &err);
     else if (status != STATUS_MORE && status != STATUS_NOT_FOUND)
@@ -193,6 +190,18 @@ static void put_read(struct put *put)
         put->push.status = status;
         put->push.err = err;
     }
+    return more && put->push.status == STATUS_OK && put->push.windows < PUT_WINDOWS_MAX;
+}
+
+/* One chunk of the input. */
+static void put_read(struct put *put)
+{
+    if (put->scan.ended) {
+        put_next_file(put);
+        return;
+    }
+    while (put_read_one(put))
+        ;
     if (put->scan.ended) {
         put->files[put->next_file - 1].read_all = true;
         put_file_settle(&put->files[put->next_file - 1]);
