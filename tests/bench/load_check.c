@@ -121,7 +121,7 @@ static bool parts_check(struct check_parts *parts, const struct load_request *re
 static bool check_parts(const struct load_request *request, const char *head, size_t head_size,
                         const uint8_t *body, size_t body_size, struct gen_error *err)
 {
-    struct check_parts parts;
+    struct check_parts parts = { 0 };
 
     if (!parts_open(&parts, head, head_size, body, body_size, err))
         return false;
