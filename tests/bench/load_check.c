@@ -85,8 +85,10 @@ static bool parts_open(struct check_parts *parts, const char *head, size_t head_
     const char *value = answer_field(head, head_size, "Content-Type", &size);
 
     if (value == NULL || size <= type_size || size - type_size > BOUNDARY_SIZE_MAX ||
-        memcmp(value, type, type_size) != 0)
-        return gen_fail(err, "its Content-Type is not '%sTOKEN'", type);
+        memcmp(value, type, type_size) != 0) {
+        gen_fail(err, "its Content-Type is not '%sTOKEN'", type);
+        return false;
+    }
     parts->at = (const char *)body;
     parts->end = parts->at + body_size;
     parts->delimiter_size = (size_t)snprintf(parts->delimiter, sizeof parts->delimiter, "--%.*s",
@@ -121,7 +123,7 @@ static bool parts_check(struct check_parts *parts, const struct load_request *re
 static bool check_parts(const struct load_request *request, const char *head, size_t head_size,
                         const uint8_t *body, size_t body_size, struct gen_error *err)
 {
-    struct check_parts parts = { 0 };
+    struct check_parts parts;
 
     if (!parts_open(&parts, head, head_size, body, body_size, err))
         return false;
