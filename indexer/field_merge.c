@@ -82,13 +82,28 @@ static bool key_permitted(const char *key, const json_t *value)
     return json_is_string(value) || json_is_number(value) || json_is_boolean(value);
 }
 
-/* A new reference: keys without what is not permitted. NULL when memory runs out. */
-static json_t *keys_clean(json_t *keys)
+static bool keys_are_clean(json_t *keys)
 {
-    json_t *clean = json_object();
     const char *key;
     json_t *value;
 
+    if (keys == NULL)
+        return false;
+    json_object_foreach (keys, key, value)
+        if (!key_permitted(key, value))
+            return false;
+    return true;
+}
+
+/* A new reference: keys without what is not permitted, most often the same object. NULL when memory runs out. */
+static json_t *keys_clean(json_t *keys)
+{
+    const char *key;
+    json_t *value;
+
+    if (keys_are_clean(keys))
+        return json_incref(keys);
+    json_t *clean = json_object();
     if (clean == NULL)
         return NULL;
     json_object_foreach (keys, key, value)

@@ -89,18 +89,28 @@ static enum status unknown_key(struct slice key, struct error *err)
     return error_set(err, STATUS_UNKNOWN_KEY, "%.*s is no key", shown, name);
 }
 
+static enum status give_once(struct query_request *request, const struct query_key *key, struct error *err)
+{
+    for (size_t i = 0; i < request->given_count; i++)
+        if (strcmp(request->given[i], key->name) == 0)
+            return error_set(err, STATUS_BAD_VALUE, "%s is given twice; a list is written a/b/c",
+                             key->name);
+    if (request->given_count == QUERY_TERMS_MAX)
+        return error_set(err, STATUS_BAD_VALUE, "more than %d keys", QUERY_TERMS_MAX);
+    request->given[request->given_count++] = key->name;
+    return STATUS_OK;
+}
+
 static enum status take_terms(struct query_request *request, const struct query_key *key,
                               struct slice value, struct error *err)
 {
     struct catalog_query *query = &request->query;
     struct query_term terms[QUERY_KEY_TERMS];
-    size_t count;
+    size_t count = 0;
+    enum status status = give_once(request, key, err);
 
-    for (size_t i = 0; i < query->terms_count; i++)
-        if (strcmp(query->terms[i].key, key->name) == 0)
-            return error_set(err, STATUS_BAD_VALUE, "%s is given twice; a list is written a/b/c",
-                             key->name);
-    enum status status = query_values_parse(key, value, terms, &count, err);
+    if (status == STATUS_OK)
+        status = query_values_parse(key, value, terms, &count, err);
     if (status != STATUS_OK)
         return status;
     if (query->terms_count + count > QUERY_TERMS_MAX) {

@@ -16,6 +16,8 @@ struct query_request {
     struct catalog_query query; /* values owned; limit is that of the answer */
     enum query_form form;
     bool form_given; /* by format=; otherwise Accept decides */
+    size_t given_count; /* keys so far: each may come once */
+    const char *given[QUERY_TERMS_MAX];
 };
 
 /* One key = value pair; called for each in order, then query_finish(). */

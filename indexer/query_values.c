@@ -121,8 +121,7 @@ static enum status position_add(const struct values *values, double position)
 
     switch (values->key->kind) {
     case KIND_STEP:
-        /* As the decoder makes it, so that the same fraction of an hour comes out. */
-        return term_add(values, 0, (struct query_value){ .number = position / 3600.0 });
+        return term_add(values, 0, (struct query_value){ .number = position });
     case KIND_MOMENT:
         return term_add(values, 0, (struct query_value){ .time = (int64_t)position });
     case KIND_DATE:
@@ -370,7 +369,8 @@ enum status query_values_parse(const struct query_key *key, struct slice text,
     struct values values = { .key = key, .terms = terms, .err = err };
 
     *count = 0;
-    terms[0] = (struct query_term){ .key = key->name, .type = key->type };
+    terms[0] = (struct query_term){ .key = key->kind == KIND_STEP ? "step_seconds" : key->name,
+                                    .type = key->type };
     second_term(key, &terms[1]);
     if (item_is(text, "all") && key->kind != KIND_SOURCE)
         return STATUS_OK;

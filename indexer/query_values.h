@@ -8,8 +8,8 @@
 enum { QUERY_KEY_TERMS = 2 };
 
 /* Fills *count terms: 0 for the value "all" (any), 2 where some values ask for another member (param=2t/167): the second is then
- * an alternative of the first. Their values are the caller's: query_term_fini(). BAD_VALUE says which value and why; nothing is
- * to be freed then. */
+ * an alternative of the first. A step is looked for as step_seconds, which is exact and in the indexes. The terms' values are the
+ * caller's: query_term_fini(). BAD_VALUE says which value and why; nothing is to be freed then. */
 enum status query_values_parse(const struct query_key *key, struct slice text,
                                struct query_term terms[QUERY_KEY_TERMS], size_t *count,
                                struct error *err);

@@ -47,6 +47,8 @@ void mongo_append_time(bson_t *bson, const char *key, int64_t seconds);
 /* _id (unless id is NULL), rev, and the members of doc. false: too large, or nested too deep. */
 bool mongo_document(bson_t *bson, enum catalog_table table, const struct record_id *id,
                     uint64_t rev, const json_t *doc);
+/* The _id of a document; false when it is none of ours. */
+bool mongo_id(const bson_t *bson, struct record_id *id);
 /* doc is a new reference. CORRUPT: not what mongo_document() makes. */
 enum status mongo_record(const bson_t *bson, struct record *record, struct error *err);
 

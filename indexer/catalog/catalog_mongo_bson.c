@@ -207,7 +207,7 @@ static json_t *json_of_value(const bson_iter_t *at, unsigned depth)
     }
 }
 
-static bool record_take_id(const bson_t *bson, struct record *record)
+bool mongo_id(const bson_t *bson, struct record_id *id)
 {
     const uint8_t *bytes = NULL;
     uint32_t size = 0;
@@ -221,7 +221,7 @@ static bool record_take_id(const bson_t *bson, struct record *record)
         bson_iter_binary(&at, NULL, &size, &bytes);
     if (size == 0 || size > RECORD_ID_SIZE_MAX)
         return false;
-    record_id_set(&record->id, bytes, size);
+    record_id_set(id, bytes, size);
     return true;
 }
 
@@ -230,7 +230,7 @@ enum status mongo_record(const bson_t *bson, struct record *record, struct error
     bson_iter_t at;
 
     *record = (struct record){ .doc = NULL };
-    if (!record_take_id(bson, record))
+    if (!mongo_id(bson, &record->id))
         return error_set(err, STATUS_CORRUPT, "MongoDB: a document with another kind of _id");
     if (!bson_iter_init_find(&at, bson, "rev") || !BSON_ITER_HOLDS_INT64(&at) || bson_iter_int64(&at) <= 0)
         return error_set(err, STATUS_CORRUPT, "MongoDB: a document without rev");

@@ -3,7 +3,10 @@
 
 #include <assert.h>
 
-enum { MONGO_IDS_MAX = 50000 }; /* in one find: well within the 16 MiB of a command */
+enum {
+    MONGO_IDS_MAX = 50000,   /* in one find: well within the 16 MiB of a command */
+    MONGO_SCAN_BATCH = 2000, /* documents an answer of a scan */
+};
 
 enum status mongo_each(mongoc_cursor_t *cursor, record_each *each, void *data, struct error *err)
 {
@@ -46,13 +49,16 @@ enum status mongo_read(struct catalog *catalog, enum catalog_table table, const 
 {
     struct mongo_call call;
     bson_t filter = BSON_INITIALIZER;
+    /* All in one answer, as far as 16 MiB go: each further one is a round trip. */
+    bson_t *opts = BCON_NEW("batchSize", BCON_INT32((int32_t)count + 1));
 
     assert(count <= MONGO_IDS_MAX);
     mongo_begin(&call, catalog, mongo_collection_name(table));
     append_ids(&filter, table, ids, count);
     enum status status = mongo_each(
-        mongoc_collection_find_with_opts(call.collection, &filter, NULL, NULL), each, data, err);
+        mongoc_collection_find_with_opts(call.collection, &filter, opts, NULL), each, data, err);
     bson_destroy(&filter);
+    bson_destroy(opts);
     mongo_end(&call);
     return status;
 }
@@ -96,7 +102,8 @@ enum status mongo_scan(struct catalog *catalog, enum catalog_table table,
 {
     struct mongo_call call;
     bson_t filter = BSON_INITIALIZER;
-    bson_t *opts = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}");
+    bson_t *opts = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "batchSize",
+                            BCON_INT32(MONGO_SCAN_BATCH));
 
     mongo_begin(&call, catalog, mongo_collection_name(table));
     mongo_append_range(&filter, table, range);

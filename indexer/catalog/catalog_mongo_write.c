@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { MONGO_REMOVE_MAX = 1000 };
+enum { MONGO_REMOVE_MAX = 20000 }; /* in one command, so that others get their turn */
 
 enum write_kind { WRITE_INSERT, WRITE_REPLACE, WRITE_DELETE, WRITE_KINDS };
 
@@ -183,88 +183,77 @@ enum status mongo_write(struct catalog *catalog, enum catalog_table table,
 
 /* --- removing a range --- */
 
-/* The ids of the next documents to go, as {_id: {$in: [...]}}; *count of them. */
-static enum status gather_ids(struct mongo_call *call, const bson_t *filter, int64_t limit,
-                              bson_t *ids, size_t *count, struct error *err)
+/* The id that is `ahead` documents behind the beginning of the range, from the index alone; the range's end when there are not so
+ * many, *whole then. */
+static enum status find_window(struct mongo_call *call, enum catalog_table table,
+                               const struct record_range *range, size_t ahead,
+                               struct record_id *last, bool *whole, struct error *err)
 {
-    bson_t *opts = BCON_NEW("projection", "{", "_id", BCON_INT32(1), "}", "limit", BCON_INT64(limit));
-    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(call->collection, filter, opts, NULL);
-    bson_t in, list;
+    bson_t filter = BSON_INITIALIZER;
+    bson_t *opts = BCON_NEW("projection", "{", "_id", BCON_INT32(1), "}", "sort", "{", "_id",
+                            BCON_INT32(1), "}", "skip", BCON_INT64((int64_t)ahead), "limit",
+                            BCON_INT64(1));
     const bson_t *found;
     bson_error_t failure;
-    bson_iter_t at;
     enum status status = STATUS_OK;
 
-    *count = 0;
-    bson_append_document_begin(ids, "_id", -1, &in);
-    bson_append_array_begin(&in, "$in", -1, &list);
-    while (mongoc_cursor_next(cursor, &found)) {
-        char space[16];
-        const char *key;
-        bson_uint32_to_string((uint32_t)*count, &key, space, sizeof space);
-        if (bson_iter_init_find(&at, found, "_id"))
-            bson_append_iter(&list, key, -1, &at);
-        (*count)++;
-    }
-    bson_append_array_end(&in, &list);
-    bson_append_document_end(ids, &in);
+    mongo_append_range(&filter, table, range);
+    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(call->collection, &filter, opts, NULL);
+    *whole = !mongoc_cursor_next(cursor, &found);
+    *last = range->to;
     if (mongoc_cursor_error(cursor, &failure))
         status = mongo_failed(&failure, err, "reading");
+    else if (!*whole && !mongo_id(found, last))
+        status = error_set(err, STATUS_CORRUPT, "MongoDB: a document with another kind of _id");
     mongoc_cursor_destroy(cursor);
+    bson_destroy(&filter);
     bson_destroy(opts);
     return status;
 }
 
-static void append_incarnation(bson_t *filter, uint64_t incarnation)
+static enum status remove_window(struct mongo_call *call, enum catalog_table table,
+                                 const struct record_range *window, uint64_t incarnation,
+                                 size_t *removed, struct error *err)
 {
-    bson_t most;
-
-    bson_append_document_begin(filter, "incarnation", -1, &most);
-    bson_append_int64(&most, "$lte", -1, (int64_t)incarnation);
-    bson_append_document_end(filter, &most);
-}
-
-static enum status remove_ids(struct mongo_call *call, const bson_t *selector, size_t *removed,
-                              struct error *err)
-{
+    bson_t selector = BSON_INITIALIZER, most, reply;
     bson_error_t failure;
-    bson_t reply;
     enum status status = STATUS_OK;
 
-    if (!mongoc_collection_delete_many(call->collection, selector, NULL, &reply, &failure))
+    mongo_append_range(&selector, table, window);
+    bson_append_document_begin(&selector, "incarnation", -1, &most);
+    bson_append_int64(&most, "$lte", -1, (int64_t)incarnation);
+    bson_append_document_end(&selector, &most);
+    if (!mongoc_collection_delete_many(call->collection, &selector, NULL, &reply, &failure))
         status = mongo_failed(&failure, err, "removing");
     else if (has_write_concern_errors(&reply))
         status = error_set(err, STATUS_TIMEOUT, "MongoDB: the majority did not confirm in time");
     *removed += (size_t)reply_count(&reply, "deletedCount");
     bson_destroy(&reply);
+    bson_destroy(&selector);
     return status;
 }
 
+/* Window by window of the range, each of as many documents as may still go: a window may hold some of a higher incarnation. */
 enum status mongo_remove(struct catalog *catalog, enum catalog_table table,
                          const struct record_range *range, uint64_t incarnation, size_t limit,
                          size_t *removed, struct error *err)
 {
+    struct record_range window = *range;
     struct mongo_call call;
-    bson_t filter = BSON_INITIALIZER;
     enum status status = STATUS_OK;
-    bool more = true;
+    bool whole = false;
 
     *removed = 0;
     mongo_begin(&call, catalog, mongo_collection_name(table));
-    mongo_append_range(&filter, table, range);
-    append_incarnation(&filter, incarnation);
-    while (status == STATUS_OK && more && *removed < limit) {
-        bson_t selector = BSON_INITIALIZER;
+    while (status == STATUS_OK && !whole && *removed < limit) {
         size_t wanted = limit - *removed < MONGO_REMOVE_MAX ? limit - *removed : MONGO_REMOVE_MAX;
-        size_t found;
-        status = gather_ids(&call, &filter, (int64_t)wanted, &selector, &found, err);
-        append_incarnation(&selector, incarnation);
-        if (status == STATUS_OK && found > 0)
-            status = remove_ids(&call, &selector, removed, err);
-        more = found == wanted;
-        bson_destroy(&selector);
+        window.to = range->to;
+        status = find_window(&call, table, &window, wanted - 1, &window.to, &whole, err);
+        if (status == STATUS_OK)
+            status = remove_window(&call, table, &window, incarnation, removed, err);
+        window.from = window.to;
+        window.behind = true;
     }
-    bson_destroy(&filter);
     mongo_end(&call);
     return status;
 }

@@ -56,11 +56,22 @@ static bool find_skips(const struct find *find, size_t i)
     return find->in_run && (strcmp(key, "source") == 0 || strcmp(key, "base_time") == 0);
 }
 
+static bool find_limited(const struct catalog_query *query)
+{
+    return query->limit != 0 && !query->all;
+}
+
 static void find_print(struct find *find)
 {
     const struct catalog_query *query = find->query;
 
-    buf_text(&find->sql, "SELECT id, rev, doc FROM fields WHERE id >");
+    /* What has to be sorted is ids; documents are looked up for the page alone. */
+    bool paged = find_limited(query);
+    if (paged)
+        buf_text(&find->sql,
+                 "SELECT f.id, f.rev, f.doc FROM (SELECT id AS page_id FROM fields WHERE id >");
+    else
+        buf_text(&find->sql, "SELECT id, rev, doc FROM fields WHERE id >");
     buf_text(&find->sql, find->range.behind ? " :from" : "= :from");
     if (find->in_run)
         buf_text(&find->sql, " AND id <= :to");
@@ -74,7 +85,9 @@ static void find_print(struct find *find)
         if (!goes_on)
             buf_text(&find->sql, ")");
     }
-    buf_text(&find->sql, " ORDER BY id LIMIT :limit");
+    buf_text(&find->sql, paged ? " ORDER BY id LIMIT :limit) CROSS JOIN fields AS f ON f.id = page_id "
+                                 "ORDER BY page_id"
+                               : " ORDER BY id");
 }
 
 /* --- the values --- */
@@ -151,9 +164,9 @@ static enum status find_bind(struct find *find, sqlite3_stmt *statement, struct 
     if (find->in_run)
         sqlite3_bind_blob(statement, sqlite3_bind_parameter_index(statement, ":to"),
                           find->range.to.bytes, (int)find->range.to.size, SQLITE_STATIC);
-    bool limited = query->limit != 0 && !query->all;
-    sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":limit"),
-                       limited ? (sqlite3_int64)query->limit : -1);
+    if (find_limited(query))
+        sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":limit"),
+                           (sqlite3_int64)query->limit);
     for (size_t i = 0; i < query->terms_count; i++) {
         const struct query_term *term = &query->terms[i];
         if (find_skips(find, i))

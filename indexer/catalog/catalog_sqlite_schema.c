@@ -103,9 +103,10 @@ void sqlite_link_close(struct sqlite_link *link)
 
 /* --- the schema --- */
 
+/* With the id at its end an index gives a page in order, and stops where the page ends. */
 static const char schema_rest[] =
-    "CREATE INDEX IF NOT EXISTS fields_param ON fields (param, base_time, step_seconds);"
-    "CREATE INDEX IF NOT EXISTS fields_run ON fields (source, base_time, param);"
+    "CREATE INDEX IF NOT EXISTS fields_param ON fields (param, base_time, step_seconds, id);"
+    "CREATE INDEX IF NOT EXISTS fields_run ON fields (source, base_time, param, id);"
     "CREATE INDEX IF NOT EXISTS fields_digest ON fields (digest);"
     "CREATE TABLE IF NOT EXISTS quarantine (id BLOB NOT NULL PRIMARY KEY, rev INTEGER NOT NULL,"
     " incarnation INTEGER GENERATED ALWAYS AS (json_extract(doc, '$.incarnation')) VIRTUAL,"
