@@ -488,8 +488,6 @@ enum status http_conn_accept(struct http_server *server)
     metric_add(&http_metric_connections, 1);
     if (uv_accept((uv_stream_t *)&server->listener, (uv_stream_t *)&conn->tcp) != 0)
         conn->dead = true;
-    else
-        uv_tcp_nodelay(&conn->tcp, 1);
     http_conn_advance(conn);
     return STATUS_OK;
 }

@@ -1,8 +1,12 @@
 /* http_file.c: pieces of a file as a body.
  *
- * Bytes are gathered into one buffer of the server's pool, piece heads and small pieces side by side, and leave in one
- * write; then the next. What the page cache has is read on the loop, what it has not on the thread pool: a disk never
- * holds up the others. A slow reader costs this one buffer. */
+ * Bytes are gathered into one buffer of the server's pool, the reply's head, piece heads and small pieces side by side, and
+ * leave in one write; then the next. What the page cache has is read on the loop, what it has not on the thread pool: a disk
+ * never holds up the others. A slow reader costs this one buffer.
+ *
+ * Large pieces leave by sendfile(2). Processor time a request on the server's side, one core, loopback, Linux 6.18, copied
+ * and by sendfile: 16 KiB 15 and 18 us, 32 KiB 18 and 20, 64 KiB 31 and 27, 128 KiB 44 and 40. Head and file in one packet
+ * (MSG_MORE) made it 38 us at 64 KiB: the kernel then sends page by page. */
 #include "proto/http/http_conn.h"
 
 #include <assert.h>
@@ -11,7 +15,7 @@
 #include <sys/uio.h>
 
 enum {
-    FILE_LARGE_MIN = 32 * 1024,  /* from here on sendfile(2) */
+    FILE_LARGE_MIN = 48 * 1024,  /* from here on sendfile(2) */
     FILE_WAIT_SIZE = 4 * 1024,   /* what waits in memory for a socket to have room again */
     FILE_LOOK_SIZE = 128 * 1024, /* how far apart we look whether the page cache has it */
 };

@@ -82,7 +82,9 @@ static void reply_common(struct http_server *server, struct buf *head)
 /* Is this the last answer on its connection? */
 static bool reply_closes(const struct http_exchange *ex)
 {
-    return ex->conn->last || ex->conn->eof || ex->server->draining || !ex->head->keep_alive ||
+    bool ended = ex->conn->eof && ex->conn->input.size == 0; /* requests that came before its end are served */
+
+    return ex->conn->last || ended || ex->server->draining || !ex->head->keep_alive ||
            !http_body_answered(ex) || (ex->reply.length == HTTP_LENGTH_UNKNOWN && !ex->reply.chunked);
 }
 

@@ -256,6 +256,22 @@ static void half_closed_clients_get_their_answer(void **state)
     close(fd);
 }
 
+static void requests_before_a_clients_end_are_all_answered(void **state)
+{
+    int fd = client_connect(&fixture);
+    (void)state;
+
+    client_text(&fixture, fd,
+                "GET /later HTTP/1.1\r\n" HOST "\r\nGET /hello HTTP/1.1\r\n" HOST
+                "\r\nGET /later HTTP/1.1\r\n" HOST "\r\n");
+    shutdown(fd, SHUT_WR);
+    expect_answer(fd, 200, "later");
+    expect_answer(fd, 200, "hello");
+    expect_answer(fd, 200, "later");
+    assert_true(client_closed(&fixture, fd));
+    close(fd);
+}
+
 /* --- what an answer says --- */
 
 static void answers_carry_what_every_answer_carries(void **state)
@@ -477,6 +493,7 @@ int main(void)
         TEST(http_1_0_is_served),
         TEST(close_is_honoured),
         TEST(half_closed_clients_get_their_answer),
+        TEST(requests_before_a_clients_end_are_all_answered),
         TEST(answers_carry_what_every_answer_carries),
         TEST(insane_request_ids_are_replaced),
         TEST(errors_are_problems_and_not_stored),
