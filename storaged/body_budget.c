@@ -1,6 +1,8 @@
 /* body_budget.c: counts what is reserved, and hands what comes back to those who wait. */
 #include "storaged/body_budget.h"
 
+#include "storaged/node_metrics.h"
+
 #include <assert.h>
 
 enum { REPLICA_SHARE = 4 }; /* one part in so many is kept for /replica */
@@ -39,6 +41,7 @@ bool body_budget_take(struct body_budget *budget, enum body_class class, uint64_
     if (!list_empty(&budget->waiting[class]) || !body_budget_fits(budget, class, size))
         return false;
     budget->used[class] += size;
+    metric_add(&metric_body_memory, (int64_t)size);
     return true;
 }
 
@@ -64,9 +67,11 @@ void body_budget_give(struct body_budget *budget, enum body_class class, uint64_
 
     assert(size <= budget->used[class]);
     budget->used[class] -= size;
+    metric_add(&metric_body_memory, -(int64_t)size);
     while ((wait = body_budget_next(budget)) != NULL) {
         list_remove(&wait->list);
         budget->used[wait->class] += wait->size;
+        metric_add(&metric_body_memory, (int64_t)wait->size);
         wait->on_room(wait);
     }
 }
@@ -74,6 +79,7 @@ void body_budget_give(struct body_budget *budget, enum body_class class, uint64_
 void body_budget_wait(struct body_budget *budget, struct body_wait *wait)
 {
     assert(wait->size <= body_budget_max(budget, wait->class));
+    metric_add(&metric_body_waits, 1);
     list_append(&budget->waiting[wait->class], &wait->list);
 }
 

@@ -1,5 +1,6 @@
 /* main.c: flags, then a node until it leaves. */
 #include "storaged/node.h"
+#include "storaged/node_metrics.h"
 
 #include "proto/base/log.h"
 #include "proto/base/metric.h"
@@ -69,6 +70,7 @@ static void setup_process(const struct settings *settings)
     metric_register(&build_info);
     http_metrics_register();
     store_metrics_register();
+    node_metrics_register();
 }
 
 static int serve(const struct settings *settings)

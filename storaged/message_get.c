@@ -13,6 +13,7 @@
 
 #include "storaged/message_reader.h"
 #include "storaged/node.h"
+#include "storaged/node_metrics.h"
 #include "storaged/range_reply.h"
 #include "storaged/request.h"
 
@@ -250,6 +251,7 @@ static void log_damaged(const struct message_get *get)
 {
     char text[DIGEST_TEXT_SIZE];
 
+    metric_add(&metric_message_damaged, 1);
     digest_print(&get->digest, text);
     log_msg(LOG_ERROR, "message.damaged", "%s does not have its digest on %s", text,
             get->reader.peer != NULL ? get->reader.peer->id : "this node");
@@ -482,6 +484,7 @@ static void reply_message(struct message_get *get)
     if (plan.kind == RANGE_REPLIED)
         return;
     reply_digest(get);
+    metric_add(&metric_forwarded, reader->peer != NULL);
     if (reader->piece.size == reader->size)
         range_reply_memory(get->ex, &get->entity, &plan,
                            slice_of(reader->piece.data, reader->piece.size));

@@ -13,6 +13,7 @@
 #include "storaged/put.h"
 
 #include "storaged/node.h"
+#include "storaged/node_metrics.h"
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -350,6 +351,7 @@ static unsigned put_fill_targets(struct put *put)
         while (put_candidate(put, &node)) {
             if (!put_may_ask(put, node))
                 continue;
+            metric_add(&metric_handoffs, put->handoffs != NULL);
             waits += put_target_start(put, target, node);
             break;
         }

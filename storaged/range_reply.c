@@ -1,7 +1,8 @@
 /* range_reply.c: conditions, then ranges, then the pieces of the answer. */
 #include "storaged/range_reply.h"
 
-#include "proto/base/metric.h"
+#include "storaged/node_metrics.h"
+
 #include "proto/http/http_condition.h"
 
 #include <inttypes.h>
@@ -74,8 +75,10 @@ void range_plan(struct http_exchange *ex, const struct range_entity *entity, str
         plan_unsatisfiable(ex, entity, plan);
         return;
     }
-    if (found == HTTP_RANGES_SOME)
-        plan->kind = RANGE_SOME;
+    if (found != HTTP_RANGES_SOME)
+        return;
+    plan->kind = RANGE_SOME;
+    metric_observe(&metric_range_parts, plan->count);
 }
 
 static void reply_one(struct http_exchange *ex, const struct range_entity *entity,

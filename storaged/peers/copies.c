@@ -8,6 +8,7 @@
 #include "storaged/peers/copies.h"
 
 #include "storaged/node.h"
+#include "storaged/node_metrics.h"
 #include "storaged/peers/peer_request.h"
 #include "storaged/peers/replica_answer.h"
 
@@ -107,6 +108,7 @@ void copies_add(struct copies *copies, struct copy *copy)
 
 static void copy_finish(struct copy *copy, enum status status, const struct error *err)
 {
+    metric_add(status == STATUS_OK ? &metric_copies_kept : &metric_copies_failed, 1);
     copy->done = true;
     copy->on_done(copy, status, err); /* copy may be gone */
 }

@@ -1,0 +1,62 @@
+/* node_metrics.c: the node's metrics and their names. */
+#include "storaged/node_metrics.h"
+
+#include "proto/base/bytes.h"
+
+static const uint64_t parts_bounds[] = { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000 };
+
+struct metric metric_copies_kept = {
+    .name = "gribstore_copies_total",
+    .help = "Copies of messages that other nodes were asked to keep.",
+    .labels = "result=\"kept\"",
+    .kind = METRIC_COUNTER,
+};
+struct metric metric_copies_failed = {
+    .name = "gribstore_copies_total",
+    .help = "Copies of messages that other nodes were asked to keep.",
+    .labels = "result=\"failed\"",
+    .kind = METRIC_COUNTER,
+};
+struct metric metric_handoffs = {
+    .name = "gribstore_handoffs_total",
+    .help = "Copies put on a node that does not own them, because an owner did not answer.",
+    .kind = METRIC_COUNTER,
+};
+struct metric metric_body_memory = {
+    .name = "gribstore_body_memory_bytes",
+    .help = "Memory reserved for bodies under way.",
+    .kind = METRIC_GAUGE,
+};
+struct metric metric_body_waits = {
+    .name = "gribstore_body_waits_total",
+    .help = "Times that a body had to wait for memory.",
+    .kind = METRIC_COUNTER,
+};
+struct metric metric_message_damaged = {
+    .name = "gribstore_corrupt_messages_total",
+    .help = "Messages that did not have their digest when they were read.",
+    .kind = METRIC_COUNTER,
+};
+struct metric metric_forwarded = {
+    .name = "gribstore_messages_forwarded_total",
+    .help = "Messages passed through from another node.",
+    .kind = METRIC_COUNTER,
+};
+struct metric metric_range_parts = {
+    .name = "gribstore_range_parts",
+    .help = "Ranges in an answer.",
+    .kind = METRIC_HISTOGRAM,
+    .bounds = parts_bounds,
+    .bounds_count = ARRAY_COUNT(parts_bounds),
+};
+
+void node_metrics_register(void)
+{
+    static struct metric *const all[] = {
+        &metric_copies_kept, &metric_copies_failed,   &metric_handoffs,  &metric_body_memory,
+        &metric_body_waits,  &metric_message_damaged, &metric_forwarded, &metric_range_parts,
+    };
+
+    for (unsigned i = 0; i < ARRAY_COUNT(all); i++)
+        metric_register(all[i]);
+}

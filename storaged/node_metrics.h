@@ -1,0 +1,17 @@
+/* node_metrics.h: counters of what the node does; the store and the server have their own. */
+#ifndef STORAGED_NODE_METRICS_H
+#define STORAGED_NODE_METRICS_H
+
+#include "proto/base/metric.h"
+
+extern struct metric metric_copies_kept, metric_copies_failed; /* on other nodes */
+extern struct metric metric_handoffs; /* messages of which a copy lies on a node that does not own it */
+extern struct metric metric_body_memory;     /* reserved, of all loops */
+extern struct metric metric_body_waits;      /* bodies that had to wait for memory */
+extern struct metric metric_message_damaged; /* found on the way out */
+extern struct metric metric_forwarded;       /* messages passed through from another node */
+extern struct metric metric_range_parts;     /* of answers with ranges */
+
+void node_metrics_register(void); /* once a process */
+
+#endif
