@@ -1,4 +1,5 @@
-/* http_body.c: the body of a request, as the conductor wants it, or thrown away once it has replied. */
+/* http_body.c: the body of a request, as the conductor wants it, or thrown away once it has
+ * replied. */
 #include "proto/http/http_conn.h"
 
 #include <assert.h>

@@ -14,7 +14,8 @@ static void condition_skip(struct slice *text, size_t size)
     text->size -= size;
 }
 
-/* The next entity tag of a list, with its quotes; false at the end, or where it stops being a list of them. */
+/* The next entity tag of a list, with its quotes; false at the end, or where it stops being a
+ * list of them. */
 static bool condition_next_tag(struct slice *list, struct slice *tag, bool *weak)
 {
     while (list->size > 0 && strchr(" \t,", list->data[0]) != NULL)
@@ -32,7 +33,8 @@ static bool condition_next_tag(struct slice *list, struct slice *tag, bool *weak
     return true;
 }
 
-/* Does the list name our etag? Ours is strong, so in a strong comparison only a strong one matches. */
+/* Does the list name our etag? Ours is strong, so in a strong comparison only a strong one
+ * matches. */
 static bool condition_tags_match(struct slice list, const char *etag, bool strong)
 {
     struct slice tag;

@@ -1,4 +1,5 @@
-/* http_conn.c: the machine of a connection (its states: http_core.h), and the byte stream under it. */
+/* http_conn.c: the machine of a connection (its states: http_core.h), and the byte stream under
+ * it. */
 #include "proto/http/http_conn.h"
 
 #include "proto/base/clock.h"
@@ -235,7 +236,8 @@ static void conn_next_head(struct http_conn *conn)
     http_head_init(&conn->head);
 }
 
-/* No further request: let the client read the answer before it sees a reset for what it still sends. */
+/* No further request: let the client read the answer before it sees a reset for what it still
+ * sends. */
 static void conn_finish(struct http_conn *conn)
 {
     bool all_read = conn->frame.ended && conn->head.close_asked && conn->input.size == 0;
@@ -522,8 +524,9 @@ void http_conn_expire(struct http_conn *conn)
     http_conn_advance(conn);
 }
 
-/* A request that has been sent is answered, though we may not have read it yet; and who has only just connected is about to
- * send one. All other connections between two requests are closed: clients know that this can happen to those. */
+/* A request that has been sent is answered, though we may not have read it yet; and who has only
+ * just connected is about to send one. All other connections between two requests are closed:
+ * clients know that this can happen to those. */
 void http_conn_drain(struct http_conn *conn)
 {
     uv_os_fd_t fd;

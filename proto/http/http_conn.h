@@ -1,4 +1,5 @@
-/* http_conn.h: one connection: read, cut into requests, keep-alive, timeouts, back-pressure, close. */
+/* http_conn.h: one connection: read, cut into requests, keep-alive, timeouts, back-pressure,
+ * close. */
 #ifndef PROTO_HTTP_CONN_H
 #define PROTO_HTTP_CONN_H
 

@@ -195,11 +195,12 @@ struct http_exchange {
 
 /* --- http_conn.c: the byte stream. TLS will stand between these two and the socket. --- */
 
-/* Send bufs; the memory stays until it is done. True: done at once (or the client is gone, which the next step finds in
- * conn->dead). False: conn->writing until the connection is advanced again. */
+/* Send bufs; the memory stays until it is done. True: done at once (or the client is gone, which
+ * the next step finds in conn->dead). False: conn->writing until the connection is advanced
+ * again. */
 bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count);
-/* Send bytes of a file that are in the page cache, without copying them. Returns how many went; 0: none now, or not on
- * this connection: send them through memory. */
+/* Send bytes of a file that are in the page cache, without copying them. Returns how many went;
+ * 0: none now, or not on this connection: send them through memory. */
 size_t http_conn_send_file(struct http_conn *conn, int fd, uint64_t offset, size_t size);
 /* Bytes have come: size 0 is the client's end. */
 void http_conn_received(struct http_conn *conn, const uint8_t *data, size_t size);

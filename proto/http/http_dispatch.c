@@ -21,7 +21,8 @@ static void dispatch_allow(struct http_exchange *ex, unsigned allowed)
         http_reply_header(ex, "Access-Control-Allow-Methods", "%s", text);
 }
 
-/* What a page on another host may send (R13 of the data path): the conditions, ranges and ids that we read. */
+/* What a page on another host may send (R13 of the data path): the conditions, ranges and ids
+ * that we read. */
 static void dispatch_options(struct http_exchange *ex, unsigned allowed)
 {
     dispatch_allow(ex, allowed);

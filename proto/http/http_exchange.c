@@ -1,4 +1,5 @@
-/* http_exchange.c: the request as conductors see it; exchanges are taken from a pool and go back to it. */
+/* http_exchange.c: the request as conductors see it; exchanges are taken from a pool and go back
+ * to it. */
 #include "proto/http/http_core.h"
 
 #include "proto/base/clock.h"
@@ -55,7 +56,8 @@ static struct http_exchange *exchange_spare(struct http_server *server)
     return ex;
 }
 
-/* splitmix64: a step of a counter, well mixed; unique in a process, and random from one to the next. */
+/* splitmix64: a step of a counter, well mixed; unique in a process, and random from one to the
+ * next. */
 static uint64_t exchange_next_id(struct http_server *server)
 {
     uint64_t x = server->id_state += 0x9e3779b97f4a7c15u;
@@ -190,8 +192,8 @@ static int exchange_hex(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Decodes a part of the target to the same place in the second half of the text: doing it again changes nothing. A '%'
- * without two digits stays what it is. */
+/* Decodes a part of the target to the same place in the second half of the text: doing it again
+ * changes nothing. A '%' without two digits stays what it is. */
 static struct slice exchange_decode(const struct http_exchange *ex, struct slice raw, bool plus_is_blank)
 {
     uint8_t *first = ex->text + ex->head->size + (raw.data - ex->text);

@@ -1,12 +1,14 @@
 /* http_file.c: pieces of a file as a body.
  *
- * Bytes are gathered into one buffer of the server's pool, the reply's head, piece heads and small pieces side by side, and
- * leave in one write; then the next. What the page cache has is read on the loop, what it has not on the thread pool: a disk
- * never holds up the others. A slow reader costs this one buffer.
+ * Bytes are gathered into one buffer of the server's pool, the reply's head, piece heads and
+ * small pieces side by side, and leave in one write; then the next. What the page cache has is
+ * read on the loop, what it has not on the thread pool: a disk never holds up the others. A slow
+ * reader costs this one buffer.
  *
- * Large pieces leave by sendfile(2). Processor time a request on the server's side, one core, loopback, Linux 6.18, copied
- * and by sendfile: 16 KiB 15 and 18 us, 32 KiB 18 and 20, 64 KiB 31 and 27, 128 KiB 44 and 40. Head and file in one packet
- * (MSG_MORE) made it 38 us at 64 KiB: the kernel then sends page by page. */
+ * Large pieces leave by sendfile(2). Processor time a request on the server's side, one core,
+ * loopback, Linux 6.18, copied and by sendfile: 16 KiB 15 and 18 us, 32 KiB 18 and 20, 64 KiB 31
+ * and 27, 128 KiB 44 and 40. Head and file in one packet (MSG_MORE) made it 38 us at 64 KiB: the
+ * kernel then sends page by page. */
 #include "proto/http/http_conn.h"
 
 #include <assert.h>
@@ -191,7 +193,8 @@ static enum file_fill file_fill(struct http_file_reply *file)
 
 /* --- the step --- */
 
-/* The reply's head goes first into the buffer, so that it leaves with the first bytes in one write. */
+/* The reply's head goes first into the buffer, so that it leaves with the first bytes in one
+ * write. */
 static void file_begin(struct http_exchange *ex)
 {
     struct http_file_reply *file = &ex->reply.file;
@@ -213,8 +216,9 @@ static void file_send(struct http_exchange *ex)
     http_conn_send(ex->conn, &buf, 1);
 }
 
-/* Are the bytes in the page cache, as far as a look at some of them tells? sendfile(2) would wait for the disk, and
- * every connection with it. What is read ahead comes in pieces of 128 KiB, so a look at each of those. */
+/* Are the bytes in the page cache, as far as a look at some of them tells? sendfile(2) would
+ * wait for the disk, and every connection with it. What is read ahead comes in pieces of 128
+ * KiB, so a look at each of those. */
 static bool file_is_cached(int fd, uint64_t offset, size_t size)
 {
     for (size_t at = 0;; at += FILE_LOOK_SIZE) {
@@ -229,8 +233,9 @@ static bool file_is_cached(int fd, uint64_t offset, size_t size)
     }
 }
 
-/* Without a copy, as much as the socket takes. When it takes no more, a little goes through the buffer, because the write of
- * that waits until there is room again; and what is not in memory goes through the buffer by the thread pool. */
+/* Without a copy, as much as the socket takes. When it takes no more, a little goes through the
+ * buffer, because the write of that waits until there is room again; and what is not in memory
+ * goes through the buffer by the thread pool. */
 static bool file_send_large(struct http_exchange *ex)
 {
     struct http_file_reply *file = &ex->reply.file;

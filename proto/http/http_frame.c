@@ -1,4 +1,5 @@
-/* http_frame.c: llhttp as something to pull from: every callback only notes what it saw, and pauses. */
+/* http_frame.c: llhttp as something to pull from: every callback only notes what it saw, and
+ * pauses. */
 #include "proto/http/http_frame.h"
 
 #include <assert.h>

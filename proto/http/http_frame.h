@@ -1,7 +1,9 @@
-/* http_frame.h: where the body of a request begins and ends in the stream: llhttp, and nothing else knows it.
+/* http_frame.h: where the body of a request begins and ends in the stream: llhttp, and nothing
+ * else knows it.
  *
- * The head has passed http_head_feed(); llhttp reads it again and has to agree, then it cuts the body out: by length, or by
- * chunks. Chunk extensions are bounded a line and in all (CVE-2024-22019), trailers in all, and both are thrown away. */
+ * The head has passed http_head_feed(); llhttp reads it again and has to agree, then it cuts the
+ * body out: by length, or by chunks. Chunk extensions are bounded a line and in all
+ * (CVE-2024-22019), trailers in all, and both are thrown away. */
 #ifndef PROTO_HTTP_FRAME_H
 #define PROTO_HTTP_FRAME_H
 

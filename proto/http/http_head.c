@@ -117,7 +117,8 @@ static enum http_method head_method(struct slice name)
     return (enum http_method)HTTP_METHOD_OTHER;
 }
 
-/* "http://host/path" is the same as "/path" (RFC 9112 section 3.2.2); returns how much to skip, or SIZE_MAX. */
+/* "http://host/path" is the same as "/path" (RFC 9112 section 3.2.2); returns how much to skip,
+ * or SIZE_MAX. */
 static size_t head_skip_authority(struct slice target)
 {
     static const char *const schemes[] = { "http://", "https://" };
@@ -375,7 +376,8 @@ static enum status head_finish(struct http_head *head)
     return STATUS_OK;
 }
 
-/* Does the line that begins at line, with end as the first byte behind what is there of it, fit? OK or the status. */
+/* Does the line that begins at line, with end as the first byte behind what is there of it, fit?
+ * OK or the status. */
 static enum status head_fits(struct http_head *head, size_t line, size_t end,
                              const struct http_head_limits *limits)
 {

@@ -1,10 +1,12 @@
-/* http_head.h: a strict scan of a request's head (RFC 9112 sections 2 to 6), in front of llhttp. Pure.
+/* http_head.h: a strict scan of a request's head (RFC 9112 sections 2 to 6), in front of llhttp.
+ * Pure.
  *
- * Whoever stands between a client and us may read a doubtful head otherwise than we do, and then a second request hides in
- * the body of the first. So nothing doubtful passes: every line ends in CRLF and holds no other CR, LF or NUL; no line
- * is folded; names are tokens; the version is 1.0 or 1.1; there is exactly one valid Host in 1.1; a body has one
- * Content-Length of 1 to 19 digits or, in 1.1 only, exactly `chunked`, and never both. Fields that a later part looks
- * at are kept as places in the text; the scan owns no memory and never allocates. */
+ * Whoever stands between a client and us may read a doubtful head otherwise than we do, and then
+ * a second request hides in the body of the first. So nothing doubtful passes: every line ends
+ * in CRLF and holds no other CR, LF or NUL; no line is folded; names are tokens; the version is
+ * 1.0 or 1.1; there is exactly one valid Host in 1.1; a body has one Content-Length of 1 to 19
+ * digits or, in 1.1 only, exactly `chunked`, and never both. Fields that a later part looks at
+ * are kept as places in the text; the scan owns no memory and never allocates. */
 #ifndef PROTO_HTTP_HEAD_H
 #define PROTO_HTTP_HEAD_H
 

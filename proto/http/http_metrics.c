@@ -1,4 +1,5 @@
-/* http_metrics.c: the static metrics, and those of handlers, made when they first count something. */
+/* http_metrics.c: the static metrics, and those of handlers, made when they first count
+ * something. */
 #include "proto/http/http_metrics.h"
 
 #include "proto/http/http_head.h"

@@ -1,5 +1,5 @@
-/* http_metrics.h: what the servers of a process count. Labels are bounded: handlers of the route tables, our methods, and at
- * most HTTP_CODES_MAX different codes a handler. */
+/* http_metrics.h: what the servers of a process count. Labels are bounded: handlers of the route
+ * tables, our methods, and at most HTTP_CODES_MAX different codes a handler. */
 #ifndef PROTO_HTTP_METRICS_H
 #define PROTO_HTTP_METRICS_H
 

@@ -18,7 +18,8 @@ static void range_skip_blanks(struct slice *text)
     }
 }
 
-/* A number of any length; what does not fit is as good as UINT64_MAX: past the end of every file. */
+/* A number of any length; what does not fit is as good as UINT64_MAX: past the end of every
+ * file. */
 static bool range_take_number(struct slice *text, uint64_t *value)
 {
     bool any = false;
@@ -90,7 +91,8 @@ static void range_skip(struct slice *text)
     text->size--;
 }
 
-/* Adds what the next spec of the list asks for; false where there is none, or it asks for too much. */
+/* Adds what the next spec of the list asks for; false where there is none, or it asks for too
+ * much. */
 static bool range_take(struct slice *text, uint64_t file_size, uint64_t *budget,
                        struct http_range *ranges, unsigned *count)
 {

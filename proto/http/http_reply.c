@@ -1,4 +1,5 @@
-/* http_reply.c: the head of a reply, and bodies that are whole or streamed; those from files: http_file.c. */
+/* http_reply.c: the head of a reply, and bodies that are whole or streamed; those from files:
+ * http_file.c. */
 #include "proto/base/clock.h"
 #include "proto/http/http_condition.h"
 #include "proto/http/http_conn.h"
@@ -302,7 +303,8 @@ static bool reply_step_whole(struct http_exchange *ex)
     return true;
 }
 
-/* A push goes out with the head if that has not gone, and in a chunk of its own where the length is not known. */
+/* A push goes out with the head if that has not gone, and in a chunk of its own where the length
+ * is not known. */
 static bool reply_send_push(struct http_exchange *ex)
 {
     struct http_stream_reply *stream = &ex->reply.stream;

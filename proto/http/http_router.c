@@ -11,7 +11,8 @@ static int router_hex(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Would the decoded segment be one (not empty, no '/', no NUL, every '%' followed by two hex digits)? */
+/* Would the decoded segment be one (not empty, no '/', no NUL, every '%' followed by two hex
+ * digits)? */
 static bool router_segment_good(struct slice segment)
 {
     for (size_t i = 0; i < segment.size; i++) {

@@ -66,7 +66,8 @@ static void server_on_connection(uv_stream_t *stream, int status)
         server_accept(server);
         return;
     }
-    /* Without a descriptor left libuv has closed what waited (it keeps one in reserve for that), so this does not spin. */
+    /* Without a descriptor left libuv has closed what waited (it keeps one in reserve for that),
+     * so this does not spin. */
     metric_add(&http_metric_accept_errors, 1);
     log_msg(LOG_WARN, "http.accept", "%s", uv_strerror(status));
 }

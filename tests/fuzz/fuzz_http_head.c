@@ -1,5 +1,6 @@
-/* fuzz_http_head.c: two bytes that say where the stream is cut, then a request. Head and body come out the same whether they
- * arrive in one piece or in two, and nothing that llhttp would frame otherwise gets past the head's scan. */
+/* fuzz_http_head.c: two bytes that say where the stream is cut, then a request. Head and body
+ * come out the same whether they arrive in one piece or in two, and nothing that llhttp would
+ * frame otherwise gets past the head's scan. */
 #include "proto/http/http_frame.h"
 
 #include <assert.h>
@@ -22,7 +23,8 @@ struct outcome {
     uint64_t body_size, body_sum, rest;
 };
 
-/* The body, fed up to cut first, then the rest. Copies of their own size show a step over their end. */
+/* The body, fed up to cut first, then the rest. Copies of their own size show a step over their
+ * end. */
 static void feed_body(struct outcome *outcome, struct http_frame *frame, const uint8_t *text,
                       size_t size, size_t cut)
 {

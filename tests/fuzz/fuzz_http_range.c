@@ -1,5 +1,5 @@
-/* fuzz_http_range.c: eight bytes of file size, then a Range header. Whatever it says, ranges lie in the file, and are not
- * many times the file. */
+/* fuzz_http_range.c: eight bytes of file size, then a Range header. Whatever it says, ranges lie
+ * in the file, and are not many times the file. */
 #include "proto/http/http_range.h"
 
 #include <assert.h>

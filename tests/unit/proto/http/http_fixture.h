@@ -1,6 +1,7 @@
 /* http_fixture.h: a server on a loop and raw clients on loopback, all in the test's one thread.
  *
- * Whenever a client waits, the loop runs: on events, never on time. A wait that lasts longer than FIXTURE_PATIENCE_MS fails the test. */
+ * Whenever a client waits, the loop runs: on events, never on time. A wait that lasts longer
+ * than FIXTURE_PATIENCE_MS fails the test. */
 #ifndef TESTS_UNIT_HTTP_FIXTURE_H
 #define TESTS_UNIT_HTTP_FIXTURE_H
 

@@ -18,11 +18,11 @@ struct handled {
 extern struct handled handled;
 
 /* GET /hello; GET /later: replies at a later turn; GET /wait: the test replies (handled.held)
- * PUT /echo: gathers 1 MiB at most and sends it back; PUT /count: streams, answers the size;
- * PUT /hold: streams, paused at the first chunk (handled.held); PUT /refuse: 507 at once
- * GET /say/{one}/{two}: params, queries, headers as text; GET /file: handled.fd with ranges
- * GET /stream?known=&count=&size=&end=: that many pushes; end=short: less than promised, end=fail: fails
- * POST /post: no body needed; GET /bye: 404 with its own headers */
+ * PUT /echo: gathers 1 MiB at most and sends it back; PUT /count: streams, answers the size; PUT
+ * /hold: streams, paused at the first chunk (handled.held); PUT /refuse: 507 at once GET
+ * /say/{one}/{two}: params, queries, headers as text; GET /file: handled.fd with ranges GET
+ * /stream?known=&count=&size=&end=: that many pushes; end=short: less than promised, end=fail:
+ * fails POST /post: no body needed; GET /bye: 404 with its own headers */
 extern const struct http_route handlers_routes[];
 
 void handlers_reset(void);

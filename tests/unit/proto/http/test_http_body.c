@@ -1,4 +1,5 @@
-/* test_http_body.c: bodies over real sockets: 100 Continue, chunks, back-pressure, early answers, clients that leave. */
+/* test_http_body.c: bodies over real sockets: 100 Continue, chunks, back-pressure, early
+ * answers, clients that leave. */
 #include "http_handlers.h"
 
 #include <setjmp.h>
@@ -210,7 +211,8 @@ static void a_gathered_body_has_its_limit(void **state)
     free(data);
 }
 
-/* Up to 256 KiB that nobody wants are read, so that the connection can be kept; beyond, it is closed. */
+/* Up to 256 KiB that nobody wants are read, so that the connection can be kept; beyond, it is
+ * closed. */
 static void what_is_left_of_a_refused_body_decides_about_the_connection(void **state)
 {
     static const struct {

@@ -1,4 +1,5 @@
-/* test_http_file.c: answers from files and streams: every byte where it belongs, or a cut connection. */
+/* test_http_file.c: answers from files and streams: every byte where it belongs, or a cut
+ * connection. */
 #include "http_handlers.h"
 
 #include <errno.h>

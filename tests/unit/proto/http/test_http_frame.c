@@ -17,7 +17,8 @@ static const struct http_head_limits limits = {
 
 #define CHUNKED "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-/* What came of a request fed in pieces that end at the cuts: its body, the last event, what was left over. */
+/* What came of a request fed in pieces that end at the cuts: its body, the last event, what was
+ * left over. */
 struct outcome {
     enum http_frame_event event;
     char body[256];

@@ -1,4 +1,5 @@
-/* test_http_head.c: what a head may be (RFC 9112), and every way found to smuggle a request past one that is too kind. */
+/* test_http_head.c: what a head may be (RFC 9112), and every way found to smuggle a request past
+ * one that is too kind. */
 #include "proto/http/http_head.h"
 
 #include <setjmp.h>
@@ -329,7 +330,8 @@ static void limits_hold_to_the_byte(void **state)
     }
 }
 
-/* A line or head without an end is refused when it passes its limit, not when memory or patience runs out. */
+/* A line or head without an end is refused when it passes its limit, not when memory or patience
+ * runs out. */
 static void endless_lines_are_refused_early(void **state)
 {
     char *text = malloc(64 * 1024);

@@ -1,4 +1,5 @@
-/* test_http_limits.c: time, rate, connections and descriptors run out; draining. Delays are short, and waits are for events. */
+/* test_http_limits.c: time, rate, connections and descriptors run out; draining. Delays are
+ * short, and waits are for events. */
 #include "http_handlers.h"
 
 #include "proto/base/metric.h"
@@ -139,7 +140,8 @@ static void a_reader_that_takes_nothing_is_cut(void **state)
     stop();
 }
 
-/* The kernel's buffer drains in lumps far apart: a reader is judged by what left this machine's queue, not by those. */
+/* The kernel's buffer drains in lumps far apart: a reader is judged by what left this machine's
+ * queue, not by those. */
 static void a_slow_reader_that_keeps_the_rate_is_served(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* test_http_server.c: requests and answers over real sockets (RFC 9110 and 9112, interfaces R1 to R13). */
+/* test_http_server.c: requests and answers over real sockets (RFC 9110 and 9112, interfaces R1
+ * to R13). */
 #include "http_handlers.h"
 
 #include <setjmp.h>
