@@ -236,6 +236,13 @@ static void conn_next_head(struct http_conn *conn)
     http_head_init(&conn->head);
 }
 
+/* Nothing to do: the client's end, or the deadline, comes next. */
+static void conn_on_shutdown(uv_shutdown_t *shutdown, int result)
+{
+    (void)shutdown;
+    (void)result;
+}
+
 /* No further request: let the client read the answer before it sees a reset for what it still
  * sends. */
 static void conn_finish(struct http_conn *conn)
@@ -243,7 +250,7 @@ static void conn_finish(struct http_conn *conn)
     bool all_read = conn->frame.ended && conn->head.close_asked && conn->input.size == 0;
 
     if (conn->dead || conn->eof || all_read ||
-        uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, NULL) != 0)
+        uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, conn_on_shutdown) != 0)
         conn->state = HTTP_CONN_CLOSED;
     else
         conn->state = HTTP_CONN_LINGER;
