@@ -1,5 +1,6 @@
 """The two servers of a comparison, each pinned to one CPU and gone when this process is."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -34,7 +35,8 @@ def in_child(cpu):
     """What a child does before it becomes its program: stays on one CPU, and does not outlive this process."""
     def prepare():
         os.sched_setaffinity(0, {cpu})
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # Not SIGKILL: nginx's worker would outlive it.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     return prepare
 
 
@@ -115,9 +117,9 @@ class Server:
     def __exit__(self, kind, error, trace):
         if kind is None:
             self.stop()
-        elif self.process is not None:
-            self.process.kill()
-            self.process.wait()
+            return
+        with contextlib.suppress(BenchError):  # what went wrong first is what is told
+            self.stop()
 
 
 class Storaged(Server):
