@@ -182,6 +182,19 @@ unsigned digest_table_find(const struct digest_table *table, uint32_t tag, uint3
     return found;
 }
 
+void digest_table_warm(const struct digest_table *table, const uint32_t *tags, unsigned count)
+{
+    if (table->directory == NULL)
+        return;
+    for (unsigned i = 0; i < count; i++)
+        __builtin_prefetch(table->directory[digest_table_index(table, tags[i])]);
+    for (unsigned i = 0; i < count; i++) {
+        const struct digest_segment *segment = table->directory[digest_table_index(table, tags[i])];
+
+        __builtin_prefetch(&segment->slots[digest_segment_home(segment, tags[i])]);
+    }
+}
+
 /* How far at lies behind from, going round. */
 static uint32_t digest_segment_distance(const struct digest_segment *segment, uint32_t from, uint32_t at)
 {

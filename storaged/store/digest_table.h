@@ -37,6 +37,9 @@ unsigned digest_table_find(const struct digest_table *table, uint32_t tag, uint3
 /* False when the pair is not there. */
 bool digest_table_remove(struct digest_table *table, uint32_t tag, uint32_t record);
 
+/* Brings the places of these tags into the processor's cache, all at once: for calls with many to look up. */
+void digest_table_warm(const struct digest_table *table, const uint32_t *tags, unsigned count);
+
 /* Bytes of heap in use. */
 size_t digest_table_memory(const struct digest_table *table);
 

@@ -131,6 +131,11 @@ enum status disk_writev(int fd, uint64_t offset, struct iovec *vec, int count, s
     return STATUS_OK;
 }
 
+void disk_begin_flush(int fd)
+{
+    sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* an error is kept for the flush that follows */
+}
+
 static enum status disk_synced(int (*sync)(int), int fd, struct error *err)
 {
     int failed;

@@ -37,6 +37,9 @@ enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may
 enum status disk_write(int fd, uint64_t offset, const void *data, size_t size, struct error *err);
 enum status disk_writev(int fd, uint64_t offset, struct iovec *vec, int count,
                         struct error *err); /* vec is used up */
+/* Asks the system to begin writing what was written to the file; waits for nothing and promises nothing. Files begun
+ * together are flushed with fewer commits of the file system. */
+void disk_begin_flush(int fd);
 /* fdatasync; fsync of a directory. IO after any failure, also for want of space: what is on disk is unknown then, and
  * asking again would prove nothing. */
 enum status disk_flush(int fd, struct error *err);

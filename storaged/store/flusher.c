@@ -76,6 +76,9 @@ void flusher_stop(struct flusher *flusher)
 
 enum status flusher_run(struct flusher *flusher, struct flush *flushes, unsigned count, struct error *err)
 {
+    for (unsigned i = 0; i < count && count > 1; i++)
+        if (!flushes[i].is_dir)
+            disk_begin_flush(flushes[i].fd);
     uv_mutex_lock(&flusher->mutex);
     assert(flusher->taken == flusher->count && flusher->finished == flusher->count);
     flusher->flushes = flushes;

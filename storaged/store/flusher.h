@@ -30,7 +30,7 @@ struct flusher {
 enum status flusher_start(struct flusher *flusher, unsigned threads, struct error *err);
 void flusher_stop(struct flusher *flusher); /* safe when it never ran */
 
-/* Flushes all, the caller's thread helping. The first failure. */
+/* Begins all, then flushes all, the caller's thread helping. The first failure. */
 enum status flusher_run(struct flusher *flusher, struct flush *flushes, unsigned count,
                         struct error *err);
 

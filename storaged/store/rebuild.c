@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,11 @@ struct rebuild {
     uint8_t *window; /* REBUILD_WINDOW bytes of the file, from window_offset on */
     uint64_t window_offset;
     size_t window_size;
-    int fd; /* of the data file */
+    /* the data file under way */
+    int fd;
+    unsigned shard;
+    uint64_t birth;
+    uint64_t file_messages;
     uint64_t file_size;
     uint64_t batch_size; /* bytes of messages since the last flag */
     uint64_t messages;
@@ -116,27 +121,45 @@ static enum status rebuild_find(struct rebuild *rebuild, uint64_t *offset, struc
     return STATUS_OK;
 }
 
-static enum status rebuild_add_message(struct rebuild *rebuild, unsigned shard, uint64_t offset,
-                                       uint64_t length, const struct digest *digest, struct error *err)
+/* The file's own record comes with its first message. */
+static enum status rebuild_add_file(struct rebuild *rebuild, struct error *err)
+{
+    struct journal_record record = {
+        .kind = JOURNAL_FILE,
+        .batch_first = true,
+        .shard = (uint16_t)rebuild->shard,
+        .birth = rebuild->birth,
+        .stored_at_us = clock_wall_us(),
+    };
+
+    return rebuild_add(rebuild, &record, err);
+}
+
+static enum status rebuild_add_message(struct rebuild *rebuild, uint64_t offset, uint64_t length,
+                                       const struct digest *digest, struct error *err)
 {
     struct journal_record record = {
         .kind = JOURNAL_STORED,
-        .shard = (uint16_t)shard,
+        .shard = (uint16_t)rebuild->shard,
         .digest = *digest,
         .offset = offset,
         .length = length,
     };
 
+    if (rebuild->file_messages++ == 0) {
+        enum status status = rebuild_add_file(rebuild, err);
+        if (status != STATUS_OK)
+            return status;
+    }
     rebuild->batch_size += length;
     if (rebuild->batch_size > REBUILD_BATCH_SIZE) {
         record.batch_first = true;
         rebuild->batch_size = length;
     }
-    rebuild->messages++;
     return rebuild_add(rebuild, &record, err);
 }
 
-static enum status rebuild_scan(struct rebuild *rebuild, unsigned shard, struct error *err)
+static enum status rebuild_scan(struct rebuild *rebuild, struct error *err)
 {
     struct digest digest;
     uint64_t length;
@@ -151,24 +174,26 @@ static enum status rebuild_scan(struct rebuild *rebuild, unsigned shard, struct 
             offset += 4;
             continue;
         }
-        if (status == STATUS_OK && digest_shard(&digest, rebuild->shards) == shard)
-            status = rebuild_add_message(rebuild, shard, offset, length, &digest, err);
+        if (status == STATUS_OK && digest_shard(&digest, rebuild->shards) == rebuild->shard)
+            status = rebuild_add_message(rebuild, offset, length, &digest, err);
         if (status != STATUS_OK)
             return status;
         offset += length;
     }
 }
 
-static enum status rebuild_file(struct rebuild *rebuild, int dir_fd, const char *name,
-                                unsigned shard, uint64_t birth, struct error *err)
+/* A file in which nothing is whole keeps its bytes, under a name that is no data file's, for whoever wants to look. */
+static enum status rebuild_set_aside(int dir_fd, const char *name, struct error *err)
 {
-    struct journal_record record = {
-        .kind = JOURNAL_FILE,
-        .batch_first = true,
-        .shard = (uint16_t)shard,
-        .birth = birth,
-        .stored_at_us = clock_wall_us(),
-    };
+    char aside[DATA_FILE_NAME_SIZE + sizeof ".damaged"];
+
+    snprintf(aside, sizeof aside, "%s.damaged", name);
+    log_msg(LOG_ERROR, "store.damaged", "nothing in data file %s is whole", name);
+    return disk_rename(dir_fd, name, dir_fd, aside, err);
+}
+
+static enum status rebuild_file(struct rebuild *rebuild, int dir_fd, const char *name, struct error *err)
+{
     enum status status = disk_open(dir_fd, name, O_RDONLY, &rebuild->fd, err);
 
     if (status != STATUS_OK)
@@ -176,12 +201,14 @@ static enum status rebuild_file(struct rebuild *rebuild, int dir_fd, const char 
     rebuild->window_size = 0;
     rebuild->window_offset = 0;
     rebuild->batch_size = 0;
+    rebuild->file_messages = 0;
     status = disk_size(rebuild->fd, &rebuild->file_size, err);
     if (status == STATUS_OK)
-        status = rebuild_add(rebuild, &record, err);
-    if (status == STATUS_OK)
-        status = rebuild_scan(rebuild, shard, err);
+        status = rebuild_scan(rebuild, err);
     disk_close(rebuild->fd);
+    rebuild->messages += rebuild->file_messages;
+    if (status == STATUS_OK && rebuild->file_messages == 0 && rebuild->file_size > 0)
+        status = rebuild_set_aside(dir_fd, name, err);
     if (status != STATUS_OK)
         return error_wrap(err, "data file %s", name);
     return STATUS_OK;

@@ -2,7 +2,8 @@
  *
  * Each data file is searched for whole messages; each that belongs to the file's shard gets a *stored* record with stamp
  * 0: adopted. A message that bit rot has touched either does not frame or, but for one in as many as there are shards,
- * falls into another shard and is left out. Nothing is cut here. */
+ * falls into another shard and is left out. Nothing is cut here; a file in which nothing is whole is renamed to
+ * {name}.damaged and stays. */
 #ifndef STORAGED_STORE_REBUILD_H
 #define STORAGED_STORE_REBUILD_H
 

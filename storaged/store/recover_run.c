@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 enum {
+    RECOVER_GATHER = 64,         /* messages counted at once */
     RECOVER_CHUNK = 16384,       /* records read at once: 1 MiB */
     RECOVER_HASH_SIZE = 1 << 20, /* bytes of a message hashed at once */
 };
@@ -19,6 +20,13 @@ enum {
 struct recover_note {
     uint64_t number;
     struct journal_record record;
+};
+
+/* A good message, on its way into the tables. */
+struct recover_message {
+    uint64_t number;
+    struct journal_record record;
+    struct store_file *file;
 };
 
 struct recovery {
@@ -35,6 +43,9 @@ struct recovery {
     uint8_t *chunk;             /* owned: records read at once, */
     uint64_t chunk_count;       /* so many */
     struct digest_stream *hash; /* owned; NULL until needed */
+    struct recover_message gathered[RECOVER_GATHER];
+    uint32_t tags[RECOVER_GATHER]; /* theirs */
+    unsigned gathered_count;
 };
 
 /* --- the records --- */
@@ -297,11 +308,44 @@ static enum status recover_replace(struct recovery *recovery, uint32_t tag,
     return STATUS_OK;
 }
 
+/* Counts the messages that were gathered. */
+static enum status recover_add_gathered(struct recovery *recovery, struct error *err)
+{
+    struct run_dir *dir = recovery->dir;
+    enum status status = STATUS_OK;
+
+    digest_table_warm(&dir->table, recovery->tags, recovery->gathered_count);
+    for (unsigned i = 0; i < recovery->gathered_count && status == STATUS_OK; i++) {
+        const struct recover_message *message = &recovery->gathered[i];
+        uint32_t tag = recovery->tags[i];
+        bool skip;
+
+        status = recover_replace(recovery, tag, &message->record, &skip, err);
+        if (status == STATUS_OK && !skip)
+            run_dir_add_message(dir, message->file, &message->record.digest, tag,
+                                (uint32_t)message->number, message->record.length);
+    }
+    recovery->gathered_count = 0;
+    return status;
+}
+
+static enum status recover_gather(struct recovery *recovery, uint64_t number,
+                                  const struct journal_record *record, struct store_file *file,
+                                  struct error *err)
+{
+    unsigned at = recovery->gathered_count++;
+
+    recovery->gathered[at] = (struct recover_message){ .number = number, .record = *record, .file = file };
+    recovery->tags[at] = digest_table_tag(&recovery->dir->table, &record->digest);
+    if (recovery->gathered_count < RECOVER_GATHER)
+        return STATUS_OK;
+    return recover_add_gathered(recovery, err);
+}
+
 static enum status recover_add_message(struct recovery *recovery, uint64_t number,
                                        const struct journal_record *record, bool holds, struct error *err)
 {
     struct run_dir *dir = recovery->dir;
-    bool skip;
 
     if (!holds) /* it did a moment ago */
         return error_set(err, STATUS_IO, "record %ju can't be read twice", (uintmax_t)number);
@@ -313,24 +357,19 @@ static enum status recover_add_message(struct recovery *recovery, uint64_t numbe
         record->offset > INT64_MAX - record->length)
         return error_set(err, STATUS_MALFORMED, "record %ju has no place", (uintmax_t)number);
     uint64_t end = record->offset + record->length;
-    bool is_there = end <= recovery->sizes[file->written];
     if (end > recovery->ends[file->written])
         recovery->ends[file->written] = end;
-    if (!is_there && !file->is_void)
-        run_dir_add_bad(dir, number);
     if (file->is_void)
         return STATUS_OK;
+    if (end > recovery->sizes[file->written])
+        run_dir_add_bad(dir, number);
     if (run_dir_is_bad(dir, number)) {
         data_file_add_damage(file, record->offset, record->length);
         return STATUS_OK;
     }
     if (record->stored_at_us == 0) /* adopted: it counts once another confirms it */
         return STATUS_OK;
-    uint32_t tag = digest_table_tag(&dir->table, &record->digest);
-    enum status status = recover_replace(recovery, tag, record, &skip, err);
-    if (status == STATUS_OK && !skip)
-        run_dir_add_message(dir, file, &record->digest, tag, (uint32_t)number, record->length);
-    return status;
+    return recover_gather(recovery, number, record, file, err);
 }
 
 /* --- the data files --- */
@@ -484,6 +523,8 @@ static enum status recover_steps(struct recovery *recovery, struct error *err)
         status = recover_add_notes(recovery, err);
     if (status == STATUS_OK)
         status = recover_walk(recovery, 0, recovery->end, recover_add_message, err);
+    if (status == STATUS_OK)
+        status = recover_add_gathered(recovery, err);
     if (status == STATUS_OK)
         status = recover_end_files(recovery, err);
     if (status == STATUS_OK)

@@ -1,0 +1,439 @@
+/* test_recover.c: the rules of storaged/store/recover.h, each with the damage that calls for it. */
+#include "storaged/store/data_file.h"
+#include "storaged/store/disk.h"
+#include "tests/lib/store_fixture.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <cmocka.h>
+
+enum { MESSAGES = 30, PATH_SIZE = 512 };
+
+/* A closed store with MESSAGES messages, one a batch. */
+struct recover_fixture {
+    struct store_fixture store;
+    struct run_key run;
+    struct store_place places[MESSAGES];
+    uint64_t journal_id, records;
+    char journal[PATH_SIZE];
+};
+
+static size_t size_of(unsigned number)
+{
+    return 100 + number * 11;
+}
+
+static int setup(void **state)
+{
+    struct recover_fixture *fixture = calloc(1, sizeof *fixture);
+    struct store_run_info info;
+
+    fixture_init(&fixture->store);
+    fixture_open(&fixture->store);
+    fixture->run = fixture_run(0);
+    for (unsigned i = 0; i < MESSAGES; i++)
+        assert_int_equal(
+            fixture_put(&fixture->store, &fixture->run, i, size_of(i), &fixture->places[i]), STATUS_OK);
+    assert_int_equal(store_run_get(fixture->store.store, &fixture->run, &info), STATUS_OK);
+    fixture->journal_id = info.journal_id;
+    fixture->records = info.records;
+    store_run_info_fini(&info);
+    fixture_close(&fixture->store);
+    snprintf(fixture->journal, sizeof fixture->journal, "%s/runs/hres/20130408T0000Z/journal",
+             fixture->store.dir);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct recover_fixture *fixture = *state;
+
+    fixture_fini(&fixture->store);
+    free(fixture);
+    return 0;
+}
+
+static void data_path(const struct recover_fixture *fixture, unsigned message, char path[PATH_SIZE])
+{
+    char name[DATA_FILE_NAME_SIZE];
+
+    data_file_name(fixture->places[message].shard, fixture->places[message].birth, name);
+    snprintf(path, PATH_SIZE, "%s/runs/hres/20130408T0000Z/%s", fixture->store.dir, name);
+}
+
+static void flip(const char *path, off_t at)
+{
+    uint8_t byte;
+    int fd = open(path, O_RDWR);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 0x04;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+static off_t file_size(const char *path)
+{
+    struct stat stat_;
+
+    return stat(path, &stat_) == 0 ? stat_.st_size : -1;
+}
+
+static bool has(struct recover_fixture *fixture, unsigned message)
+{
+    return fixture_has(&fixture->store, &fixture->run, message, size_of(message));
+}
+
+static uint64_t journal_id_now(struct recover_fixture *fixture)
+{
+    struct store_run_info info;
+
+    assert_int_equal(store_run_get(fixture->store.store, &fixture->run, &info), STATUS_OK);
+    store_run_info_fini(&info);
+    return info.journal_id;
+}
+
+static void a_torn_last_record_goes_and_takes_its_bytes_along(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    const struct store_place *last = &fixture->places[MESSAGES - 1];
+    char path[PATH_SIZE];
+
+    data_path(fixture, MESSAGES - 1, path);
+    for (off_t left = 0; left < JOURNAL_RECORD_SIZE; left += 7) {
+        uint8_t record[JOURNAL_RECORD_SIZE];
+        int fd = open(fixture->journal, O_RDWR);
+        off_t at = 64 + 64 * (off_t)(fixture->records - 1);
+
+        assert_int_equal(pread(fd, record, sizeof record, at), sizeof record);
+        assert_int_equal(ftruncate(fd, at + left), 0);
+        close(fd);
+        fixture_open(&fixture->store);
+        assert_int_equal(journal_id_now(fixture), fixture->journal_id);
+        assert_false(has(fixture, MESSAGES - 1));
+        for (unsigned i = 0; i + 1 < MESSAGES; i++)
+            assert_true(has(fixture, i));
+        fixture_close(&fixture->store);
+        assert_int_equal(file_size(fixture->journal), at);
+        assert_int_equal(file_size(path), last->offset);
+        /* As it was, for the next length. */
+        fd = open(fixture->journal, O_RDWR);
+        assert_int_equal(pwrite(fd, record, sizeof record, at), sizeof record);
+        close(fd);
+        uint8_t *bytes = malloc(size_of(MESSAGES - 1));
+        fixture_message(MESSAGES - 1, size_of(MESSAGES - 1), bytes);
+        fd = open(path, O_RDWR);
+        assert_int_equal(pwrite(fd, bytes, size_of(MESSAGES - 1), (off_t)last->offset),
+                         size_of(MESSAGES - 1));
+        close(fd);
+        free(bytes);
+    }
+}
+
+static void a_last_message_with_other_bytes_was_never_acknowledged(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    char path[PATH_SIZE];
+
+    data_path(fixture, MESSAGES - 1, path);
+    flip(path, (off_t)fixture->places[MESSAGES - 1].offset + 50);
+    fixture_open(&fixture->store);
+    assert_int_equal(journal_id_now(fixture), fixture->journal_id);
+    assert_false(has(fixture, MESSAGES - 1));
+    assert_true(has(fixture, MESSAGES - 2));
+}
+
+static void bytes_behind_the_last_record_are_cut(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    char path[PATH_SIZE];
+
+    data_path(fixture, 3, path);
+    off_t size = file_size(path);
+    int fd = open(path, O_WRONLY | O_APPEND);
+    assert_int_equal(write(fd, "GRIB, or the beginning of it", 28), 28);
+    close(fd);
+    fixture_open(&fixture->store);
+    assert_int_equal(file_size(path), size);
+    for (unsigned i = 0; i < MESSAGES; i++)
+        assert_true(has(fixture, i));
+}
+
+static void any_flipped_bit_in_earlier_records_makes_the_journal_anew(void **state)
+{
+    for (uint64_t record = 0; record < 20; record += 3) {
+        struct recover_fixture *fixture = *state;
+        struct store_shard shards[FIXTURE_SHARDS];
+        struct store_place place;
+        struct run_key run;
+        struct digest digest;
+
+        flip(fixture->journal, 64 + 64 * (off_t)record + (off_t)(record * 13 % 64));
+        fixture_open(&fixture->store);
+        assert_int_not_equal(journal_id_now(fixture), fixture->journal_id);
+        /* Adopted: readable by their URLs, but known to nobody. */
+        assert_int_equal(store_shards(fixture->store.store, &fixture->run, shards), STATUS_OK);
+        for (unsigned i = 0; i < FIXTURE_SHARDS; i++)
+            assert_int_equal(shards[i].set.count, 0);
+        for (unsigned i = 0; i < MESSAGES; i++) {
+            struct store_file *file;
+
+            assert_false(has(fixture, i));
+            fixture_digest(i, size_of(i), &digest);
+            assert_int_equal(store_find_any(fixture->store.store, &digest, true, &run, &place, NULL),
+                             STATUS_NOT_FOUND);
+            assert_int_equal(store_file_open(fixture->store.store, &fixture->run, fixture->places[i].shard,
+                                             fixture->places[i].birth, &file, NULL),
+                             STATUS_OK);
+            assert_true(store_file_size(file) >= fixture->places[i].offset + fixture->places[i].length);
+            store_file_release(file);
+        }
+        /* A PUT stores them anew, and that holds. */
+        for (unsigned i = 0; i < MESSAGES; i++)
+            assert_int_equal(fixture_put(&fixture->store, &fixture->run, i, size_of(i), NULL), STATUS_OK);
+        fixture_close(&fixture->store);
+        fixture_open(&fixture->store);
+        for (unsigned i = 0; i < MESSAGES; i++)
+            assert_true(has(fixture, i));
+        fixture_close(&fixture->store);
+        teardown(state);
+        setup(state);
+    }
+}
+
+static void a_rebuilt_journal_names_every_message_in_its_place(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    struct buf records;
+    uint64_t total;
+    unsigned found = 0;
+
+    assert_int_equal(unlink(fixture->journal), 0);
+    fixture_open(&fixture->store);
+    buf_init(&records, 1 << 20);
+    uint64_t id = journal_id_now(fixture);
+    assert_int_equal(store_journal_read(fixture->store.store, &fixture->run, id, 0, false, 0, 1000,
+                                        &records, &total, NULL),
+                     STATUS_OK);
+    for (uint64_t n = 0; n < total; n++) {
+        struct journal_record record;
+
+        assert_int_equal(
+            journal_record_decode(records.data + n * JOURNAL_RECORD_SIZE, id, n, &record, NULL),
+            STATUS_OK);
+        assert_false(record.is_void);
+        for (unsigned i = 0; i < MESSAGES && record.kind == JOURNAL_STORED; i++) {
+            struct digest digest;
+
+            fixture_digest(i, size_of(i), &digest);
+            if (digest_compare(&digest, &record.digest) != 0)
+                continue;
+            assert_int_equal(record.offset, fixture->places[i].offset);
+            assert_int_equal(record.length, fixture->places[i].length);
+            assert_int_equal(record.stored_at_us, 0);
+            found++;
+        }
+    }
+    assert_int_equal(found, MESSAGES);
+    buf_fini(&records);
+}
+
+static void a_rebuild_leaves_out_what_does_not_frame(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    struct store_run_info info;
+    char path[PATH_SIZE];
+
+    data_path(fixture, 0, path);
+    flip(path, (off_t)fixture->places[0].offset); /* no "GRIB" */
+    data_path(fixture, 7, path);
+    flip(path, (off_t)fixture->places[7].offset + (off_t)size_of(7) - 1); /* no "7777" */
+    assert_int_equal(truncate(fixture->journal, 10), 0);
+    fixture_open(&fixture->store);
+    assert_int_equal(store_run_get(fixture->store.store, &fixture->run, &info), STATUS_OK);
+    assert_int_equal(info.records, FIXTURE_SHARDS + MESSAGES - 2);
+    store_run_info_fini(&info);
+}
+
+static void a_rebuild_keeps_the_bytes_of_a_file_it_can_make_nothing_of(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    char path[PATH_SIZE], aside[PATH_SIZE + 16];
+
+    data_path(fixture, 0, path);
+    int fd = open(path, O_WRONLY | O_TRUNC);
+    assert_int_equal(write(fd, "GRIB, but no more than that", 27), 27);
+    close(fd);
+    snprintf(aside, sizeof aside, "%s.damaged", path);
+    assert_int_equal(unlink(fixture->journal), 0);
+    for (int starts = 0; starts < 2; starts++) {
+        fixture_open(&fixture->store);
+        assert_int_equal(file_size(path), -1);
+        assert_int_equal(file_size(aside), 27);
+        fixture_close(&fixture->store);
+    }
+}
+
+static void a_missing_data_file_is_void_and_its_messages_are_missing(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    struct store_file *file;
+    struct buf records;
+    uint64_t total;
+    char path[PATH_SIZE];
+    unsigned lost = fixture->places[0].shard;
+
+    /* Not the last batch's file: that batch would be cut. */
+    for (unsigned i = 0; lost == fixture->places[MESSAGES - 1].shard; i++)
+        lost = fixture->places[i].shard;
+    for (unsigned i = 0; i < MESSAGES; i++)
+        if (fixture->places[i].shard == lost) {
+            data_path(fixture, i, path);
+            unlink(path);
+        }
+    fixture_open(&fixture->store);
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        assert_int_equal(has(fixture, i), fixture->places[i].shard != lost);
+        if (fixture->places[i].shard == lost)
+            assert_int_equal(store_file_open(fixture->store.store, &fixture->run, lost,
+                                             fixture->places[i].birth, &file, NULL),
+                             STATUS_PURGED);
+    }
+    buf_init(&records, 1 << 20);
+    assert_int_equal(store_journal_read(fixture->store.store, &fixture->run, fixture->journal_id, 0,
+                                        false, 0, 1000, &records, &total, NULL),
+                     STATUS_OK);
+    for (uint64_t n = 0; n < total; n++) {
+        struct journal_record record;
+
+        assert_int_equal(journal_record_decode(records.data + n * JOURNAL_RECORD_SIZE,
+                                               fixture->journal_id, n, &record, NULL),
+                         STATUS_OK);
+        assert_int_equal(record.is_void, record.shard == lost);
+    }
+    buf_fini(&records);
+    /* It is taken again, into a new file. */
+    for (unsigned i = 0; i < MESSAGES; i++)
+        assert_int_equal(fixture_put(&fixture->store, &fixture->run, i, size_of(i), NULL), STATUS_OK);
+    for (unsigned i = 0; i < MESSAGES; i++)
+        assert_true(has(fixture, i));
+}
+
+static void a_message_behind_the_end_of_its_file_is_bad(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    char path[PATH_SIZE];
+    unsigned victim = 0;
+    struct store_file *file;
+
+    /* The last message of a shard that is not the last batch's. */
+    for (unsigned i = 0; i < MESSAGES; i++)
+        if (fixture->places[i].shard != fixture->places[MESSAGES - 1].shard)
+            victim = i;
+    data_path(fixture, victim, path);
+    assert_int_equal(truncate(path, (off_t)fixture->places[victim].offset + 30), 0);
+    fixture_open(&fixture->store);
+    for (unsigned i = 0; i < MESSAGES; i++)
+        assert_int_equal(has(fixture, i), i != victim);
+    assert_int_equal(store_file_open(fixture->store.store, &fixture->run, fixture->places[victim].shard,
+                                     fixture->places[victim].birth, &file, NULL),
+                     STATUS_OK);
+    assert_true(store_file_damaged(file, fixture->places[victim].offset, 1));
+    assert_true(store_file_damaged(file, fixture->places[victim].offset - 1, 2));
+    assert_false(store_file_damaged(file, 0, fixture->places[victim].offset));
+    assert_int_equal(store_file_size(file), fixture->places[victim].offset + 30);
+    store_file_release(file);
+    assert_int_equal(fixture_put(&fixture->store, &fixture->run, victim, size_of(victim), NULL),
+                     STATUS_OK);
+    assert_true(has(fixture, victim));
+    fixture_close(&fixture->store);
+    fixture_open(&fixture->store);
+    assert_true(has(fixture, victim));
+}
+
+static void a_data_file_without_a_record_goes_away(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    char path[PATH_SIZE];
+
+    snprintf(path, sizeof path, "%s/runs/hres/20130408T0000Z/0001-00000000000000aa.grib",
+             fixture->store.dir);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    fixture_open(&fixture->store);
+    assert_int_equal(file_size(path), -1);
+    fixture_wait_purged(&fixture->store);
+    for (unsigned i = 0; i < MESSAGES; i++)
+        assert_true(has(fixture, i));
+}
+
+static void a_run_half_made_goes_away_and_strangers_stay(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    char half[PATH_SIZE], stranger[PATH_SIZE];
+
+    snprintf(half, sizeof half, "%s/runs/hres/.new-0123456789abcdef", fixture->store.dir);
+    snprintf(stranger, sizeof stranger, "%s/runs/hres/notes", fixture->store.dir);
+    assert_int_equal(mkdir(half, 0700), 0);
+    assert_int_equal(mkdir(stranger, 0700), 0);
+    fixture_open(&fixture->store);
+    assert_int_equal(file_size(half), -1);
+    assert_true(file_size(stranger) >= 0);
+    fixture_wait_purged(&fixture->store);
+}
+
+static void a_newer_format_is_refused_and_left_as_it_is(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    struct journal_header header = { .incarnation = 1, .journal_id = 5, .made_at_us = 1 };
+    off_t size = file_size(fixture->journal);
+    uint8_t bytes[JOURNAL_HEADER_SIZE];
+    uint8_t *before = malloc((size_t)size), *after = malloc((size_t)size);
+    int fd = open(fixture->journal, O_RDWR);
+
+    journal_header_encode(&header, bytes);
+    put_u64(bytes + 8, JOURNAL_FORMAT + 1);
+    put_u64(bytes + 56, XXH3_64bits(bytes, 56));
+    assert_int_equal(pwrite(fd, bytes, sizeof bytes, 0), sizeof bytes);
+    assert_int_equal(pread(fd, before, (size_t)size, 0), size);
+    assert_int_equal(fixture_try_open(&fixture->store, NULL), STATUS_UNSUPPORTED);
+    assert_int_equal(file_size(fixture->journal), size);
+    assert_int_equal(pread(fd, after, (size_t)size, 0), size);
+    assert_memory_equal(before, after, (size_t)size);
+    close(fd);
+    free(before);
+    free(after);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_torn_last_record_goes_and_takes_its_bytes_along, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_last_message_with_other_bytes_was_never_acknowledged,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(bytes_behind_the_last_record_are_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(any_flipped_bit_in_earlier_records_makes_the_journal_anew,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_rebuilt_journal_names_every_message_in_its_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_rebuild_leaves_out_what_does_not_frame, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_rebuild_keeps_the_bytes_of_a_file_it_can_make_nothing_of,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_missing_data_file_is_void_and_its_messages_are_missing,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_message_behind_the_end_of_its_file_is_bad, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_data_file_without_a_record_goes_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_run_half_made_goes_away_and_strangers_stay, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_newer_format_is_refused_and_left_as_it_is, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
