@@ -218,13 +218,11 @@ static enum status rebuild_files(struct rebuild *rebuild, int dir_fd, struct err
 {
     char **names;
     size_t count;
-    unsigned shard;
-    uint64_t birth;
     enum status status = disk_list(dir_fd, ".", &names, &count, err);
 
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
-        if (data_file_parse_name(names[i], &shard, &birth))
-            status = rebuild_file(rebuild, dir_fd, names[i], shard, birth, err);
+        if (data_file_parse_name(names[i], &rebuild->shard, &rebuild->birth))
+            status = rebuild_file(rebuild, dir_fd, names[i], err);
     disk_names_free(names, count);
     return status;
 }
