@@ -5,6 +5,7 @@
  * the section it did not understand: so a head counts as read only when the last of its sections was. A parameter that this release does not know has ecCodes' own names for that: param "unknown", paramId 0. */
 #include "indexer/decode.h"
 
+#include "indexer/decode_names.h"
 #include "indexer/grib1_whole.h"
 #include "indexer/grib_step.h"
 #include "proto/base/json_write.h"
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 
 enum {
-    VALUE_SIZE = 256,
+    VALUE_SIZE = DECODE_NAME_SIZE,
     MARS_KEYS_MAX = 64,
     NAME_SIZE = 64,
     SAMPLE_HEADS_SIZE_MAX = 2 << 20,
@@ -45,35 +46,22 @@ static enum status decode_refuse(struct error *err, const char *otherwise)
 
 /* ---- single keys ---- */
 
-struct decode_key {
-    const char *name;    /* in the document */
-    const char *eccodes; /* NULL: the same */
-};
+static const char *const text_keys[] = { "typeOfLevel", "centre", "dataType", "stepType" };
 
-static const struct decode_key text_keys[] = {
-    { "param", "shortName" }, { "name", NULL },     { "units", NULL },    { "typeOfLevel", NULL },
-    { "centre", NULL },       { "dataType", NULL }, { "stepType", NULL }, { "gridType", NULL },
-};
+static const char *const whole_keys[] = { "edition", "subCentre", "Ni", "Nj" };
 
-static const struct decode_key whole_keys[] = {
-    { "paramId", NULL }, { "edition", NULL }, { "subCentre", NULL }, { "Ni", NULL }, { "Nj", NULL },
-};
+static const char *const whole_keys_edition_1[] = { "table2Version", "indicatorOfParameter" };
 
-static const struct decode_key whole_keys_edition_1[] = {
-    { "table2Version", NULL },
-    { "indicatorOfParameter", NULL },
-};
-
-static const struct decode_key whole_keys_edition_2[] = {
-    { "discipline", NULL },
-    { "parameterCategory", NULL },
-    { "parameterNumber", NULL },
-    { "typeOfFirstFixedSurface", NULL },
-    { "scaleFactorOfFirstFixedSurface", NULL },
-    { "scaledValueOfFirstFixedSurface", NULL },
-    { "typeOfSecondFixedSurface", NULL },
-    { "scaleFactorOfSecondFixedSurface", NULL },
-    { "scaledValueOfSecondFixedSurface", NULL },
+static const char *const whole_keys_edition_2[] = {
+    "discipline",
+    "parameterCategory",
+    "parameterNumber",
+    "typeOfFirstFixedSurface",
+    "scaleFactorOfFirstFixedSurface",
+    "scaledValueOfFirstFixedSurface",
+    "typeOfSecondFixedSurface",
+    "scaleFactorOfSecondFixedSurface",
+    "scaledValueOfSecondFixedSurface",
 };
 
 static bool is_missing(codes_handle *handle, const char *key)
@@ -83,59 +71,101 @@ static bool is_missing(codes_handle *handle, const char *key)
     return codes_is_missing(handle, key, &failed) != 0 || failed != 0;
 }
 
+/* Asking for every key whether it is missing would cost as much as the values. */
 static bool get_whole(codes_handle *handle, const char *key, long *value)
 {
-    return codes_get_long(handle, key, value) == 0 && !is_missing(handle, key);
+    return codes_get_long(handle, key, value) == 0 &&
+           (*value != CODES_MISSING_LONG || !is_missing(handle, key));
 }
 
 static bool get_text(codes_handle *handle, const char *key, char text[VALUE_SIZE])
 {
     size_t size = VALUE_SIZE;
 
-    if (codes_get_string(handle, key, text, &size) != 0 || is_missing(handle, key))
+    if (codes_get_string(handle, key, text, &size) != 0)
         return false;
     text[VALUE_SIZE - 1] = '\0';
-    return text[0] != '\0';
+    return text[0] != '\0' && (strcmp(text, "MISSING") != 0 || !is_missing(handle, key));
 }
 
-static void put_texts(codes_handle *handle, const struct decode_key *keys, size_t count,
+static void put_texts(codes_handle *handle, const char *const *keys, size_t count,
                       struct json_writer *json)
 {
     char text[VALUE_SIZE];
 
     for (size_t i = 0; i < count; i++)
-        if (get_text(handle, keys[i].eccodes != NULL ? keys[i].eccodes : keys[i].name, text))
-            json_put_string(json, keys[i].name, text);
+        if (get_text(handle, keys[i], text))
+            json_put_string(json, keys[i], text);
 }
 
-static void put_wholes(codes_handle *handle, const struct decode_key *keys, size_t count,
+static void put_wholes(codes_handle *handle, const char *const *keys, size_t count,
                        struct json_writer *json)
 {
     long value;
 
     for (size_t i = 0; i < count; i++)
-        if (get_whole(handle, keys[i].name, &value))
-            json_put_i64(json, keys[i].name, value);
+        if (get_whole(handle, keys[i], &value))
+            json_put_i64(json, keys[i], value);
 }
+
+/* ---- names ---- */
+
+static void get_name(codes_handle *handle, const char *key, char name[DECODE_NAME_SIZE])
+{
+    if (!get_text(handle, key, name))
+        name[0] = '\0';
+}
+
+static void find_names(codes_handle *handle, struct decode_names *names)
+{
+    *names = (struct decode_names){ .param_id = 0 };
+    names->has_param_id = get_whole(handle, "paramId", &names->param_id);
+    get_name(handle, "shortName", names->param);
+    get_name(handle, "name", names->name);
+    get_name(handle, "units", names->units);
+}
+
+static void put_names(codes_handle *handle, const struct grib_head *head, struct json_writer *json)
+{
+    struct decode_names found;
+    struct digest key;
+
+    decode_names_key(head, &key);
+    const struct decode_names *names = decode_names_find(&key);
+    if (names == NULL) {
+        find_names(handle, &found);
+        decode_names_keep(&key, &found);
+        names = &found;
+    }
+    if (names->param[0] != '\0')
+        json_put_string(json, "param", names->param);
+    if (names->has_param_id)
+        json_put_i64(json, "paramId", names->param_id);
+    if (names->name[0] != '\0')
+        json_put_string(json, "name", names->name);
+    if (names->units[0] != '\0')
+        json_put_string(json, "units", names->units);
+}
+
+/* ---- levels and grids ---- */
 
 static void put_level(codes_handle *handle, struct json_writer *json)
 {
     double level;
 
-    if (codes_get_double(handle, "level", &level) == 0 && !is_missing(handle, "level"))
+    if (codes_get_double(handle, "level", &level) == 0 && isfinite(level) &&
+        level != CODES_MISSING_LONG && level != CODES_MISSING_DOUBLE)
         json_put_double(json, "level", level);
 }
 
 /* Reduced Gaussian grids of a part of the globe may have rows without a point. ecCodes 2.28 aborts on them when it counts
  * points: then the count is left out, and the field is not lost. */
-static bool rows_have_points(codes_handle *handle)
+static bool rows_have_points(codes_handle *handle, const char *grid)
 {
-    char grid[VALUE_SIZE];
     size_t count = 0;
     bool have = true;
 
-    if (!get_text(handle, "gridType", grid) || strstr(grid, "gg") == NULL ||
-        codes_get_size(handle, "pl", &count) != 0 || count == 0)
+    if (strstr(grid, "gg") == NULL || codes_get_size(handle, "pl", &count) != 0 || count == 0)
         return true;
     long *rows = malloc(count * sizeof *rows);
     if (rows == NULL || codes_get_long_array(handle, "pl", rows, &count) != 0)
@@ -146,11 +176,16 @@ static bool rows_have_points(codes_handle *handle)
     return have && count > 0;
 }
 
-static void put_count_of_points(codes_handle *handle, struct json_writer *json)
+static void put_grid(codes_handle *handle, struct json_writer *json)
 {
+    char grid[VALUE_SIZE];
     long count;
 
-    if (rows_have_points(handle) && get_whole(handle, "numberOfDataPoints", &count))
+    if (get_text(handle, "gridType", grid))
+        json_put_string(json, "gridType", grid);
+    else
+        grid[0] = '\0';
+    if (rows_have_points(handle, grid) && get_whole(handle, "numberOfDataPoints", &count))
         json_put_i64(json, "numberOfDataPoints", count);
 }
 
@@ -175,20 +210,20 @@ static bool mars_keys_have(const struct mars_keys *keys, const char *name)
     return false;
 }
 
-/* False for a name that is no key of a document, or there already: a name twice would make the object malformed. */
-static bool mars_keys_add(struct mars_keys *keys, const char *name)
+static bool is_one_of(const char *name, const char *const *names, size_t count)
 {
-    if (name[0] == '_' || strlen(name) >= NAME_SIZE || keys->count == MARS_KEYS_MAX ||
-        mars_keys_have(keys, name))
-        return false;
-    for (size_t i = 0; i < ARRAY_COUNT(mars_others); i++)
-        if (strcmp(mars_others[i], name) == 0)
-            return false;
-    for (size_t i = 0; i < ARRAY_COUNT(text_keys); i++)
-        if (strcmp(text_keys[i].name, name) == 0)
-            return false;
-    memcpy(keys->names[keys->count++], name, strlen(name) + 1);
-    return true;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Not a name that is no key of a document, nor one there already: a name twice would make the object malformed. */
+static bool mars_keys_want(const struct mars_keys *keys, const char *name)
+{
+    return name[0] != '_' && strlen(name) < NAME_SIZE && keys->count < MARS_KEYS_MAX &&
+           !mars_keys_have(keys, name) && !is_one_of(name, mars_others, ARRAY_COUNT(mars_others)) &&
+           !is_one_of(name, text_keys, ARRAY_COUNT(text_keys));
 }
 
 static void put_time(struct json_writer *json, long hhmm)
@@ -210,24 +245,43 @@ static void put_number_or_text(struct json_writer *json, const char *name, const
         json_put_string(json, name, text);
 }
 
-static void put_mars_key(codes_handle *handle, const char *name, struct json_writer *json)
+/* Texts in whatever release, though some look like numbers ("0001"). */
+static const char *const mars_texts[] = { "class", "type", "stream", "expver", "domain", "levtype" };
+
+static bool is_mars_text(codes_handle *handle, const char *name)
 {
-    char key[NAME_SIZE + 8], text[VALUE_SIZE];
-    int type = CODES_TYPE_UNDEFINED;
+    char key[NAME_SIZE + 8];
+    int type = CODES_TYPE_STRING;
+
+    if (is_one_of(name, mars_texts, ARRAY_COUNT(mars_texts)))
+        return true;
+    snprintf(key, sizeof key, "mars.%s", name);
+    return codes_get_native_type(handle, key, &type) != 0 || type == CODES_TYPE_STRING;
+}
+
+/* Where the iterator stands. False: it has no value. */
+static bool put_mars_key(codes_handle *handle, codes_keys_iterator *at, const char *name,
+                         struct json_writer *json)
+{
+    char text[VALUE_SIZE];
+    size_t size = sizeof text, one = 1;
     double number;
     long whole;
 
-    snprintf(key, sizeof key, "mars.%s", name);
-    if (!get_text(handle, key, text))
-        return;
-    if (strcmp(name, "time") == 0 && codes_get_long(handle, key, &whole) == 0)
+    if (codes_keys_iterator_get_string(at, text, &size) != 0 || text[0] == '\0' ||
+        strcmp(text, "MISSING") == 0)
+        return false;
+    text[VALUE_SIZE - 1] = '\0';
+    if (strcmp(name, "time") == 0 && codes_keys_iterator_get_long(at, &whole, &one) == 0)
         put_time(json, whole);
-    else if (strcmp(name, "levelist") == 0 && codes_get_double(handle, key, &number) == 0)
+    else if (strcmp(name, "levelist") == 0 &&
+             codes_keys_iterator_get_double(at, &number, &one) == 0 && isfinite(number))
         json_put_double(json, name, number); /* its text is cut: "0" for a sigma level of 0.33 */
-    else if (codes_get_native_type(handle, key, &type) == 0 && type != CODES_TYPE_STRING)
-        put_number_or_text(json, name, text);
-    else
+    else if (is_mars_text(handle, name))
         json_put_string(json, name, text);
+    else
+        put_number_or_text(json, name, text);
+    return true;
 }
 
 static void put_mars_keys(codes_handle *handle, struct mars_keys *keys, struct json_writer *json)
@@ -239,8 +293,8 @@ static void put_mars_keys(codes_handle *handle, struct mars_keys *keys, struct j
         return;
     while (codes_keys_iterator_next(iterator)) {
         const char *name = codes_keys_iterator_get_name(iterator);
-        if (mars_keys_add(keys, name))
-            put_mars_key(handle, name, json);
+        if (mars_keys_want(keys, name) && put_mars_key(handle, iterator, name, json))
+            memcpy(keys->names[keys->count++], name, strlen(name) + 1);
     }
     codes_keys_iterator_delete(iterator);
 }
@@ -295,6 +349,7 @@ struct decode {
     codes_handle *handle; /* owned */
     struct buf whole;     /* edition 1: the bytes that the handle reads */
     bool packing_known;   /* indexer/grib1_whole.h */
+    char packing[VALUE_SIZE];
 };
 
 static void decode_close(struct decode *decode)
@@ -304,17 +359,9 @@ static void decode_close(struct decode *decode)
     buf_fini(&decode->whole);
 }
 
-/* The last header section before the values was understood. */
-static bool was_read(codes_handle *handle)
-{
-    char packing[VALUE_SIZE];
-
-    return get_text(handle, "packingType", packing);
-}
-
 static enum status decode_open(struct decode *decode, const uint8_t *head, size_t size, struct error *err)
 {
-    *decode = (struct decode){ .packing_known = true };
+    *decode = (struct decode){ .handle = NULL, .packing_known = true };
     buf_init(&decode->whole, 2 * GRIB_FIELD_HEAD_SIZE_MAX);
     if (grib_head_parse(head, size, &decode->head, err) != STATUS_OK ||
         grib_base_time(head, size, &decode->base_time, err) != STATUS_OK)
@@ -326,19 +373,19 @@ static enum status decode_open(struct decode *decode, const uint8_t *head, size_
     } else {
         decode->handle = codes_handle_new_from_partial_message(NULL, head, size);
     }
-    if (decode->handle == NULL || !was_read(decode->handle))
+    /* The last thing that ecCodes learns of the last section: it understood them all. */
+    if (decode->handle == NULL || !get_text(decode->handle, "packingType", decode->packing))
         return decode_refuse(err, "a section could not be read");
     return STATUS_OK;
 }
 
 static void put_packing(const struct decode *decode, struct json_writer *json)
 {
-    char packing[VALUE_SIZE];
     long bits;
 
-    if (!decode->packing_known || !get_text(decode->handle, "packingType", packing))
+    if (!decode->packing_known)
         return;
-    json_put_string(json, "packingType", packing);
+    json_put_string(json, "packingType", decode->packing);
     if (decode->head.edition == 1)
         json_put_u64(json, "bitsPerValue", decode->head.section[4].data[10]);
     else if (get_whole(decode->handle, "bitsPerValue", &bits))
@@ -351,13 +398,14 @@ static void put_keys(const struct decode *decode, struct json_writer *json)
     struct mars_keys mars;
 
     json_object_begin(json);
+    put_names(handle, &decode->head, json);
     put_texts(handle, text_keys, ARRAY_COUNT(text_keys), json);
     put_wholes(handle, whole_keys, ARRAY_COUNT(whole_keys), json);
     if (decode->head.edition == 2)
         put_wholes(handle, whole_keys_edition_2, ARRAY_COUNT(whole_keys_edition_2), json);
     else
         put_wholes(handle, whole_keys_edition_1, ARRAY_COUNT(whole_keys_edition_1), json);
-    put_count_of_points(handle, json);
+    put_grid(handle, json);
     put_packing(decode, json);
     put_level(handle, json);
     put_mars_keys(handle, &mars, json);

@@ -45,7 +45,6 @@ enum status sandbox_limit(uint64_t memory_max, struct error *err)
         return error_set_errno(err, errno, "no core dumps");
     close_range(STDERR_FILENO + 1, ~0U, 0);
     if ((status = set_limit(RLIMIT_CORE, 0, "core", err)) != STATUS_OK ||
-        (status = set_limit(RLIMIT_FSIZE, 0, "files", err)) != STATUS_OK ||
         (status = set_limit(RLIMIT_NOFILE, DESCRIPTORS_MAX, "descriptors", err)) != STATUS_OK)
         return status;
     if (memory_max > 0 && !has_sanitizer())

@@ -1,7 +1,7 @@
 /* decoder_sandbox.h: what gribstore-decoder gives up before it reads a byte from outside.
  *
- * ecCodes fails on hostile messages, and might be made to do worse. So its process has limits (memory, CPU, no core dump, no
- * file), dies with its parent, and after warming up may only read: no network, no new process, nothing opened for writing. */
+ * ecCodes fails on hostile messages, and might be made to do worse. So its process has limits (memory, CPU, descriptors, no core
+ * dump), dies with its parent, and after warming up may only read: no network, no new process, nothing opened for writing. */
 #ifndef INDEXER_DECODER_SANDBOX_H
 #define INDEXER_DECODER_SANDBOX_H
 

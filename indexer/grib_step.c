@@ -204,7 +204,7 @@ enum {
     SECTION_1_COUNT = 21, /* number of what was averaged */
 };
 
-/* Code table 5 in units of time. What it keeps for centres (118-120, 128 on) is read as ecCodes does: from P1 to P2. */
+/* Code table 5 in units of time. What centres use as their own (13, 14, 118-122, 128 on) is read as ecCodes does. */
 static bool read_indicator(const uint8_t *section, int64_t *start, int64_t *end)
 {
     int64_t p1 = section[SECTION_1_P1], p2 = section[SECTION_1_P2];
@@ -218,6 +218,7 @@ static bool read_indicator(const uint8_t *section, int64_t *start, int64_t *end)
     case 117:
     case 123: /* of analyses */
     case 124:
+    case 14: /* DWD's */
         *start = *end = p1;
         return true;
     case 10: /* P1 takes both octets */
@@ -241,9 +242,12 @@ static bool read_indicator(const uint8_t *section, int64_t *start, int64_t *end)
     case 3:
     case 4:
     case 5:
+    case 13:
     case 118:
     case 119:
     case 120:
+    case 121:
+    case 122:
         break;
     default:
         if (section[SECTION_1_INDICATOR] < 128 || section[SECTION_1_INDICATOR] > 254)
@@ -277,6 +281,27 @@ bool grib_step_read(const struct grib_head *head, int64_t base_time, struct grib
         return false;
     *step = (struct grib_step){ .start = start - base_time, .end = end - base_time };
     return true;
+}
+
+unsigned grib_step_places(const struct grib_head *head,
+                          struct grib_step_place places[GRIB_STEP_PLACES_MAX])
+{
+    if (head->edition == 1) {
+        places[0] = (struct grib_step_place){ SECTION_1_P1, 2 };
+        return head->section[1].size >= SECTION_1_P1 + 2;
+    }
+    if (head->section[4].size < SECTION_4_TEMPLATE + 2)
+        return 0;
+    const struct step_template *template = find_template(
+        get_u16(head->section[4].data + SECTION_4_TEMPLATE));
+    /* Of template 44 it is not known how many octets there are. */
+    if (template == NULL || template->number == 44 || head->section[4].size < template->unit + (size_t)5)
+        return 0;
+    places[0] = (struct grib_step_place){ template->unit + (size_t)1, 4 };
+    places[1] = (struct grib_step_place){ template->interval, INTERVAL_COUNT };
+    return template->interval != 0 && head->section[4].size >= template->interval + (size_t)INTERVAL_COUNT
+               ? 2
+               : 1;
 }
 
 static void print_in(const struct grib_step *step, int64_t unit, const char *name,

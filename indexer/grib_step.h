@@ -25,4 +25,13 @@ bool grib_step_read(const struct grib_head *head, int64_t base_time, struct grib
 enum { GRIB_STEP_TEXT_SIZE = 48 };
 void grib_step_print(const struct grib_step *step, char text[GRIB_STEP_TEXT_SIZE]);
 
+/* Which octets say only when: their places in section 4 (edition 2) or section 1 (edition 1), the reference time aside.
+ * Returns how many there are. */
+enum { GRIB_STEP_PLACES_MAX = 2 };
+struct grib_step_place {
+    size_t offset, size;
+};
+unsigned grib_step_places(const struct grib_head *head,
+                          struct grib_step_place places[GRIB_STEP_PLACES_MAX]);
+
 #endif

@@ -517,6 +517,98 @@ static void what_ecCodes_does_not_know_is_refused_with_its_words(void **state)
     file_close(&file);
 }
 
+/* ---- remembered names ---- */
+
+/* Another date, step and member in the octets of a head; edition 2 in the templates for members and the others that begin alike. */
+static void change_when_and_who(uint8_t *head, size_t size)
+{
+    struct grib_head sections;
+
+    assert_int_equal(grib_head_parse(head, size, &sections, NULL), STATUS_OK);
+    uint8_t *section_1 = (uint8_t *)sections.section[1].data,
+            *section_4 = (uint8_t *)sections.section[4].data;
+    if (sections.edition == 1) {
+        section_1[12] = 7; /* year, month, day, hour */
+        section_1[13] = 11;
+        section_1[14] = 23;
+        section_1[15] = 18;
+        section_1[18] = 42; /* P1 */
+        if (section_1[4] == 98 && sections.section[1].size > 49 && section_1[40] == 1)
+            section_1[49] = 9;
+        return;
+    }
+    put_u16(section_1 + 12, 2007);
+    section_1[14] = 11;
+    section_1[15] = 23;
+    section_1[16] = 18;
+    if (get_u16(section_4 + 7) <= 11)
+        put_u32(section_4 + 18, 42);
+    if (get_u16(section_4 + 7) == 1 || get_u16(section_4 + 7) == 11)
+        section_4[35] = 9;
+}
+
+/* What ecCodes says of the head itself: nothing remembered. Edition 1 it reads up to section 2, which is enough for names. */
+static void assert_names_are_fresh(struct slice head, const json_t *keys)
+{
+    static const char *const names[][2] = { { "param", "shortName" },
+                                            { "name", "name" },
+                                            { "units", "units" } };
+    codes_handle *handle = codes_handle_new_from_partial_message(NULL, head.data, head.size);
+    long id;
+
+    assert_non_null(handle);
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        char text[VALUE_SIZE];
+        size_t size = sizeof text;
+        assert_int_equal(codes_get_string(handle, names[i][1], text, &size), 0);
+        assert_string_equal(json_string_value(json_object_get(keys, names[i][0])), text);
+    }
+    assert_int_equal(codes_get_long(handle, "paramId", &id), 0);
+    assert_int_equal(json_integer_value(json_object_get(keys, "paramId")), id);
+    codes_handle_delete(handle);
+}
+
+static unsigned check_names_of(const char *path)
+{
+    struct file file;
+    struct slice head;
+    struct error err;
+    unsigned checked = 0;
+
+    for (file_open(&file, path); file_next(&file, &head); checked++) {
+        json_t *keys = decode(head, &err); /* now they are remembered */
+        if (keys == NULL)
+            continue;
+        json_decref(keys);
+        change_when_and_who((uint8_t *)head.data, head.size);
+        keys = decode(head, &err);
+        assert_string_equal(json_string_value(json_object_get(keys, "time")), "1800");
+        assert_names_are_fresh(head, keys);
+        json_decref(keys);
+    }
+    file_close(&file);
+    return checked;
+}
+
+static void remembered_names_are_those_of_another_date_step_and_member(void **state)
+{
+    (void)state;
+    static const char *const files[] = { "gfs-308-fields.grib2", "nam-multi-field.grib2",
+                                         "ens_50.grib",          "era5-levels-members.grib",
+                                         "gfs-flux.grib2",       "regular_gg_ml_g2.grib" };
+    const char *folder = getenv("GRIBSTORE_TEST_GRIB");
+    char path[4096];
+
+    for (int edition = 1; edition <= 2; edition++) {
+        snprintf(path, sizeof path, "%s/reduced_gg_pl_32_grib%d.tmpl", samples_folder(), edition);
+        assert_int_equal(check_names_of(path), 1);
+    }
+    for (size_t i = 0; folder != NULL && i < ARRAY_COUNT(files); i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        assert_true(check_names_of(path) > 0);
+    }
+}
+
 /* ---- memory ---- */
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -584,6 +676,7 @@ int main(void)
         cmocka_unit_test(a_level_may_have_a_fraction),
         cmocka_unit_test(an_empty_row_of_a_grid_costs_the_count_and_no_more),
         cmocka_unit_test(every_cut_of_a_head_is_refused),
+        cmocka_unit_test(remembered_names_are_those_of_another_date_step_and_member),
         cmocka_unit_test(decoding_keeps_no_memory),
         cmocka_unit_test(what_ecCodes_does_not_know_is_refused_with_its_words),
     };

@@ -102,11 +102,11 @@ static int try_code(void)
                ? REFUSED
                : ALLOWED;
 }
-static int try_more_files(void)
+static int try_more_memory(void)
 {
     struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
 
-    return refused(setrlimit(RLIMIT_FSIZE, &limit));
+    return refused(setrlimit(RLIMIT_AS, &limit));
 }
 
 static void what_a_decoder_need_not_do_is_refused(void **state)
@@ -128,7 +128,7 @@ static void what_a_decoder_need_not_do_is_refused(void **state)
         { "a signal to its parent", try_to_signal },
         { "trace its parent", try_to_trace },
         { "memory as code", try_code },
-        { "raise a limit", try_more_files },
+        { "raise a limit", try_more_memory },
     };
 
     for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++)

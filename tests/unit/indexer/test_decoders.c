@@ -620,7 +620,7 @@ static void a_child_lives_in_its_sandbox(void **state)
     assert_non_null(strstr(text, "NoNewPrivs:\t1\n"));
     read_proc(pid, "limits", text, sizeof text);
     assert_non_null(strstr(text, "Max core file size        0                    0 "));
-    assert_non_null(strstr(text, "Max file size             0                    0 "));
+    assert_non_null(strstr(text, "Max open files            64                   64 "));
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     assert_non_null(strstr(text, "Max address space         943718400            943718400 "));
 #endif

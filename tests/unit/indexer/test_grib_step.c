@@ -283,6 +283,8 @@ static const struct edition_1 cases_1[] = {
     { "average of forecasts for one time", 1, 48, 6, 117, 4, "48", 48 * HOUR },
     { "average of analyses", 1, 0, 6, 123, 120, "0", 0 },
     { "NCEP's averages", 1, 0, 6, 128, 120, "0-6", 6 * HOUR },
+    { "DWD's, at P1", 1, 3, 6, 14, 0, "3", 3 * HOUR },
+    { "deviation", 1, 0, 24, 121, 0, "0-24", 24 * HOUR },
     { "reserved", 1, 0, 6, 60, 120, NULL, 0 },
     { "no indicator", 1, 0, 6, 255, 120, NULL, 0 },
 };
@@ -330,6 +332,35 @@ static void a_short_section_1_has_no_step(void **state)
     assert_true(grib_step_read(&head, 0, &step));
 }
 
+/* ---- places ---- */
+
+static void only_octets_that_say_when_are_named(void **state)
+{
+    (void)state;
+    uint8_t section[256] = { 0 };
+    struct grib_step_place places[GRIB_STEP_PLACES_MAX];
+    struct grib_head head = { .edition = 2 };
+    struct edition_2 sum = { .template = 11, .ranges = 1 };
+
+    head.section[4] = slice_of(section, make_section_4(&sum, NULL, section));
+    assert_int_equal(grib_step_places(&head, places), 2);
+    assert_int_equal(places[0].offset, 18);
+    assert_int_equal(places[0].size, 4);
+    assert_int_equal(places[1].offset, 37);
+    assert_int_equal(places[1].size, 7);
+    put_u16(section + 7, 1);
+    assert_int_equal(grib_step_places(&head, places), 1);
+    put_u16(section + 7, 44); /* two octets or four */
+    assert_int_equal(grib_step_places(&head, places), 0);
+    put_u16(section + 7, 31);
+    assert_int_equal(grib_step_places(&head, places), 0);
+    head.edition = 1;
+    head.section[1] = slice_of(section, 28);
+    assert_int_equal(grib_step_places(&head, places), 1);
+    assert_int_equal(places[0].offset, 18);
+    assert_int_equal(places[0].size, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +371,7 @@ int main(void)
         cmocka_unit_test(a_cut_section_4_is_never_read_past_its_end),
         cmocka_unit_test(time_range_indicators_of_edition_1_are_exact),
         cmocka_unit_test(a_short_section_1_has_no_step),
+        cmocka_unit_test(only_octets_that_say_when_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
