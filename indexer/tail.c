@@ -62,6 +62,7 @@ void tail_run_free(struct tail *tail, struct tail_run *run)
     HASH_DEL(tail->runs, run);
     free(run->files);
     free(run->births);
+    free(run->named);
     free(run);
 }
 
@@ -153,7 +154,7 @@ static void tail_take_listing(struct tail *tail, struct tail_listing *listing)
     if (run->journal_id != listing->journal_id) {
         run->generation++; /* another journal, or the first look at this one; a reader at it leaves */
         run->scanned = 0;
-        run->births_count = 0;
+        run->births_count = run->named_count = 0;
         run->stale = true;
     }
     free(run->files);

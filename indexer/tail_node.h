@@ -26,6 +26,12 @@ struct tail_listing {
     size_t files_count;
 };
 
+/* A file that a *file* record of the journal named, and that record's number. */
+struct tail_named {
+    struct tail_file file;
+    uint64_t record;
+};
+
 struct tail_birth {
     uint64_t birth; /* 0: no file yet */
     bool is_void;
@@ -49,6 +55,8 @@ struct tail_run {
     uint32_t check;            /* checksum of the last of them */
     struct tail_birth *births; /* owned; file in effect a shard, as of scanned */
     size_t births_count;
+    struct tail_named *named;  /* owned; in journal order, each once */
+    size_t named_count;
     unsigned generation;       /* counts up with tails_reread() */
     UT_hash_handle hh;
 };

@@ -97,17 +97,27 @@ static enum fsm_next reader_state(struct fsm *fsm)
 
 /* --- RECONCILE: what the listing does not have goes before anything else --- */
 
+static void reader_keep(struct tail_reader *reader, size_t place, const struct tail_file *file)
+{
+    reader->keep_only[place] = malloc(DATA_FILE_NAME_SIZE);
+    assert(reader->keep_only[place] != NULL);
+    data_file_name_print(file->shard, file->birth, reader->keep_only[place]);
+}
+
+/* The files of the listing, and those that the journal named behind it: a journal is read further than the listing that made us
+ * read it, so a file may be in the index that no listing has shown yet. */
 static void reader_keep_listed(struct tail_reader *reader)
 {
     const struct tail_run *run = reader->run;
+    size_t count = 0;
 
-    reader->keep_only = calloc(run->files_count + 1, sizeof *reader->keep_only);
+    reader->keep_only = calloc(run->files_count + run->named_count + 1, sizeof *reader->keep_only);
     assert(reader->keep_only != NULL);
-    for (size_t i = 0; i < run->files_count; i++) {
-        reader->keep_only[i] = malloc(DATA_FILE_NAME_SIZE);
-        assert(reader->keep_only[i] != NULL);
-        data_file_name_print(run->files[i].shard, run->files[i].birth, reader->keep_only[i]);
-    }
+    for (size_t i = 0; i < run->files_count; i++)
+        reader_keep(reader, count++, &run->files[i]);
+    for (size_t i = 0; i < run->named_count; i++)
+        if (run->named[i].record >= run->records)
+            reader_keep(reader, count++, &run->named[i].file);
 }
 
 static void reader_keep_free(struct tail_reader *reader)
@@ -216,7 +226,16 @@ static enum fsm_next reader_read(struct fsm *fsm)
 
 /* --- TAKE: records in order, until something has to be done with them --- */
 
-static enum status reader_set_birth(struct tail_run *run, const struct journal_record *record, struct error *err)
+static void reader_add_named(struct tail_run *run, const struct journal_record *record, uint64_t number)
+{
+    if (run->named_count > 0 && number <= run->named[run->named_count - 1].record)
+        return; /* a second reading */
+    run->named = realloc(run->named, (run->named_count + 1) * sizeof *run->named);
+    assert(run->named != NULL);
+    run->named[run->named_count++] = (struct tail_named){ .file = { record->shard, record->birth }, .record = number };
+}
+
+static enum status reader_set_birth(struct tail_run *run, const struct journal_record *record, uint64_t number, struct error *err)
 {
     if (record->shard >= MAP_SHARDS_MAX)
         return error_set(err, STATUS_CORRUPT, "shard %u", record->shard);
@@ -228,6 +247,7 @@ static enum status reader_set_birth(struct tail_run *run, const struct journal_r
         run->births_count = count;
     }
     run->births[record->shard] = (struct tail_birth){ .birth = record->birth, .is_void = record->is_void };
+    reader_add_named(run, record, number);
     return STATUS_OK;
 }
 
@@ -268,7 +288,7 @@ static enum status reader_take_one(struct tail_reader *reader, bool *stop, struc
         return error_set(err, STATUS_JOURNAL_CHANGED, "the cursor's record is another one now");
     }
     if (record.kind == JOURNAL_FILE)
-        status = reader_set_birth(run, &record, err);
+        status = reader_set_birth(run, &record, number, err);
     else if (act && record.kind == JOURNAL_STORED)
         status = reader_add_stored(reader, &record, number, err);
     else if (act && reader->batch.count > 0) {
