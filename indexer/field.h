@@ -58,10 +58,10 @@ enum field_event_kind {
     FIELD_REMOVE, /* these locations go: of one node, or of one file of it */
 };
 struct field_event {
-    enum field_event_kind kind;
     struct field_id id;
     struct run_key run;
     struct field_issue issue; /* ADD; owned by the event */
+    enum field_event_kind kind;
     char node[NODE_ID_SIZE_MAX + 1];  /* REMOVE */
     char file[DATA_FILE_NAME_SIZE];   /* REMOVE; "": all of the node's */
     bool has_digest;                  /* REMOVE: only of this digest (a bad message) */

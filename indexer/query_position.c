@@ -94,7 +94,8 @@ static bool calendar_day(int year, int month, int day, double *days)
 
     if (!base_time_from_calendar(year, month, day, 0, 0, 0, &time))
         return false;
-    *days = (double)(time / SECONDS_A_DAY - (time % SECONDS_A_DAY < 0));
+    int64_t whole = time / SECONDS_A_DAY - (time % SECONDS_A_DAY < 0);
+    *days = (double)whole;
     return true;
 }
 

@@ -38,28 +38,26 @@ void query_term_fini(struct query_term *term)
     term->count = 0;
 }
 
-/* Takes the text of a value of type QUERY_TEXT. */
 static enum status term_add(const struct values *values, size_t which, struct query_value value)
 {
     struct query_term *term = &values->terms[which];
-    enum status status = STATUS_OK;
 
-    if (values->terms[0].count + values->terms[1].count == QUERY_VALUES_MAX)
-        status = error_set(values->err, STATUS_BAD_VALUE, "%s: more than %d values",
-                           values->key->name, QUERY_VALUES_MAX);
-    else if ((term->count & (term->count - 1)) == 0) { /* grown whenever the count is a power of two */
-        struct query_value *grown = realloc(term->values,
-                                            (term->count == 0 ? 1 : 2 * term->count) * sizeof *grown);
-        if (grown == NULL)
-            status = error_set(values->err, STATUS_NO_MEMORY, "values of %s", values->key->name);
-        else
-            term->values = grown;
+    if (values->terms[0].count + values->terms[1].count == QUERY_VALUES_MAX) {
+        error_set(values->err, STATUS_BAD_VALUE, "%s: more than %d values", values->key->name,
+                  QUERY_VALUES_MAX);
+        return STATUS_BAD_VALUE;
     }
-    if (status == STATUS_OK)
-        term->values[term->count++] = value;
-    else if (term->type == QUERY_TEXT)
-        free(value.text);
-    return status;
+    if ((term->count & (term->count - 1)) == 0) { /* grown whenever the count is a power of two */
+        size_t room = term->count == 0 ? 1 : 2 * term->count;
+        struct query_value *grown = realloc(term->values, room * sizeof *grown);
+        if (grown == NULL) {
+            error_set(values->err, STATUS_NO_MEMORY, "values of %s", values->key->name);
+            return STATUS_NO_MEMORY;
+        }
+        term->values = grown;
+    }
+    term->values[term->count++] = value;
+    return STATUS_OK;
 }
 
 static enum status add_text(const struct values *values, size_t which, const char *text, size_t size)
@@ -70,7 +68,10 @@ static enum status add_text(const struct values *values, size_t which, const cha
         return error_set(values->err, STATUS_NO_MEMORY, "values of %s", values->key->name);
     memcpy(value.text, text, size);
     value.text[size] = '\0';
-    return term_add(values, which, value);
+    enum status status = term_add(values, which, value);
+    if (status != STATUS_OK)
+        free(value.text);
+    return status;
 }
 
 /* --- positions --- */

@@ -51,7 +51,7 @@ static enum status cursor_from_doc(const json_t *doc, struct catalog_cursor *cur
         status = json_get_u64(doc, "check", UINT32_MAX, &check, err);
     if (status != STATUS_OK)
         return error_wrap(err, "cursor");
-    strcpy(cursor->node, node);
+    memcpy(cursor->node, node, strlen(node) + 1);
     cursor->journal_id = get_u64(id);
     cursor->check = (uint32_t)check;
     cursor->complete = json_is_true(json_object_get(doc, "complete"));

@@ -16,14 +16,18 @@ static enum status document_from_record(const struct record *record,
     struct field_id id;
     struct run_key run;
 
-    if (!field_id_parse(record->id.bytes, record->id.size, &id, &run))
-        return error_set(err, STATUS_CORRUPT, "a record's id is not that of a field");
-    if (field_from_json(record->doc, document, err) != STATUS_OK)
-        return error_set(err, STATUS_CORRUPT, "document of %s: %s", run.source, err->text);
+    if (!field_id_parse(record->id.bytes, record->id.size, &id, &run)) {
+        error_set(err, STATUS_CORRUPT, "a record's id is not that of a field");
+        return STATUS_CORRUPT;
+    }
+    if (field_from_json(record->doc, document, err) != STATUS_OK) {
+        error_set(err, STATUS_CORRUPT, "document of %s: %s", run.source, err->text);
+        return STATUS_CORRUPT;
+    }
     if (run_key_compare(&run, &document->run) != 0) {
         field_document_fini(document);
-        return error_set(err, STATUS_CORRUPT, "a document of %s stands under another run's id",
-                         run.source);
+        error_set(err, STATUS_CORRUPT, "a document of %s stands under another run's id", run.source);
+        return STATUS_CORRUPT;
     }
     document->id = id;
     document->rev = record->rev;
@@ -41,9 +45,14 @@ static json_t *document_to_doc(const struct field_document *document)
 
 /* --- apply --- */
 
+/* A place in the list of events, sorted by field. */
+struct place {
+    const struct field_event *event; /* borrowed */
+};
+
 /* The events of one field, and its document. */
 struct group {
-    const struct field_event *const *events; /* borrowed: a piece of the sorted list */
+    const struct place *places; /* borrowed: a piece of the sorted list */
     size_t count;
     struct record_id id;
     bool done;
@@ -62,8 +71,8 @@ struct apply {
 /* By id; events of one id stay in the order in which they were given (they lie in one array). */
 static int event_compare(const void *left, const void *right)
 {
-    const struct field_event *a = *(const struct field_event *const *)left;
-    const struct field_event *b = *(const struct field_event *const *)right;
+    const struct field_event *a = ((const struct place *)left)->event;
+    const struct field_event *b = ((const struct place *)right)->event;
     size_t common = a->id.size < b->id.size ? a->id.size : b->id.size;
     int order = memcmp(a->id.bytes, b->id.bytes, common);
 
@@ -78,16 +87,16 @@ static bool same_field(const struct field_event *a, const struct field_event *b)
 }
 
 /* The next groups of the sorted list, at most CATALOG_CHUNK_MAX; returns how many events they have. */
-static size_t apply_gather(struct apply *apply, const struct field_event *const *sorted, size_t count)
+static size_t apply_gather(struct apply *apply, const struct place *sorted, size_t count)
 {
     size_t at = 0;
 
     apply->count = 0;
     while (at < count && apply->count < CATALOG_CHUNK_MAX) {
         struct group *group = &apply->groups[apply->count++];
-        *group = (struct group){ .events = &sorted[at], .count = 1 };
-        record_id_set(&group->id, sorted[at]->id.bytes, sorted[at]->id.size);
-        while (at + group->count < count && same_field(sorted[at], sorted[at + group->count]))
+        *group = (struct group){ .places = &sorted[at], .count = 1 };
+        record_id_set(&group->id, sorted[at].event->id.bytes, sorted[at].event->id.size);
+        while (at + group->count < count && same_field(sorted[at].event, sorted[at + group->count].event))
             group->count++;
         at += group->count;
     }
@@ -124,7 +133,7 @@ static enum status apply_read(struct apply *apply)
             continue;
         ids[count++] = group->id;
         field_document_fini(&group->document);
-        field_document_init(&group->document, &group->events[0]->id, &group->events[0]->run);
+        field_document_init(&group->document, &group->places[0].event->id, &group->places[0].event->run);
     }
     apply->status = STATUS_OK;
     enum status status = apply->catalog->ops->read(apply->catalog, CATALOG_FIELDS, ids, count,
@@ -138,7 +147,7 @@ static enum status group_merge(struct group *group, struct error *err)
     group->changed = false;
     for (size_t i = 0; i < group->count; i++) {
         bool changed;
-        enum status status = field_merge(&group->document, group->events[i], &changed, err);
+        enum status status = field_merge(&group->document, group->places[i].event, &changed, err);
         if (status != STATUS_OK)
             return status;
         group->changed = group->changed || changed;
@@ -162,11 +171,19 @@ static enum status group_write_make(const struct group *group, struct record_wri
     return write->doc != NULL ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "a document");
 }
 
-/* Merges; what changed becomes a write, the rest is done. written[i] is the group of writes[i]. */
-static enum status apply_merge(struct apply *apply, struct record_write *writes,
-                               struct group **written, size_t *count)
+/* The writes of a round: group[i] is what writes[i] is for. Room for every group. */
+struct round {
+    struct record_write *writes; /* owned */
+    struct group_of {
+        struct group *group;
+    } * groups; /* owned */
+    size_t count;
+};
+
+/* Merges; what changed becomes a write, the rest is done. */
+static enum status apply_merge(struct apply *apply, struct round *round)
 {
-    *count = 0;
+    round->count = 0;
     for (size_t i = 0; i < apply->count; i++) {
         struct group *group = &apply->groups[i];
         if (group->done)
@@ -177,52 +194,77 @@ static enum status apply_merge(struct apply *apply, struct record_write *writes,
         group->done = !group->changed;
         if (group->done)
             continue;
-        status = group_write_make(group, &writes[*count], apply->err);
-        written[(*count)++] = group;
+        status = group_write_make(group, &round->writes[round->count], apply->err);
+        round->groups[round->count++].group = group;
         if (status != STATUS_OK)
             return status;
     }
     return STATUS_OK;
 }
 
-static enum status apply_round(struct apply *apply, struct record_write *writes,
-                               struct group **written, bool *again)
+static enum status apply_round(struct apply *apply, struct round *round, bool *again)
 {
-    size_t count = 0;
+    round->count = 0;
     enum status status = apply_read(apply);
-
     if (status == STATUS_OK)
-        status = apply_merge(apply, writes, written, &count);
-    if (status == STATUS_OK && count > 0)
-        status = apply->catalog->ops->write(apply->catalog, CATALOG_FIELDS, writes, count, apply->err);
+        status = apply_merge(apply, round);
+    if (status == STATUS_OK && round->count > 0)
+        status = apply->catalog->ops->write(apply->catalog, CATALOG_FIELDS, round->writes,
+                                            round->count, apply->err);
     *again = false;
-    for (size_t i = 0; i < count; i++) {
-        written[i]->done = !writes[i].lost;
-        *again = *again || writes[i].lost;
-        json_decref(writes[i].doc);
+    for (size_t i = 0; i < round->count; i++) {
+        round->groups[i].group->done = !round->writes[i].lost;
+        *again = *again || round->writes[i].lost;
+        json_decref(round->writes[i].doc);
     }
     return status;
 }
 
-static enum status apply_chunk(struct apply *apply)
+static enum status apply_rounds(struct apply *apply, struct round *round)
 {
-    struct record_write *writes = calloc(apply->count, sizeof *writes);
-    struct group **written = calloc(apply->count, sizeof *written);
-    enum status status = STATUS_OK;
     bool again = true;
 
-    if (writes == NULL || written == NULL)
-        status = error_set(apply->err, STATUS_NO_MEMORY, "a batch of documents");
-    for (int round = 0; status == STATUS_OK && again; round++) {
-        if (round == CATALOG_ROUNDS_MAX)
-            status = error_set(apply->err, STATUS_CONFLICT, "other writers came first %d times", round);
-        else
-            status = apply_round(apply, writes, written, &again);
+    for (int i = 0; again; i++) {
+        if (i == CATALOG_ROUNDS_MAX)
+            return error_set(apply->err, STATUS_CONFLICT, "other writers came first %d times", i);
+        enum status status = apply_round(apply, round, &again);
+        if (status != STATUS_OK)
+            return status;
     }
+    return STATUS_OK;
+}
+
+static enum status apply_chunk(struct apply *apply)
+{
+    struct round round = {
+        .writes = calloc(apply->count, sizeof *round.writes),
+        .groups = calloc(apply->count, sizeof *round.groups),
+    };
+    enum status status = STATUS_NO_MEMORY;
+
+    if (round.writes != NULL && round.groups != NULL)
+        status = apply_rounds(apply, &round);
+    else
+        error_set(apply->err, status, "a batch of documents");
     for (size_t i = 0; i < apply->count; i++)
         field_document_fini(&apply->groups[i].document);
-    free(writes);
-    free(written);
+    free(round.writes);
+    free(round.groups);
+    return status;
+}
+
+static enum status apply_sorted(struct apply *apply, struct place *sorted,
+                                const struct field_event *events, size_t count)
+{
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < count; i++)
+        sorted[i].event = &events[i];
+    qsort(sorted, count, sizeof *sorted, event_compare);
+    for (size_t at = 0; status == STATUS_OK && at < count;) {
+        at += apply_gather(apply, sorted + at, count - at);
+        status = apply_chunk(apply);
+    }
     return status;
 }
 
@@ -231,23 +273,16 @@ enum status catalog_apply(struct catalog *catalog, const struct field_event *eve
 {
     struct error own;
     struct apply apply = { .catalog = catalog, .err = err != NULL ? err : &own };
-    size_t groups_max = count < CATALOG_CHUNK_MAX ? count : CATALOG_CHUNK_MAX;
-    enum status status = STATUS_OK;
+    enum status status = STATUS_NO_MEMORY;
 
     if (count == 0)
         return STATUS_OK;
-    const struct field_event **sorted = malloc(count * sizeof *sorted);
-    apply.groups = malloc(groups_max * sizeof *apply.groups);
-    if (sorted == NULL || apply.groups == NULL)
-        status = error_set(apply.err, STATUS_NO_MEMORY, "a batch of events");
-    for (size_t i = 0; status == STATUS_OK && i < count; i++)
-        sorted[i] = &events[i];
-    if (status == STATUS_OK)
-        qsort(sorted, count, sizeof *sorted, event_compare);
-    for (size_t at = 0; status == STATUS_OK && at < count;) {
-        at += apply_gather(&apply, sorted + at, count - at);
-        status = apply_chunk(&apply);
-    }
+    struct place *sorted = calloc(count, sizeof *sorted);
+    apply.groups = calloc(count < CATALOG_CHUNK_MAX ? count : CATALOG_CHUNK_MAX, sizeof *apply.groups);
+    if (sorted != NULL && apply.groups != NULL)
+        status = apply_sorted(&apply, sorted, events, count);
+    else
+        error_set(apply.err, status, "a batch of events");
     free(sorted);
     free(apply.groups);
     return status == STATUS_OK ? STATUS_OK : error_wrap(apply.err, "fields");

@@ -167,7 +167,11 @@ enum status mongo_write(struct catalog *catalog, enum catalog_table table,
     mongo_begin(&call, catalog, mongo_collection_name(table));
     bulk.operation = mongoc_collection_create_bulk_operation_with_opts(call.collection, opts);
     bulk.order = calloc(count, sizeof *bulk.order);
-    enum status status = bulk.order != NULL ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "a batch");
+    enum status status = STATUS_OK;
+    if (bulk.order == NULL) {
+        status = STATUS_NO_MEMORY;
+        error_set(err, status, "a batch");
+    }
     for (size_t i = 0; i < count; i++)
         writes[i].lost = false;
     if (status == STATUS_OK)

@@ -9,11 +9,12 @@
 
 /* --- a database for each case --- */
 
+static const char *server; /* GRIBSTORE_TEST_MONGO_URI */
+
 /* The server's URI with a database's name in it. */
 static void mongo_uri(char uri[SUITE_URI_SIZE])
 {
     static unsigned number;
-    const char *server = getenv("GRIBSTORE_TEST_MONGO_URI");
     size_t hosts = strlen("mongodb://") + strcspn(server + strlen("mongodb://"), "/?");
     const char *options = strchr(server, '?');
 
@@ -175,7 +176,8 @@ static int run_server(void)
 
 int main(void)
 {
-    if (getenv("GRIBSTORE_TEST_MONGO_URI") == NULL) {
+    server = getenv("GRIBSTORE_TEST_MONGO_URI");
+    if (server == NULL) {
         fprintf(stderr, "no server: GRIBSTORE_TEST_MONGO_URI is not set\n");
         return 77;
     }
