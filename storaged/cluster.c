@@ -191,7 +191,9 @@ static enum status cluster_follow(struct cluster *cluster, const struct cluster_
     if (strcmp(self.url, cluster->self.url) != 0)
         log_msg(LOG_WARN, "node.renamed", "the map calls this node %s, it was %s", self.url,
                 cluster->self.url);
-    cluster->self = self;
+    /* Only what may change is written: the id is read by anybody. */
+    memcpy(cluster->self.cluster, self.cluster, sizeof self.cluster);
+    memcpy(cluster->self.url, self.url, sizeof self.url);
     return STATUS_OK;
 }
 

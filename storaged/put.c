@@ -333,9 +333,20 @@ static unsigned put_target_start(struct put *put, struct put_target *target, uns
     return 1;
 }
 
-static bool put_may_ask(const struct put *put, unsigned node)
+/* A node that can be asked now. Those that are down are passed over; those that took no PUT lately are asked when there is
+ * nobody else. */
+static bool put_pick(struct put *put, unsigned *node)
 {
-    return put->body->here || node == put->view->self || peer_takes_puts(put->view->peers[node]);
+    while (put_candidate(put, node)) {
+        if (put->body->here || *node == put->view->self || peer_takes_puts(put->view->peers[*node]))
+            return true;
+        if (peer_is_up(put->view->peers[*node]) && put->refusing_count < MAP_REPLICAS_MAX)
+            put->refusing[put->refusing_count++] = (uint16_t)*node;
+    }
+    if (put->refusing_count == 0)
+        return false;
+    *node = put->refusing[--put->refusing_count];
+    return true;
 }
 
 /* Nodes for all targets that have none; how many answers are to come. */
@@ -346,15 +357,10 @@ static unsigned put_fill_targets(struct put *put)
     for (unsigned i = 0; i < put->targets_count; i++) {
         struct put_target *target = &put->targets[i];
         unsigned node;
-        if (target->state != TARGET_FREE)
+        if (target->state != TARGET_FREE || !put_pick(put, &node))
             continue;
-        while (put_candidate(put, &node)) {
-            if (!put_may_ask(put, node))
-                continue;
-            metric_add(&metric_handoffs, put->handoffs != NULL);
-            waits += put_target_start(put, target, node);
-            break;
-        }
+        metric_add(&metric_handoffs, put->handoffs != NULL);
+        waits += put_target_start(put, target, node);
     }
     if (waits > 0 && !put->body->feeding)
         copies_flush(&put->body->copies);
@@ -452,7 +458,7 @@ static void put_begin_again(struct put *put)
     put->incarnation = info.incarnation;
     put->caught_up = true;
     put->known_here = false;
-    put->next = 0;
+    put->next = put->refusing_count = 0;
     put->failure = STATUS_OK;
     error_init(&put->failure_err);
     for (unsigned i = 0; i < put->targets_count; i++)

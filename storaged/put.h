@@ -60,10 +60,12 @@ struct put {
     unsigned shard;
     struct cluster_view *view;
     struct append append;
-    struct run_fetch *fetch; /* owned */
-    struct peer *stale;      /* knows a higher incarnation */
-    unsigned next;           /* candidate: owners, then handoffs */
-    uint16_t *handoffs;      /* owned */
+    struct run_fetch *fetch;             /* owned */
+    struct peer *stale;                  /* knows a higher incarnation */
+    unsigned next;                       /* candidate: owners, then handoffs */
+    uint16_t refusing[MAP_REPLICAS_MAX]; /* passed over because they took no PUT lately: asked last */
+    unsigned refusing_count;
+    uint16_t *handoffs; /* owned */
     unsigned handoffs_count;
     unsigned targets_count;
     struct put_target *targets; /* owned */

@@ -6,7 +6,7 @@
 #include "proto/base/status.h"
 
 enum {
-    PROBE_TICK_MS = 50,
+    PROBE_TICK_MS = 100,
     PROBE_PERIOD_MS = 5000, /* of a peer that is up */
     PROBES_MAX = 32,        /* under way */
     PROBE_TIMEOUT_MS = 2000,
