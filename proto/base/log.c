@@ -253,6 +253,9 @@ void log_u64(struct log_line *line, const char *key, uint64_t value)
 }
 
 static void log_vfmt(struct log_line *line, const char *key, const char *format, va_list list)
+    __attribute__((format(printf, 3, 0)));
+
+static void log_vfmt(struct log_line *line, const char *key, const char *format, va_list list)
 {
     char text[LOG_LINE_SIZE]; /* what does not fit here would not fit the line */
 
