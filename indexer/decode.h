@@ -1,11 +1,18 @@
 /* decode.h: a head -> the keys of its field. ecCodes, and nothing else knows it: linked into gribstore-decoder only.
  *
  * Keys follow the ecCodes `mars` and `parameter` namespaces, with the names of contracts' Fields:
- *   param (shortName), paramId, name, units, class, type, stream, expver, domain, levtype, levelist (where MARS has it, a
- *   number), number (member, of any centre), date, time (HHMM text), step (hours, a number: the end of the interval), step_seconds
- *   (integer, from the raw octets), stepRange (text; minutes as "90m" where hours don't do), valid_time (RFC 3339), typeOfLevel, level (a number), edition, centre, subCentre,
- *   dataType, stepType, gridType, Ni, Nj, numberOfDataPoints, packingType, bitsPerValue, discipline, parameterCategory, parameterNumber (edition 2), table2Version,
- *   indicatorOfParameter (edition 1), eccodes (release). A key that a field lacks is absent: absent is not 0. */
+ *   param (shortName), paramId, name, units, class, type, stream, expver, domain, levtype, levelist (where MARS
+ *   has it, a number), number (member, of any centre), date, time (HHMM text), step (hours, a number: the end of
+ *   the interval), step_seconds (integer, from the raw octets), stepRange (text; minutes as "90m" where hours
+ *   don't do), valid_time (RFC 3339), typeOfLevel, level (a number), edition, centre, subCentre, dataType,
+ *   stepType, gridType, Ni, Nj, numberOfDataPoints, packingType, bitsPerValue, eccodes (release);
+ *   edition 2: discipline, parameterCategory, parameterNumber, typeOf-, scaleFactorOf- and scaledValueOfFirst-
+ *   and -SecondFixedSurface; edition 1: table2Version, indicatorOfParameter; and what else the mars namespace has.
+ *
+ * A key that a field lacks is absent: absent is not 0. Absent as well, though the whole message has them: packingType
+ * and bitsPerValue of second-order packing in edition 1 (grib1_whole.h), numberOfDataPoints of reduced Gaussian grids
+ * with empty rows (ecCodes 2.28 aborts on them). A parameter that the release does not know is as in ecCodes:
+ * param, name and units "unknown", paramId 0. */
 #ifndef INDEXER_DECODE_H
 #define INDEXER_DECODE_H
 

@@ -39,11 +39,11 @@ static void give(const void *data, size_t size)
 
 static void answer(uint64_t tag, uint32_t word, const char *text)
 {
-    uint8_t frame[DECODER_FRAME_HEAD_SIZE + 256];
+    uint8_t front[DECODER_FRAME_HEAD_SIZE];
 
-    decoder_frame_print(frame, strlen(text), tag, word);
-    memcpy(frame + DECODER_FRAME_HEAD_SIZE, text, strlen(text));
-    give(frame, DECODER_FRAME_HEAD_SIZE + strlen(text));
+    decoder_frame_print(front, strlen(text), tag, word);
+    give(front, sizeof front);
+    give(text, strlen(text));
 }
 
 static void die_once(const char *path)
