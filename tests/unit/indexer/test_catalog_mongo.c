@@ -9,17 +9,17 @@
 
 /* --- a database for each case --- */
 
-static const char *server; /* GRIBSTORE_TEST_MONGO_URI */
+static const char *server_uri; /* GRIBSTORE_TEST_MONGO_URI */
 
 /* The server's URI with a database's name in it. */
 static void mongo_uri(char uri[SUITE_URI_SIZE])
 {
     static unsigned number;
-    size_t hosts = strlen("mongodb://") + strcspn(server + strlen("mongodb://"), "/?");
-    const char *options = strchr(server, '?');
+    size_t hosts = strlen("mongodb://") + strcspn(server_uri + strlen("mongodb://"), "/?");
+    const char *options = strchr(server_uri, '?');
 
-    snprintf(uri, SUITE_URI_SIZE, "%.*s/gribstore_test_%d_%u%s", (int)hosts, server, (int)getpid(),
-             number++, options != NULL ? options : "");
+    snprintf(uri, SUITE_URI_SIZE, "%.*s/gribstore_test_%d_%u%s", (int)hosts, server_uri,
+             (int)getpid(), number++, options != NULL ? options : "");
 }
 
 struct raw {
@@ -176,8 +176,8 @@ static int run_server(void)
 
 int main(void)
 {
-    server = getenv("GRIBSTORE_TEST_MONGO_URI");
-    if (server == NULL) {
+    server_uri = getenv("GRIBSTORE_TEST_MONGO_URI");
+    if (server_uri == NULL) {
         fprintf(stderr, "no server: GRIBSTORE_TEST_MONGO_URI is not set\n");
         return 77;
     }
