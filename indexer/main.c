@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define AT(member) offsetof(struct settings, member)
 
@@ -120,6 +121,10 @@ static enum status main_check(struct settings *settings, struct error *err)
                          "--listen %s is not on loopback and there is no authentication yet: listen on 127.0.0.1, or say --insecure if "
                          "everybody on that network may read, write and delete",
                          settings->listen);
+    if (strncmp(settings->catalog, "sqlite:", 7) != 0 && strncmp(settings->catalog, "mongodb://", 10) != 0 &&
+        strncmp(settings->catalog, "mongodb+srv://", 14) != 0) /* only the scheme is shown: the rest may hold a password */
+        return error_set(err, STATUS_BAD_VALUE, "--catalog %.*s...: neither sqlite:FILE nor mongodb://...",
+                         (int)strcspn(settings->catalog, ":"), settings->catalog);
     if (log_level_parse(settings->log_level, &level) != 0)
         return error_set(err, STATUS_BAD_VALUE, "--log-level %s: debug, info, warn or error", settings->log_level);
     if (strcmp(settings->log_format, "logfmt") != 0 && strcmp(settings->log_format, "json") != 0)
@@ -162,7 +167,7 @@ static int main_run(const struct settings *settings)
     http_metrics_register();
     if (indexer_start(&indexer, settings, &loop, &err) != STATUS_OK) {
         log_msg(LOG_ERROR, "indexer.start", "%s", err.text);
-        return 1;
+        _exit(1); /* what was started before the failure ends with the process */
     }
     main_open_signals(&signals, &indexer, &loop);
     log_msg(LOG_INFO, "indexer.started", "listening on %s, catalog %s", settings->listen, catalog_backend(indexer.catalog));
