@@ -7,6 +7,7 @@
 
 #include "indexer/decode_names.h"
 #include "indexer/grib1_whole.h"
+#include "indexer/grib2_plain_grid.h"
 #include "indexer/grib_step.h"
 #include "proto/base/json_write.h"
 #include "proto/grib_head.h"
@@ -48,7 +49,9 @@ static enum status decode_refuse(struct error *err, const char *otherwise)
 
 static const char *const text_keys[] = { "typeOfLevel", "centre", "dataType", "stepType" };
 
-static const char *const whole_keys[] = { "edition", "subCentre", "Ni", "Nj" };
+static const char *const whole_keys[] = { "edition", "subCentre" };
+
+static const char *const whole_keys_grid[] = { "Ni", "Nj" };
 
 static const char *const whole_keys_edition_1[] = { "table2Version", "indicatorOfParameter" };
 
@@ -185,8 +188,21 @@ static void put_grid(codes_handle *handle, struct json_writer *json)
         json_put_string(json, "gridType", grid);
     else
         grid[0] = '\0';
+    put_wholes(handle, whole_keys_grid, ARRAY_COUNT(whole_keys_grid), json);
     if (rows_have_points(handle, grid) && get_whole(handle, "numberOfDataPoints", &count))
         json_put_i64(json, "numberOfDataPoints", count);
+}
+
+/* This release has no definition of it: its template's number is all that is said, and how many points it has. */
+static void put_unknown_grid(const struct grib_head *head, struct json_writer *json)
+{
+    unsigned number;
+    uint64_t points;
+
+    if (grib2_grid_template(head, &number))
+        json_put_u64(json, "gridDefinitionTemplateNumber", number);
+    if (grib2_grid_points(head, &points))
+        json_put_u64(json, "numberOfDataPoints", points);
 }
 
 /* ---- the mars namespace ---- */
@@ -347,7 +363,8 @@ struct decode {
     struct grib_head head;
     int64_t base_time;
     codes_handle *handle; /* owned */
-    struct buf whole;     /* edition 1: the bytes that the handle reads */
+    struct buf whole;     /* the bytes that the handle reads, where they are not the head's: edition 1, a plain grid */
+    bool grid_known;      /* indexer/grib2_plain_grid.h */
     bool packing_known;   /* indexer/grib1_whole.h */
     char packing[VALUE_SIZE];
 };
@@ -359,9 +376,38 @@ static void decode_close(struct decode *decode)
     buf_fini(&decode->whole);
 }
 
+/* The packing is the last thing that ecCodes learns of the last section: it understood them all. */
+static bool decode_was_read(struct decode *decode)
+{
+    return decode->handle != NULL && get_text(decode->handle, "packingType", decode->packing);
+}
+
+/* ecCodes said that it has no definition of the grid's template. */
+static bool stopped_at_grid(const struct grib_head *head)
+{
+    char template[48];
+    unsigned number;
+
+    if (!grib2_grid_template(head, &number))
+        return false;
+    snprintf(template, sizeof template, "template.3.%u.def", number);
+    return strstr(first_error, template) != NULL;
+}
+
+static void decode_open_plain(struct decode *decode)
+{
+    if (decode->handle != NULL)
+        codes_handle_delete(decode->handle);
+    decode->grid_known = false;
+    grib2_plain_grid(&decode->head, &decode->whole);
+    decode->handle = buf_status(&decode->whole) != STATUS_OK
+                         ? NULL
+                         : codes_handle_new_from_partial_message(NULL, decode->whole.data, decode->whole.size);
+}
+
 static enum status decode_open(struct decode *decode, const uint8_t *head, size_t size, struct error *err)
 {
-    *decode = (struct decode){ .handle = NULL, .packing_known = true };
+    *decode = (struct decode){ .handle = NULL, .packing_known = true, .grid_known = true };
     buf_init(&decode->whole, 2 * GRIB_FIELD_HEAD_SIZE_MAX);
     if (grib_head_parse(head, size, &decode->head, err) != STATUS_OK ||
         grib_base_time(head, size, &decode->base_time, err) != STATUS_OK)
@@ -373,10 +419,9 @@ static enum status decode_open(struct decode *decode, const uint8_t *head, size_
     } else {
         decode->handle = codes_handle_new_from_partial_message(NULL, head, size);
     }
-    /* The last thing that ecCodes learns of the last section: it understood them all. */
-    if (decode->handle == NULL || !get_text(decode->handle, "packingType", decode->packing))
-        return decode_refuse(err, "a section could not be read");
-    return STATUS_OK;
+    if (!decode_was_read(decode) && stopped_at_grid(&decode->head))
+        decode_open_plain(decode);
+    return decode_was_read(decode) ? STATUS_OK : decode_refuse(err, "a section could not be read");
 }
 
 static void put_packing(const struct decode *decode, struct json_writer *json)
@@ -405,7 +450,10 @@ static void put_keys(const struct decode *decode, struct json_writer *json)
         put_wholes(handle, whole_keys_edition_2, ARRAY_COUNT(whole_keys_edition_2), json);
     else
         put_wholes(handle, whole_keys_edition_1, ARRAY_COUNT(whole_keys_edition_1), json);
-    put_grid(handle, json);
+    if (decode->grid_known)
+        put_grid(handle, json);
+    else
+        put_unknown_grid(&decode->head, json);
     put_packing(decode, json);
     put_level(handle, json);
     put_mars_keys(handle, &mars, json);

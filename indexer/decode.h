@@ -5,7 +5,8 @@
  *   has it, a number), number (member, of any centre), date, time (HHMM text), step (hours, a number: the end of
  *   the interval), step_seconds (integer, from the raw octets), stepRange (text; minutes as "90m" where hours
  *   don't do), valid_time (RFC 3339), typeOfLevel, level (a number), edition, centre, subCentre, dataType,
- *   stepType, gridType, Ni, Nj, numberOfDataPoints, packingType, bitsPerValue, eccodes (release);
+ *   stepType, gridType, Ni, Nj, numberOfDataPoints, packingType, bitsPerValue, eccodes (release); of a grid that the release does not know
+ *   only gridDefinitionTemplateNumber and numberOfDataPoints;
  *   edition 2: discipline, parameterCategory, parameterNumber, typeOf-, scaleFactorOf- and scaledValueOfFirst-
  *   and -SecondFixedSurface; edition 1: table2Version, indicatorOfParameter; and what else the mars namespace has.
  *

@@ -83,6 +83,7 @@ const struct query_key query_keys[] = {
     NUMBER("Ni", NULL),
     NUMBER("Nj", NULL),
     NUMBER("numberOfDataPoints", NULL),
+    NUMBER("gridDefinitionTemplateNumber", NULL),
     TEXT("packingType", KIND_NAME, NULL),
     NUMBER("bitsPerValue", NULL),
     NUMBER("discipline", NULL),

@@ -83,11 +83,11 @@ def test_a_message_that_does_not_decode_is_quarantined_and_readable(node, indexe
     whole = bytearray((grib.GRIB_DIR / "regular_latlon_surface.grib2").read_bytes())
     message = grib.split_bytes(bytes(whole))[0]
     broken = bytearray(message.data)
-    # The grid definition template's number becomes one that no table has.
+    # The product definition template's number becomes one that no table has.
     at = 16 + int.from_bytes(broken[16:20], "big")
-    while broken[at + 4] != 3:
+    while broken[at + 4] != 4:
         at += int.from_bytes(broken[at:at + 4], "big")
-    broken[at + 12:at + 14] = b"\xfe\xfe"
+    broken[at + 7:at + 9] = b"\xfe\xfe"
     answer = put(node, "odd", bytes(broken) + message.data)
     runs = indexer.await_messages("odd", 2)
     assert sum(run["quarantined"] for run in runs) == 1
