@@ -56,6 +56,7 @@ bool body_message_plan(struct body_message *message, uint64_t frame_size, struct
         return false;
     }
     message->planned = true;
+    largest -= BODY_OVERHEAD;
     if (largest > BODY_MEMORY_MAX)
         largest = BODY_MEMORY_MAX;
     message->in_file = frame_size == 0 || frame_size > largest;
@@ -65,12 +66,12 @@ bool body_message_plan(struct body_message *message, uint64_t frame_size, struct
 
 uint64_t body_message_needs(const struct body_message *message)
 {
-    return message->data_size;
+    return message->data_size + BODY_OVERHEAD;
 }
 
 enum status body_message_room(struct body_message *message, struct store *store, struct error *err)
 {
-    message->reserved = message->data_size;
+    message->reserved = body_message_needs(message);
     message->data = malloc(message->data_size);
     if (message->data == NULL)
         return error_set(err, STATUS_NO_MEMORY, "%zu bytes for a message", message->data_size);

@@ -13,6 +13,7 @@ enum {
     BODY_MEMORY_MAX = 16 << 20,  /* a larger message goes to a file */
     BODY_CHUNK_SIZE = 256 << 10, /* of memory in front of that file */
     BODY_HEAD_SIZE = 16,         /* bytes after which the length is known, or will take a walk */
+    BODY_OVERHEAD = 4 << 10,     /* that a message on its way costs besides its bytes */
 };
 
 struct store;

@@ -35,7 +35,8 @@ struct ingest {
     struct digest_stream *digests; /* owned: of the message under way */
     struct put *put;               /* under way; NULL between messages */
     struct list puts; /* started, in the body's order; the first ones not done hold back the lines behind them */
-    unsigned puts_running;
+    unsigned puts_count;   /* in it */
+    unsigned puts_running; /* of those, not done */
     uint64_t size_running;
     uint64_t messages; /* begun */
     struct buf piece;  /* held: bytes of the message under way, scanned already */
@@ -116,6 +117,7 @@ static void ingest_collect(struct ingest *ingest)
         if (!put->done)
             return;
         list_remove(&put->list);
+        ingest->puts_count--;
         ingest_take_result(ingest, put);
         put_free(put);
     }
@@ -140,7 +142,7 @@ static void ingest_on_put(struct put *put)
 
 static bool ingest_is_blocked(const struct ingest *ingest)
 {
-    return ingest->wants_room || ingest->writing || ingest->puts_running >= INGEST_PUTS_MAX ||
+    return ingest->wants_room || ingest->writing || ingest->puts_count >= INGEST_PUTS_MAX ||
            (ingest->size_running >= INGEST_SIZE_MAX && ingest->puts_running > 0);
 }
 
@@ -184,6 +186,7 @@ static void ingest_start_put(struct ingest *ingest)
         return;
     }
     list_append(&ingest->puts, &put->list);
+    ingest->puts_count++;
     ingest->puts_running++;
     ingest->size_running += put->message.size;
     put_start(put, ingest_on_put);

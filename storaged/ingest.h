@@ -8,7 +8,7 @@
 #include "proto/http/http_exchange.h"
 
 enum {
-    INGEST_PUTS_MAX = 1024,     /* messages of a body under way */
+    INGEST_PUTS_MAX = 4096, /* messages of a body under way: as many as a batch of the store takes */
     INGEST_SIZE_MAX = 64 << 20, /* their bytes; a single larger one is let through */
     INGEST_HELD_MAX = 16 << 20, /* of chunks that can't be taken yet: far more than a read brings */
 };

@@ -15,6 +15,7 @@ enum {
     LOOPS_DEFAULT_MAX = 4,
     POOL_THREADS_MAX = 1024, /* libuv's own limit */
     BODY_MEMORY_MIN = 8 << 20,
+    BODY_MEMORY_LOOP_MIN = 2 << 20, /* of a loop: its quarter for replicas holds a chunk of a large message */
     BODY_MEMORY_SHARE = 4, /* of the machine's memory: one part in so many */
 };
 
@@ -193,6 +194,9 @@ static enum status settings_check_counts(const struct settings *settings, struct
         if (status != STATUS_OK)
             return status;
     }
+    if (settings->body_memory / settings->loops < BODY_MEMORY_LOOP_MIN)
+        return error_set(err, STATUS_BAD_VALUE, "--body-memory: %llu loops need at least 2 MiB each",
+                         (unsigned long long)settings->loops);
     if ((settings->shards & (settings->shards - 1)) != 0)
         return error_set(err, STATUS_BAD_VALUE, "--shards: %llu is not a power of two",
                          (unsigned long long)settings->shards);
