@@ -415,6 +415,61 @@ static void the_process_may_be_killed(void **state)
     lose_power_everywhere(FAKE_LOSS_NONE);
 }
 
+/* Notes which messages of B and C the open store has: whoever asks is told that they are known. */
+static void promise_what_is_shown(struct script *script)
+{
+    script->count = 0;
+    for (uint64_t number = 0; number < script->seed; number++)
+        for (int run = RUN_B; run <= RUN_C; run++) {
+            struct run_key key = fixture_run(run);
+            size_t size = script_size(number);
+            struct run_info info;
+
+            if (!fixture_has(&script->fixture, &key, number, size))
+                continue;
+            store_run_state(script->fixture.store, &key, &info);
+            script->promises[script->count++] = (struct promise){
+                .run = run,
+                .number = number,
+                .size = size,
+                .incarnation = info.incarnation,
+            };
+        }
+}
+
+/* The process is killed at its n-th call, started again, shows what the page cache has, and then the power goes. */
+static void what_a_start_shows_survives_the_next_power_loss(void **state)
+{
+    unsigned shown = 0;
+
+    (void)state;
+    for (uint64_t n = 1, hit = 1; hit; n++) {
+        struct script *script = script_new();
+        char left[FIXTURE_PATH_SIZE];
+
+        fake_disk_cut_at(n);
+        script_run(script);
+        fixture_close(&script->fixture);
+        hit = fake_disk_was_hit();
+        fake_disk_cut_at(0);
+        fixture_open(&script->fixture);
+        promise_what_is_shown(script);
+        shown += script->count;
+        fixture_close(&script->fixture);
+        snprintf(left, sizeof left, "%.*s3", FIXTURE_PATH_SIZE - 2, script->fixture.dir);
+        mkdir(left, 0700);
+        fake_disk_lose_power(FAKE_LOSS_CLEAN, n, left);
+        fake_disk_stop();
+        script_move_to(script, left);
+        script->takeover_begun = false;
+        script->retired = script->purged = false;
+        check_after(script);
+        script_free(script);
+    }
+    print_message("%u messages were shown\n", shown);
+    assert_true(shown > 500);
+}
+
 /* The power goes, and again at the m-th call of the recovery from that. */
 static void power_may_go_during_recovery(void **state)
 {
@@ -460,6 +515,7 @@ int main(void)
         cmocka_unit_test(power_may_go_and_leave_zeros),
         cmocka_unit_test(power_may_go_and_leave_noise),
         cmocka_unit_test(the_process_may_be_killed),
+        cmocka_unit_test(what_a_start_shows_survives_the_next_power_loss),
         cmocka_unit_test(power_may_go_during_recovery),
     };
 
