@@ -44,7 +44,7 @@ static enum status cluster_map_save(struct cluster *cluster, const struct cluste
 static struct cluster_view *view_new(struct cluster *cluster, struct cluster_map *map)
 {
     struct cluster_view *view = calloc(1, sizeof *view);
-    struct peer **peers = calloc(map->nodes_count + 1, sizeof *peers);
+    struct peer **peers = calloc(map->nodes_count + 1, sizeof(struct peer *));
 
     if (view == NULL || peers == NULL)
         abort();

@@ -115,19 +115,20 @@ static enum status match_missing(const json_t *array, const struct have_request 
 enum status have_answer_read(struct slice answer, const struct have_request *request, bool *mask,
                              struct error *err)
 {
+    bool *missing = calloc(request->count + 1, sizeof *missing);
     json_t *object, *array;
 
+    if (missing == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "an answer about %u digests", request->count);
     enum status status = json_parse(answer.data, answer.size, &object, err);
-    if (status != STATUS_OK)
-        return status;
-    bool *missing = calloc(request->count + 1, sizeof *missing);
-    status = missing == NULL ? error_set(err, STATUS_NO_MEMORY, "an answer")
-                             : json_get_array(object, "missing", &array, err);
-    if (status == STATUS_OK)
-        status = match_missing(array, request, mask, missing, err);
+    if (status == STATUS_OK) {
+        status = json_get_array(object, "missing", &array, err);
+        if (status == STATUS_OK)
+            status = match_missing(array, request, mask, missing, err);
+        json_decref(object);
+    }
     if (status == STATUS_OK)
         memcpy(mask, missing, request->count * sizeof *mask);
     free(missing);
-    json_decref(object);
     return status;
 }

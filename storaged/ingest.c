@@ -257,8 +257,8 @@ static void ingest_on_room(struct body_wait *wait)
 /* Takes the memory, or a place in the line once this body holds nothing itself. */
 static void ingest_seek_room(struct ingest *ingest)
 {
+    assert(ingest->put != NULL);
     struct body_message *message = &ingest->put->message;
-
     if (ingest->in_line)
         return;
     if (body_budget_take(message->budget, message->class, body_message_needs(message))) {

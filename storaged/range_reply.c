@@ -6,6 +6,7 @@
 #include "proto/http/http_condition.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { MULTIPART_HEAD_MAX = 256, TYPE_SIZE = 96, MEMORY_REPLY_MAX = 64 << 20 };
@@ -120,8 +121,7 @@ static void print_parts(struct buf *text, const char *boundary, const struct ran
 static void boundary_type(char type[TYPE_SIZE], char boundary[HTTP_BOUNDARY_SIZE])
 {
     http_boundary_make(boundary);
-    strcpy(type, "multipart/byteranges; boundary=");
-    strcat(type, boundary);
+    snprintf(type, TYPE_SIZE, "multipart/byteranges; boundary=%s", boundary);
 }
 
 void range_reply_file(struct http_exchange *ex, const struct range_entity *entity,

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { TEXT_SIZE_MAX = 64 << 10 }; /* an error cuts it further, with dots */
+
 struct node_loop *request_loop(const struct http_exchange *ex)
 {
     return http_context(ex);
@@ -88,15 +90,17 @@ void request_fail(struct http_exchange *ex, const struct error *err)
 
 void request_fail_with(struct http_exchange *ex, enum status status, const char *format, ...)
 {
-    char text[ERROR_TEXT_SIZE];
     struct error err;
+    struct buf text;
     va_list list;
 
+    buf_init(&text, TEXT_SIZE_MAX);
     va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
+    buf_vformat(&text, format, list);
     va_end(list);
     error_init(&err);
-    error_set(&err, status, "%s", text);
+    error_set(&err, status, "%s", buf_string(&text));
+    buf_fini(&text);
     http_reply_error(ex, status, &err, NULL);
 }
 

@@ -28,17 +28,17 @@ struct copy {
     const struct body_message *message;
     uint64_t stored_at_us;
     uint64_t incarnation;
-    bool ask;
     /* OK: the peer has committed it, or had it. Otherwise err tells the story. Called later, once. */
     void (*on_done)(struct copy *copy, enum status status, const struct error *err);
-    /* out, with OK */
-    bool is_new;
-    bool has_place; /* shard, birth, offset are known */
-    unsigned shard;
+    /* out, with OK; shard, birth and offset when has_place */
     uint64_t birth, offset;
+    unsigned shard;
+    bool has_place, is_new;
+    /* in: */
+    bool ask;
     /* the engine's */
-    struct list list;
     bool done;
+    struct list list;
 };
 
 struct copies {
