@@ -322,3 +322,24 @@ def test_a_purge_takes_exactly_the_retired_run(node):
     again = node.put("/ingest/gone/", small_message(1))
     assert again.status_code == 201
     assert again.json()["messages"][0]["locations"][0]["url"] != line["locations"][0]["url"]
+
+
+def test_a_full_disk_is_507_before_the_body_is_sent(daemons):
+    node = daemons.node(arguments=["--reserve", "900TiB"], ready=False)
+    await_condition(lambda: answers(node), "it answers")
+    with socket.create_connection(node.listen.split(":"), timeout=20) as client:
+        client.sendall(b"PUT /ingest/full/ HTTP/1.1\r\nHost: x\r\nContent-Length: 49\r\nExpect: 100-continue\r\n\r\n")
+        answer = client.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 507 ")
+    assert b'"code":"full"' in answer
+    ready = node.get("/readyz")
+    assert ready.status_code == 503
+    assert [check["name"] for check in ready.json()["checks"] if not check["ok"]] == ["disk"]
+    assert node.get("/cluster/runs").status_code == 200
+
+
+def answers(node):
+    try:
+        return node.get("/healthz").status_code == 200
+    except requests.RequestException:
+        return False

@@ -4,7 +4,9 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import re
 import signal
+import threading
 
 import pytest
 import requests
@@ -359,6 +361,50 @@ def test_nothing_acknowledged_is_lost_when_a_node_is_killed_under_load(nodes):
         assert line["copies"] == 2
         assert len(urls(line)) == 2
         assert digest(nodes[1].get(f"/sha256/{name}").content) == name
+
+
+def test_a_rolling_restart_under_load_loses_no_request(nodes):
+    """A client that tries once more, at another node, sees no error."""
+    stop, kept, errors = threading.Event(), {}, []
+
+    def once(node, number):
+        messages = [small_message(number * 10 + i) for i in range(5)]
+        answer = node.put("/ingest/roll/", b"".join(messages))
+        answer.raise_for_status()
+        for line, message in zip(answer.json()["messages"], messages):
+            kept[line["digest"]] = message
+        got = node.get(f"/sha256/{digest(messages[0])}")
+        got.raise_for_status()
+        assert got.content == messages[0]
+
+    def client(first):
+        number = first
+        while not stop.is_set():
+            try:
+                once(nodes[number % 3], number)
+            except requests.RequestException:
+                try:
+                    once(nodes[(number + 1) % 3], number)
+                except requests.RequestException as error:
+                    errors.append(f"{error} {error.response.text if error.response is not None else ''}")
+            number += 4
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        work = [pool.submit(client, first) for first in range(4)]
+        for node in nodes:
+            node.restart()
+            await_condition(lambda: all(peers_up(other) for other in nodes), "all see each other again")
+        stop.set()
+        for done in work:
+            done.result()
+    assert not errors
+    assert len(kept) > 100
+    for name, message in kept.items():
+        assert nodes[0].get(f"/sha256/{name}").content == message
+
+
+def peers_up(node):
+    return "gribstore_peer_up{" in (text := node.get("/metrics").text) and not re.search(r"gribstore_peer_up\{.*\} 0", text)
 
 
 def test_a_node_that_drains_finishes_what_is_under_way(nodes):
