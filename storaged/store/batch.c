@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-enum { BATCH_COPY_SIZE = 1 << 20, BATCH_NONE = 0 };
+enum { BATCH_COPY_SIZE = 1 << 20, BATCH_BEGIN_SIZE = 256 << 10, BATCH_NONE = 0 };
 
 /* An append in the batch. */
 struct batch_item {
@@ -417,7 +417,7 @@ static enum status batch_write_slices(struct batch *batch, int fd, struct batch_
     return disk_writev(fd, offset, batch->vec, count, err);
 }
 
-static enum status batch_write_file(struct batch *batch, struct batch_file *file, struct error *err)
+static enum status batch_write_file(struct batch *batch, const struct batch_file *file, struct error *err)
 {
     char name[DATA_FILE_NAME_SIZE];
     struct batch_item *item = file->first;
@@ -440,9 +440,12 @@ static enum status batch_write_file(struct batch *batch, struct batch_file *file
 static enum status batch_write(struct batch *batch, struct error *err)
 {
     for (unsigned i = 0; i < batch->files_count; i++) {
-        enum status status = batch_write_file(batch, &batch->files[i], err);
+        const struct batch_file *file = &batch->files[i];
+        enum status status = batch_write_file(batch, file, err);
         if (status != STATUS_OK)
             return status;
+        if (file->size >= BATCH_BEGIN_SIZE) /* the disk works while the next file is copied */
+            disk_begin_flush(file->file->fd);
     }
     for (unsigned i = 0; i < batch->runs_count; i++) {
         struct batch_run *run = &batch->runs[i];

@@ -5,6 +5,7 @@
 #include "proto/base/log.h"
 #include "storaged/store/disk.h"
 #include "storaged/store/recover.h"
+#include "storaged/store/run_change.h"
 #include "storaged/store/store_state.h"
 
 #include <assert.h>
@@ -279,7 +280,7 @@ enum status store_run_find(struct run *run, const struct digest *digest, bool ma
 
     uv_rwlock_rdlock(&run->lock);
     struct run_dir *dir = run->dir;
-    if (dir != NULL)
+    if (dir != NULL && run_change_keeps(&run->info, dir->journal.header.incarnation))
         count = digest_table_find(&dir->table, digest_table_tag(&dir->table, digest), records,
                                   STORE_SAME_TAG_MAX);
     if (count > 0)

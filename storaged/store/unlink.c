@@ -126,10 +126,11 @@ static bool unlinker_do_given(struct unlinker *unlinker)
 
 static bool unlinker_is_held(struct unlinker *unlinker, const char *name)
 {
+    const char *at = strchr(name, '@');
     unsigned shard;
     uint64_t birth;
 
-    if (!data_file_parse_name(name, &shard, &birth))
+    if (!data_file_parse_name(at != NULL ? at + 1 : name, &shard, &birth))
         return false;
     uv_mutex_lock(&unlinker->mutex);
     bool is_held = unlinker_find_held(unlinker, birth) != NULL;
