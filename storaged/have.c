@@ -3,6 +3,9 @@
  *     body --pool--> looked up here --.--> answer
  *                                     '--scope=cluster--> POST /have to each other owner, at once --> answer
  *
+ * A question that names the run's incarnation is about that one: a node that is behind has nothing of it. With places, as
+ * a coordinator asks, a run that takes no more is said by its 410.
+ *
  * An owner that does not answer can't confirm anything: its digests count as missing, and `unasked` names it. */
 #include "storaged/have.h"
 
@@ -17,6 +20,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { INCARNATION_TEXT_SIZE = 24 };
 
 struct have;
 
@@ -36,7 +41,9 @@ struct have {
     struct node_loop *loop;
     struct work work;
     bool cluster;
-    struct buf body; /* the question as sent */
+    uint64_t incarnation; /* of the run that is meant; 0: whichever is here */
+    char incarnation_text[INCARNATION_TEXT_SIZE]; /* for the owners */
+    struct buf body;                              /* the question as sent */
     struct have_request request;
     struct store_place *places; /* owned, with request.places */
     struct cluster_view *view;
@@ -77,6 +84,30 @@ static void have_look_up(struct have *have)
         if (status == STATUS_OK && have->places != NULL)
             have->places[i] = place;
     }
+}
+
+/* Nobody may be told of a message that goes with an older incarnation, nor that a run takes which takes no more. Looked at
+ * on both sides of the look-ups: a take-over may come in between. */
+static enum status have_look_up_run(struct have *have)
+{
+    const struct run_key *run = &have->request.run;
+    struct store *store = have->loop->node->store;
+    struct run_info info;
+
+    store_run_state(store, run, &info);
+    if (have->incarnation > info.incarnation)
+        return STATUS_OK; /* all missing */
+    have_look_up(have);
+    if (have->incarnation == 0)
+        return STATUS_OK;
+    store_run_state(store, run, &info);
+    if (info.incarnation > have->incarnation)
+        return error_set(&have->err, STATUS_STALE_RUN, "the run's incarnation is %llu",
+                         (unsigned long long)info.incarnation);
+    if (have->places == NULL || info.state == RUN_FILLING || info.state == RUN_READY)
+        return STATUS_OK;
+    return error_set(&have->err, info.state == RUN_RETIRED ? STATUS_RUN_RETIRED : STATUS_PURGED,
+                     "the run is %s", run_state_name(info.state));
 }
 
 static void print_known(struct have *have, struct json_writer *json, unsigned i)
@@ -152,8 +183,8 @@ static void have_run(struct work *work)
         if (have->places == NULL)
             abort();
     }
-    have_look_up(have);
-    if (!have->cluster)
+    have->status = have_look_up_run(have);
+    if (have->status == STATUS_OK && !have->cluster)
         have_print(have);
 }
 
@@ -216,7 +247,8 @@ static void part_start(struct have_part *part)
     struct have *have = part->have;
     struct transfer_request *request = &part->request;
 
-    peer_request_init(request, have->view);
+    unsigned headers = peer_request_init(request, have->view);
+    request->headers[headers] = (struct transfer_header){ HEADER_INCARNATION, have->incarnation_text };
     buf_init(&part->body, HAVE_BODY_MAX);
     have_request_print(&have->request, part->mask, &part->body);
     snprintf(part->url, sizeof part->url, "%s/have", part->peer->url);
@@ -256,6 +288,12 @@ static void have_split(struct have *have)
 
 static void have_ask_owners(struct have *have)
 {
+    struct run_info info = { .incarnation = have->incarnation };
+
+    if (have->incarnation == 0)
+        store_run_state(have->loop->node->store, &have->request.run, &info);
+    snprintf(have->incarnation_text, sizeof have->incarnation_text, "%llu",
+             (unsigned long long)info.incarnation);
     have_split(have);
     have->parts_running = 1; /* ours, until all are started */
     for (unsigned i = 0; i < have->view->map->nodes_count; i++) {
@@ -309,9 +347,10 @@ void have_handle(struct http_exchange *ex)
 {
     static const char *const keys[] = { "scope", NULL };
     struct slice scope = http_query(ex, "scope");
+    uint64_t incarnation;
     struct have *have;
 
-    if (!request_keys_known(ex, keys))
+    if (!request_keys_known(ex, keys) || !request_incarnation(ex, &incarnation))
         return;
     if (scope.data != NULL && !slice_equals(scope, "cluster") && !slice_equals(scope, "node")) {
         request_fail_with(ex, STATUS_BAD_VALUE, "scope: 'cluster', or 'node'");
@@ -322,6 +361,7 @@ void have_handle(struct http_exchange *ex)
         abort();
     have->ex = ex;
     have->loop = request_loop(ex);
+    have->incarnation = incarnation;
     have->cluster = scope.data != NULL && slice_equals(scope, "cluster");
     have->view = cluster_view(&have->loop->node->cluster);
     error_init(&have->err);

@@ -603,7 +603,7 @@ void ingest_handle_replica(struct http_exchange *ex)
     struct error err;
 
     error_init(&err);
-    if (!request_keys_known(ex, keys) || !request_header_u64(ex, HEADER_INCARNATION, 0, &incarnation))
+    if (!request_keys_known(ex, keys) || !request_incarnation(ex, &incarnation))
         return;
     if (stamps_parse(http_header(ex, HEADER_STORED_AT), &stamps, &err) != STATUS_OK) {
         error_wrap(&err, "header " HEADER_STORED_AT);

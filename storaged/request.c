@@ -4,6 +4,7 @@
 #include "storaged/node_loop.h"
 
 #include "proto/base/config.h"
+#include "proto/node_api.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,25 +63,27 @@ bool request_run(struct http_exchange *ex, struct run_key *run)
 }
 
 static bool request_u64(struct http_exchange *ex, const char *what, const char *name,
-                        struct slice text, uint64_t missing, uint64_t *value)
+                        struct slice text, uint64_t most, uint64_t *value)
 {
-    *value = missing;
-    if (text.data == NULL)
+    if (text.data == NULL || decimal_parse((const char *)text.data, text.size, most, value) == 0)
         return true;
-    if (decimal_parse((const char *)text.data, text.size, UINT64_MAX, value) == 0)
-        return true;
-    request_fail_with(ex, STATUS_BAD_VALUE, "%s %s: not a whole number", what, name);
+    request_fail_with(ex, STATUS_BAD_VALUE, "%s %s: not a whole number up to %llu", what, name,
+                      (unsigned long long)most);
     return false;
 }
 
 bool request_query_u64(struct http_exchange *ex, const char *key, uint64_t missing, uint64_t *value)
 {
-    return request_u64(ex, "key", key, http_query(ex, key), missing, value);
+    *value = missing;
+    return request_u64(ex, "key", key, http_query(ex, key), UINT64_MAX, value);
 }
 
-bool request_header_u64(struct http_exchange *ex, const char *name, uint64_t missing, uint64_t *value)
+/* As far as JSON goes: it is taken over, and told to others. */
+bool request_incarnation(struct http_exchange *ex, uint64_t *incarnation)
 {
-    return request_u64(ex, "header", name, http_header(ex, name), missing, value);
+    *incarnation = 0;
+    return request_u64(ex, "header", HEADER_INCARNATION, http_header(ex, HEADER_INCARNATION),
+                       INT64_MAX, incarnation);
 }
 
 void request_fail(struct http_exchange *ex, const struct error *err)

@@ -21,9 +21,11 @@ bool request_keys_known(struct http_exchange *ex, const char *const *known);
 /* {source} and {base_time} of the path. false: it has replied 400. */
 bool request_run(struct http_exchange *ex, struct run_key *run);
 
-/* A number among query keys or headers. Absent: missing, and true. false: it has replied 400. */
+/* A number among query keys. Absent: missing, and true. false: it has replied 400. */
 bool request_query_u64(struct http_exchange *ex, const char *key, uint64_t missing, uint64_t *value);
-bool request_header_u64(struct http_exchange *ex, const char *name, uint64_t missing, uint64_t *value);
+
+/* The header that names the run's incarnation. Absent: 0, and true. false: it has replied 400. */
+bool request_incarnation(struct http_exchange *ex, uint64_t *incarnation);
 
 /* Replies with err, whose status it is. */
 void request_fail(struct http_exchange *ex, const struct error *err);

@@ -365,6 +365,9 @@ static void channel_start_ask(struct channel *channel)
     channel->ask_count -= batch->count;
     snprintf(batch->url, sizeof batch->url, "%s/have", channel->peer->url);
     batch_print_question(batch);
+    snprintf(batch->incarnation, sizeof batch->incarnation, "%" PRIu64,
+             batch_next(batch, NULL)->incarnation);
+    request->headers[headers++] = (struct transfer_header){ HEADER_INCARNATION, batch->incarnation };
     request->method = "POST";
     request->body = slice_of(batch->text.data, batch->text.size);
     batch_start(batch, headers);
