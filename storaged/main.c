@@ -104,7 +104,10 @@ int main(int argc, char **argv)
     error_init(&err);
     enum status status = settings_load(&settings, argc, argv, &asked, &err);
     if (status != STATUS_OK) {
-        fprintf(stderr, "storaged: %s\nstoraged --help lists the options.\n", err.text);
+        /* Errors of flags name the program already. */
+        bool named = strncmp(err.text, "storaged: ", strlen("storaged: ")) == 0;
+        fprintf(stderr, "%s%s\nstoraged --help lists the options.\n",
+                named ? "" : "storaged: ", err.text);
         code = EXIT_USAGE;
     } else if (asked != CONFIG_RUN) {
         code = answer_question(asked);

@@ -82,7 +82,7 @@ static enum status start_store(struct node *node, const struct node_start *start
         .shards = start->map != NULL ? start->map->shards : (unsigned)settings->shards,
         .batch_size_max = settings->batch_size,
         .flush_threads = (unsigned)settings->flush_threads,
-        .reserve_size = settings->reserve,
+        .reserve_size = settings->reserve == 0 ? UINT64_MAX : settings->reserve,
         .run_memory_us = settings->run_memory_ms * 1000,
     };
 

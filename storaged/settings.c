@@ -132,8 +132,6 @@ static void settings_complete(struct settings *settings)
         settings->body_memory = (uint64_t)pages * (uint64_t)page_size / BODY_MEMORY_SHARE;
     if (settings->body_memory == 0)
         settings->body_memory = BODY_MEMORY_MIN;
-    if (settings->reserve == 0)
-        settings->reserve = UINT64_MAX;
     if (settings->host == NULL) {
         char name[HOST_NAME_MAX + 1] = "localhost";
         gethostname(name, sizeof name - 1);

@@ -24,7 +24,7 @@ struct settings {
     uint64_t loops;        /* event loops */
     uint64_t pool_threads; /* that may wait for the disk */
     uint64_t body_memory;  /* bytes for bodies under way */
-    uint64_t reserve;      /* bytes kept free on the disk; UINT64_MAX: max(5 %, 5 GiB) */
+    uint64_t reserve;      /* bytes kept free on the disk; 0: max(5 %, 5 GiB) */
     uint64_t batch_size;
     uint64_t flush_threads;
     uint64_t run_memory_ms;
