@@ -61,19 +61,30 @@ static struct body_wait *body_budget_next(struct body_budget *budget)
     return NULL;
 }
 
-void body_budget_give(struct body_budget *budget, enum body_class class, uint64_t size)
+/* Who is served may give it back at once, or leave for another: the next is served from here, not from within it, or the
+ * stack would grow with the line. */
+static void body_budget_serve(struct body_budget *budget)
 {
     struct body_wait *wait;
 
-    assert(size <= budget->used[class]);
-    budget->used[class] -= size;
-    metric_add(&metric_body_memory, -(int64_t)size);
+    if (budget->serving)
+        return;
+    budget->serving = true;
     while ((wait = body_budget_next(budget)) != NULL) {
         list_remove(&wait->list);
         budget->used[wait->class] += wait->size;
         metric_add(&metric_body_memory, (int64_t)wait->size);
         wait->on_room(wait);
     }
+    budget->serving = false;
+}
+
+void body_budget_give(struct body_budget *budget, enum body_class class, uint64_t size)
+{
+    assert(size <= budget->used[class]);
+    budget->used[class] -= size;
+    metric_add(&metric_body_memory, -(int64_t)size);
+    body_budget_serve(budget);
 }
 
 void body_budget_wait(struct body_budget *budget, struct body_wait *wait)
@@ -85,6 +96,6 @@ void body_budget_wait(struct body_budget *budget, struct body_wait *wait)
 
 void body_budget_leave(struct body_budget *budget, struct body_wait *wait)
 {
-    (void)budget;
     list_remove(&wait->list);
+    body_budget_serve(budget); /* it may have been all that held up those behind it */
 }

@@ -16,6 +16,7 @@ struct body_budget {
     uint64_t size; /* in all */
     uint64_t used[BODY_CLASSES];
     struct list waiting[BODY_CLASSES];
+    bool serving; /* those who wait, now */
 };
 
 /* One that waits: granted in the order of waiting, its size taken for it when on_room is called. */

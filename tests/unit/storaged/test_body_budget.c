@@ -113,6 +113,66 @@ static void who_leaves_the_line_gets_nothing(void **state)
     assert_int_equal(body_budget_used(&budget), 10);
 }
 
+static void who_leaves_makes_way_for_those_behind(void **state)
+{
+    struct body_budget budget;
+    struct waiter first, second;
+    unsigned turn = 0;
+
+    (void)state;
+    body_budget_init(&budget, 100);
+    assert_true(body_budget_take(&budget, BODY_INGEST, 70));
+    waiter_join(&first, &budget, BODY_INGEST, 40, &turn);
+    waiter_join(&second, &budget, BODY_INGEST, 5, &turn);
+    body_budget_leave(&budget, &first.wait);
+    assert_int_equal(first.served, 0);
+    assert_int_equal(second.served, 1);
+    assert_int_equal(body_budget_used(&budget), 75);
+}
+
+/* One whose message fails at once: it gives back while it is being served. */
+struct short_waiter {
+    struct body_wait wait;
+    struct body_budget *budget;
+    unsigned *depth, *depth_max, *served;
+};
+
+static void on_short_room(struct body_wait *wait)
+{
+    struct short_waiter *waiter = container_of(wait, struct short_waiter, wait);
+
+    ++*waiter->served;
+    if (++*waiter->depth > *waiter->depth_max)
+        *waiter->depth_max = *waiter->depth;
+    body_budget_give(waiter->budget, BODY_INGEST, wait->size);
+    --*waiter->depth;
+}
+
+static void a_long_line_of_those_who_give_back_at_once_needs_no_stack(void **state)
+{
+    static struct short_waiter waiters[1000];
+    unsigned depth = 0, depth_max = 0, served = 0;
+    struct body_budget budget;
+
+    (void)state;
+    body_budget_init(&budget, 100);
+    assert_true(body_budget_take(&budget, BODY_INGEST, 75));
+    for (unsigned i = 0; i < ARRAY_COUNT(waiters); i++) {
+        waiters[i] = (struct short_waiter){
+            .wait = { .size = 50, .class = BODY_INGEST, .on_room = on_short_room },
+            .budget = &budget,
+            .depth = &depth,
+            .depth_max = &depth_max,
+            .served = &served,
+        };
+        body_budget_wait(&budget, &waiters[i].wait);
+    }
+    body_budget_give(&budget, BODY_INGEST, 75);
+    assert_int_equal(served, ARRAY_COUNT(waiters));
+    assert_int_equal(depth_max, 1);
+    assert_int_equal(body_budget_used(&budget), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +181,8 @@ int main(void)
         cmocka_unit_test(who_waited_first_is_served_first),
         cmocka_unit_test(replicas_are_served_before_ingests),
         cmocka_unit_test(who_leaves_the_line_gets_nothing),
+        cmocka_unit_test(who_leaves_makes_way_for_those_behind),
+        cmocka_unit_test(a_long_line_of_those_who_give_back_at_once_needs_no_stack),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
