@@ -225,6 +225,15 @@ static void target_settle(struct put_target *target, enum status status, const s
               err != NULL && err->text[0] != '\0' ? err->text : status_title(status));
 }
 
+/* Of the stamps that its copies have the greatest holds. The one that we gave it counts once a node has kept it: one that
+ * had the message before has it under another. */
+static void put_take_stamp(struct put *put, uint64_t stored_at_us)
+{
+    if (!put->is_kept || stored_at_us > put->stored_at_us)
+        put->stored_at_us = stored_at_us;
+    put->is_kept = true;
+}
+
 static void put_kept_here(struct put_target *target)
 {
     const struct store_place *place = &target->put->append.place;
@@ -236,8 +245,7 @@ static void put_kept_here(struct put_target *target)
         .birth = place->birth,
         .offset = place->offset,
     };
-    if (place->stored_at_us > target->put->stored_at_us)
-        target->put->stored_at_us = place->stored_at_us;
+    put_take_stamp(target->put, place->stored_at_us);
 }
 
 static void put_on_stored(struct append *append, enum status status)
@@ -294,8 +302,7 @@ static void put_on_copied(struct copy *copy, enum status status, const struct er
                                             .birth = copy->birth,
                                             .offset = copy->offset };
         put->is_new |= copy->is_new;
-        if (copy->stored_at_us > put->stored_at_us)
-            put->stored_at_us = copy->stored_at_us;
+        put_take_stamp(put, copy->stored_at_us);
     }
     put_resume(put);
 }
@@ -457,7 +464,9 @@ static void put_begin_again(struct put *put)
     store_run_state(put->body->loop->node->store, &put->run, &info);
     put->incarnation = info.incarnation;
     put->caught_up = true;
-    put->known_here = false;
+    put->known_here = put->is_kept = false;
+    put->stored_at_us = 0; /* it was of the run before */
+    put_stamp(put);
     put->next = put->refusing_count = 0;
     put->failure = STATUS_OK;
     error_init(&put->failure_err);

@@ -70,7 +70,7 @@ struct put {
     unsigned targets_count;
     struct put_target *targets; /* owned */
     uint64_t incarnation;
-    bool known_here, is_new, caught_up, all_full;
+    bool known_here, is_kept, is_new, caught_up, all_full;
     unsigned copies_count;
     enum status failure; /* the first that made a node fall out, and its story */
     struct error failure_err;

@@ -150,7 +150,7 @@ static void batch_print_stamps(struct batch *batch)
 {
     unsigned tail = 1; /* how many of the last count up by themselves */
     unsigned number = 0;
-    uint64_t previous = 0;
+    uint64_t previous = UINT64_MAX - 1; /* nobody is behind it */
 
     for (struct copy *copy = batch_next(batch, NULL); copy != NULL; copy = batch_next(batch, copy)) {
         tail = copy->stored_at_us == previous + 1 ? tail + 1 : 1;

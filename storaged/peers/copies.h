@@ -26,7 +26,7 @@ struct copy {
     const struct run_key *run;
     const struct digest *digest;
     const struct body_message *message;
-    uint64_t stored_at_us;
+    uint64_t stored_at_us; /* out, too: the one that the peer has it under */
     uint64_t incarnation;
     /* OK: the peer has committed it, or had it. Otherwise err tells the story. Called later, once. */
     void (*on_done)(struct copy *copy, enum status status, const struct error *err);

@@ -32,8 +32,8 @@ static enum status copy_take(struct copy *copy, const json_t *entry, const json_
         return status;
     copy->done = true;
     copy->is_new = is_new;
-    if (stored_at > copy->stored_at_us)
-        copy->stored_at_us = stored_at;
+    if (stored_at > 0)
+        copy->stored_at_us = stored_at; /* it may have had it before, with another stamp */
     if (url != NULL)
         copy_take_place(copy, url, offset);
     return STATUS_OK;

@@ -20,18 +20,23 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
-@pytest.fixture
-def pair(daemons):
-    """Two nodes that both own all shards."""
-    nodes = [daemons.node(name) for name in ("n1", "n2")]
+def tell_map(nodes, owners):
+    """All shards lie on the owners."""
     cluster_map = {
         "cluster": nodes[0].json("/cluster/map")["cluster"], "epoch": 1, "shards": SHARDS, "replicas": 2, "min_replicas": 2,
         "indexers": [],
         "nodes": [{"id": node.name, "url": node.url, "host": node.name, "colo": "a", "weight": 100, "state": "in"} for node in nodes],
-        "eras": [{"from": None, "owners": [["n1", "n2"]] * SHARDS}],
+        "eras": [{"from": None, "owners": [owners] * SHARDS}],
     }
     for node in nodes:
         assert node.put("/cluster/map", json.dumps(cluster_map)).status_code == 200
+
+
+@pytest.fixture
+def pair(daemons):
+    """Two nodes that both own all shards."""
+    nodes = [daemons.node(name) for name in ("n1", "n2")]
+    tell_map(nodes, ["n1", "n2"])
     return nodes
 
 
@@ -107,3 +112,33 @@ def test_owners_of_an_older_incarnation_count_as_lacking_it(pair):
 def test_an_incarnation_that_no_json_holds_is_refused(pair):
     answer = pair[0].put("/replica/inc", small_message(6), headers={"Gribstore-Incarnation": str(2**63)})
     assert (answer.status_code, answer.json()["code"]) == (400, "bad-value")
+
+
+def test_a_message_has_one_stamp_however_often_and_wherever_it_is_sent(daemons):
+    nodes = [daemons.node(name) for name in ("n1", "n2", "n3")]
+    tell_map(nodes, ["n1", "n2"])
+    messages = [small_message(100 + i) for i in range(5)] + [small_message(100)] * 5
+    first = nodes[0].put("/ingest/stamp/", b"".join(messages)).json()["messages"]
+    stamps = {line["digest"]: line["stored_at"] for line in first[:5]}
+    assert len(set(stamps.values())) == 5
+    for node in nodes:  # the third one owns nothing
+        for line in node.put("/ingest/stamp/", b"".join(messages)).json()["messages"]:
+            assert line["stored_at"] == stamps[line["digest"]]
+    for node in nodes[:2]:
+        for shard in range(SHARDS):
+            for member in node.json(f"/cluster/shards/stamp/{RUN}?shard={shard}"):
+                assert member["stored_at"] == stamps[member["digest"]]
+
+
+def test_a_node_alone_answers_with_the_stamp_that_it_keeps(node):
+    first = node.put("/ingest/one/", small_message(7)).json()["messages"][0]
+    again = node.put("/ingest/one/", small_message(7)).json()["messages"][0]
+    assert again["stored_at"] == first["stored_at"]
+
+
+def test_the_smallest_stamp_travels_like_any_other(pair):
+    first, second = pair
+    assert first.put("/replica/old", small_message(8), headers={"Gribstore-Stored-At": "1"}).status_code == 201
+    line = first.put("/ingest/old/", small_message(8)).json()["messages"][0]
+    assert (line["copies"], line["stored_at"]) == (2, 1)
+    assert held(second, "old") == 1
