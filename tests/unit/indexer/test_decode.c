@@ -4,6 +4,7 @@
 #include "indexer/field.h"
 #include "proto/base/json_read.h"
 #include "proto/grib_head.h"
+#include "tests/lib/real_files.h"
 
 #include <dirent.h>
 #include <eccodes.h>
@@ -345,7 +346,7 @@ static void heads_of_real_files_have_the_keys_of_whole_messages(void **state)
 {
     (void)state;
     static const char *const endings[] = { ".grib", ".grib1", ".grib2", ".grb", NULL };
-    const char *folder = getenv("GRIBSTORE_TEST_GRIB");
+    const char *folder = real_files_folder();
     unsigned files = 0;
 
     if (folder == NULL) {
@@ -645,7 +646,7 @@ static void remembered_names_are_those_of_another_date_step_and_member(void **st
     static const char *const files[] = { "gfs-308-fields.grib2", "nam-multi-field.grib2",
                                          "ens_50.grib",          "era5-levels-members.grib",
                                          "gfs-flux.grib2",       "regular_gg_ml_g2.grib" };
-    const char *folder = getenv("GRIBSTORE_TEST_GRIB");
+    const char *folder = real_files_folder();
     char path[4096];
 
     for (int edition = 1; edition <= 2; edition++) {

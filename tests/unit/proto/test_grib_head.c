@@ -8,6 +8,7 @@
 #include "proto/run.h"
 #include "tests/unit/proto/cmocka_all.h"
 #include "tests/unit/proto/grib_bytes.h"
+#include "tests/lib/real_files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -602,19 +603,12 @@ struct file {
     size_t size;
 };
 
-static const char *grib_folder(void)
-{
-    const char *folder = getenv("GRIBSTORE_TEST_GRIB");
-
-    return folder != NULL && *folder != '\0' ? folder : GRIBSTORE_SOURCE_DIR "/../shared/grib";
-}
-
 static struct file read_file(const char *name)
 {
     char path[4096];
     struct file file = { NULL, 0 };
 
-    snprintf(path, sizeof path, "%s/%s", grib_folder(), name);
+    snprintf(path, sizeof path, "%s/%s", real_files_folder(), name);
     FILE *stream = fopen(path, "rb");
     assert_non_null(stream);
     assert_int_equal(fseek(stream, 0, SEEK_END), 0);
@@ -690,11 +684,8 @@ static void real_files_agree_with_an_oracle_apart(void **state)
     unsigned long long bytes;
     struct buf lines;
 
-    snprintf(path, sizeof path, "%s/FIELDS.tsv", grib_folder());
-    if (access(path, R_OK) != 0) {
-        print_message("no %s: GRIBSTORE_TEST_GRIB names the folder of real GRIB files\n", path);
+    if (real_files_folder() == NULL)
         skip();
-    }
     struct file expected = read_file("FIELDS.tsv"), manifest = read_file("MANIFEST.tsv");
     manifest.data = realloc(manifest.data, manifest.size + 1);
     assert_non_null(manifest.data);
