@@ -679,7 +679,7 @@ static unsigned count_lines(const char *text)
 static void real_files_agree_with_an_oracle_apart(void **state)
 {
     (void)state;
-    char path[4096], name[256], first[128];
+    char name[256], first[128];
     unsigned messages, fields, files = 0;
     unsigned long long bytes;
     struct buf lines;
