@@ -4,7 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { DECODED_KEYS_SIZE = 6000 }; /* a guess at one field's keys in memory: some forty members of jansson's */
+/* What malloc keeps beside a piece, and uthash beside a member. */
+enum { DECODED_PIECE_SIZE = 16, DECODED_MEMBER_SIZE = 32 };
 
 void decoded_cache_init(struct decoded_cache *cache, size_t size_max)
 {
@@ -15,7 +16,7 @@ void decoded_cache_init(struct decoded_cache *cache, size_t size_max)
 static void decoded_free(struct decoded *decoded)
 {
     for (unsigned i = 0; i < decoded->fields_count; i++)
-        json_decref(decoded->fields[i].keys);
+        free(decoded->fields[i].keys);
     free(decoded->fields);
     free(decoded);
 }
@@ -65,11 +66,22 @@ struct decoded *decoded_begin(struct decoded_cache *cache, const struct digest *
     return decoded;
 }
 
+static size_t decoded_size(const struct decoded *decoded)
+{
+    size_t size = sizeof *decoded + DECODED_PIECE_SIZE + DECODED_MEMBER_SIZE;
+
+    if (decoded->fields_count > 0)
+        size += DECODED_PIECE_SIZE;
+    for (unsigned i = 0; i < decoded->fields_count; i++)
+        size += sizeof *decoded->fields + decoded->fields[i].keys_size + 1 + DECODED_PIECE_SIZE;
+    return size;
+}
+
 void decoded_end(struct decoded_cache *cache, struct decoded *decoded)
 {
     assert(decoded->pending && decoded->listed);
     decoded->pending = false;
-    decoded->size = sizeof *decoded + decoded->fields_count * (sizeof *decoded->fields + DECODED_KEYS_SIZE);
+    decoded->size = decoded_size(decoded);
     cache->size += decoded->size;
     list_append(&cache->oldest_first, &decoded->list);
     while (cache->size > cache->size_max && !list_empty(&cache->oldest_first))

@@ -1,7 +1,8 @@
 /* decoded_cache.h: what messages decoded to lately, and which are being decoded now; bounded in bytes.
  *
  * The copies of a message lie on several nodes, and each node's journal names it: it is decoded once. An entry is PENDING while one batch
- * decodes it; others wait for it. Loop only. Entries are counted: one that is held is not freed, though it may leave the table. */
+ * decodes it; others wait for it. Loop only, but for reading what a
+ * decoded entry that is held says. Entries are counted: one that is held is not freed, though it may leave the table. */
 #ifndef INDEXER_DECODED_CACHE_H
 #define INDEXER_DECODED_CACHE_H
 
@@ -9,18 +10,18 @@
 #include "proto/digest.h"
 #include "proto/grib_head.h"
 
-#include <jansson.h>
 #include <uthash.h>
 
 struct decoded_field {
     uint8_t identity[GRIB_IDENTITY_SIZE];
-    json_t *keys; /* owned reference */
+    char *keys; /* owned: a JSON object as compact text, a tenth of what the parsed one takes */
+    size_t keys_size;
 };
 
 struct decoded {
     struct digest digest;
     bool pending;
-    bool refused;     /* reason says why; no fields */
+    bool refused; /* reason says why; no fields */
     char reason[256];
     unsigned fields_count;
     struct decoded_field *fields; /* owned; sub = index + 1 */

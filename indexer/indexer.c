@@ -10,7 +10,21 @@
 #include "indexer/upsert.h"
 #include "proto/base/log.h"
 
-enum { INDEXER_CONNECTIONS_PER_NODE = 8 };
+enum { INDEXER_CONNECTIONS_PER_NODE = 8, INDEXER_CATALOG_RETRY_MS = 1000 };
+
+/* A database that does not answer is waited for, with a word in the log each time: machines that start together need no order. Whatever
+ * else is wrong with it ends the start. Nothing is listened on before; a signal ends the process at once. */
+static enum status indexer_open_catalog(struct indexer *indexer, struct error *err)
+{
+    for (;;) {
+        enum status status = catalog_open(indexer->settings->catalog, &indexer->catalog, err);
+        if (status != STATUS_UNREACHABLE && status != STATUS_TIMEOUT)
+            return status;
+        log_msg(LOG_WARN, "catalog.wait", "%s; trying again", err->text);
+        error_init(err);
+        uv_sleep(INDEXER_CATALOG_RETRY_MS);
+    }
+}
 
 static enum status indexer_start_engines(struct indexer *indexer, struct error *err)
 {
@@ -27,7 +41,7 @@ static enum status indexer_start_engines(struct indexer *indexer, struct error *
         .user_agent = "gribstore-indexer",
     };
 
-    enum status status = catalog_open(settings->catalog, &indexer->catalog, err);
+    enum status status = indexer_open_catalog(indexer, err);
     if (status != STATUS_OK)
         return error_wrap(err, "catalog");
     status = decoders_start(&decoders, &indexer->decoders, err);
@@ -80,15 +94,9 @@ static void indexer_on_transfer_closed(void *data)
     indexer_on_stopped(indexer);
 }
 
-static void indexer_on_decoders_stopped(void *data)
-{
-    struct indexer *indexer = data;
-    transfer_uv_close(indexer->transfer, indexer_on_transfer_closed, indexer);
-}
-
 static void indexer_on_map_stopped(struct indexer *indexer)
 {
-    decoders_stop(indexer->decoders, indexer_on_decoders_stopped, indexer);
+    transfer_uv_close(indexer->transfer, indexer_on_transfer_closed, indexer);
 }
 
 static void indexer_on_states_stopped(struct indexer *indexer)
@@ -101,15 +109,28 @@ static void indexer_on_retires_stopped(struct indexer *indexer)
     run_states_stop(indexer, indexer_on_states_stopped);
 }
 
-static void indexer_on_tails_stopped(struct indexer *indexer)
+static void indexer_on_tails_or_decoders_stopped(struct indexer *indexer)
 {
-    retire_stop_all(indexer, indexer_on_retires_stopped);
+    if (indexer->tails == NULL && indexer->decoders == NULL)
+        retire_stop_all(indexer, indexer_on_retires_stopped);
 }
 
+static void indexer_on_decoders_stopped(void *data)
+{
+    struct indexer *indexer = data;
+
+    indexer->decoders = NULL; /* what is to be decoded from here on is given up */
+    indexer_on_tails_or_decoders_stopped(indexer);
+}
+
+/* Tails and decoders at once: a tail waits for the heads it has handed out, and decoders that never come up give none back. */
 static void indexer_on_drained(struct http_server *server, void *data)
 {
+    struct indexer *indexer = data;
+
     (void)server;
-    tails_stop(data, indexer_on_tails_stopped);
+    decoders_stop(indexer->decoders, indexer_on_decoders_stopped, indexer);
+    tails_stop(indexer, indexer_on_tails_or_decoders_stopped);
 }
 
 void indexer_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer))

@@ -58,7 +58,10 @@ static void lease_on_taken(struct work *work)
             json_init(&json, &extra);
             json_text(&json, lease->holder);
         }
-        http_reply_error(lease->exchange, work->status, &work->err, extra.size > 0 ? &extra : NULL);
+        struct error shown;
+        error_init(&shown);
+        enum status status = work_status_shown(work->status, &work->err, &shown);
+        http_reply_error(lease->exchange, status, &shown, extra.size > 0 ? &extra : NULL);
         buf_fini(&extra);
     }
     buf_fini(&body);
@@ -77,8 +80,12 @@ static void lease_on_released(struct work *work)
 
     if (work->status == STATUS_OK || work->status == STATUS_NOT_FOUND)
         http_reply(lease->exchange, 204, NULL, NULL);
-    else
-        http_reply_error(lease->exchange, work->status, &work->err, NULL);
+    else {
+        struct error shown;
+        error_init(&shown);
+        enum status status = work_status_shown(work->status, &work->err, &shown);
+        http_reply_error(lease->exchange, status, &shown, NULL);
+    }
     free(lease);
 }
 

@@ -282,6 +282,7 @@ static void map_on_read(struct work *work)
 
     authority->works--;
     if (authority->stopping) {
+        buf_fini(&authority->read_json);
         map_stop_if_idle(authority);
         return;
     }

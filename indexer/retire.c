@@ -8,6 +8,7 @@
 #include "indexer/retire.h"
 
 #include "indexer/census.h"
+#include "indexer/map_authority.h"
 #include "indexer/run_tell.h"
 #include "indexer/tail.h"
 #include "proto/base/clock.h"
@@ -20,6 +21,7 @@
 enum {
     RETIRE_BATCH = 2000,      /* documents deleted at once, so that queries get their turn */
     RETIRE_RETRY_MS = 1000,
+    RETIRE_MAP_MS = 100,
     RETIRE_WAIT_MS_MAX = 1000, /* the grace is waited for in pieces: wall time may jump */
 };
 
@@ -60,6 +62,12 @@ static void retire_on_status(void *data, enum status status)
     fsm_resume(&retire->fsm, status, NULL);
 }
 
+static void retire_on_timer(uv_timer_t *timer)
+{
+    struct retire *retire = timer->data;
+    fsm_resume(&retire->fsm, STATUS_OK, NULL);
+}
+
 /* --- KEEP: the step that begins now is written --- */
 
 static enum fsm_next retire_begin(struct retire *retire, enum retire_step step, enum retire_move move)
@@ -75,7 +83,11 @@ static enum fsm_next retire_keep(struct fsm *fsm)
 
     if (retire_leaves(retire))
         return fsm_go(fsm, MOVE_END);
-    run_state_step(retire->indexer, &retire->run.run, retire->step, retire_on_status, retire);
+    if (map_authority_map(retire->indexer) == NULL) { /* after a start: nobody could be told */
+        uv_timer_start(&retire->timer, retire_on_timer, RETIRE_MAP_MS, 0);
+        return fsm_wait(fsm, 1, MOVE_KEEP);
+    }
+    run_state_step(retire->indexer, &retire->run, retire->step, retire_on_status, retire);
     return fsm_wait(fsm, 1, retire->after_keep);
 }
 
@@ -152,12 +164,6 @@ static enum fsm_next retire_remove(struct fsm *fsm)
 
 /* --- GRACE: who holds a record may still read by it --- */
 
-static void retire_on_timer(uv_timer_t *timer)
-{
-    struct retire *retire = timer->data;
-    fsm_resume(&retire->fsm, STATUS_OK, NULL);
-}
-
 static enum fsm_next retire_grace(struct fsm *fsm)
 {
     struct retire *retire = retire_of(fsm);
@@ -212,10 +218,12 @@ static enum fsm_next retire_retry(struct fsm *fsm)
 {
     struct retire *retire = retire_of(fsm);
 
-    log_msg(LOG_WARN, "retire.retry", "%s", fsm->err.text);
+    bool moved_on = fsm->status == STATUS_CONFLICT; /* undone, or purged, by another indexer: not ours any more */
+    if (!moved_on)
+        log_msg(LOG_WARN, "retire.retry", "%s", fsm->err.text);
     fsm->status = STATUS_OK;
     fsm->failed = false;
-    if (retire_leaves(retire))
+    if (moved_on || retire_leaves(retire))
         return fsm_go(fsm, MOVE_END);
     retire->removed = RETIRE_BATCH;
     retire->after_keep = retire_first_move(retire->step);
@@ -232,11 +240,16 @@ static void retire_on_closed(uv_handle_t *handle)
     void (*on_ended)(void *, bool) = retire->on_ended;
     void *data = retire->data;
     bool undone = retire->step <= RETIRE_GRACE;
+    const struct catalog_run was = retire->run;
+    struct catalog_run now;
 
     list_remove(&retire->list);
     free(retire);
     if (on_ended != NULL)
         on_ended(data, undone);
+    else if (!indexer->draining && run_state_get(indexer, &was.run, &now) && now.info.state == RUN_RETIRED &&
+             run_info_compare(&now.info, &was.info) != 0)
+        retire_start(indexer, &now); /* undone and retired again while this one was at work */
     if (retire_on_stopped != NULL && list_empty(&retire_all))
         retire_on_stopped(indexer);
 }
@@ -249,7 +262,7 @@ static enum fsm_next retire_end(struct fsm *fsm)
 
 #define TO(move) (1u << MOVE_##move)
 static const struct fsm_step retire_moves[] = {
-    [MOVE_KEEP] = { "keep", retire_keep, TO(TELL) | TO(SETTLE) | TO(GRACE) | TO(DELETE) | TO(PURGED) | TO(END) },
+    [MOVE_KEEP] = { "keep", retire_keep, TO(KEEP) | TO(TELL) | TO(SETTLE) | TO(GRACE) | TO(DELETE) | TO(PURGED) | TO(END) },
     [MOVE_TELL] = { "tell", retire_tell, TO(SETTLE) },
     [MOVE_SETTLE] = { "settle", retire_settle, TO(REMOVE) },
     [MOVE_REMOVE] = { "remove", retire_remove, TO(REMOVE) | TO(KEEP) | TO(END) },

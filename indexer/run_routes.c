@@ -2,6 +2,7 @@
 #include "indexer/census.h"
 #include "indexer/map_authority.h"
 #include "indexer/run_state.h"
+#include "indexer/work.h"
 #include "proto/base/clock.h"
 #include "proto/base/config.h"
 #include "proto/base/json_read.h"
@@ -15,6 +16,15 @@ enum {
     RUN_BODY_MAX = 16 << 20,
     RUN_CHECK_BODY_MAX = HAVE_DIGESTS_MAX * 70 + 4096,
 };
+
+static void run_reply_failure(struct http_exchange *ex, enum status status, const struct error *err)
+{
+    struct error shown;
+
+    error_init(&shown);
+    status = work_status_shown(status, err, &shown);
+    http_reply_error(ex, status, &shown, NULL);
+}
 
 /* The run of the path; an answer is sent when it is none. */
 static bool run_of_path(struct http_exchange *ex, struct run_key *run)
@@ -110,7 +120,7 @@ static void run_on_census(struct census_request *request, enum status status, co
     struct buf body;
 
     if (status != STATUS_OK) {
-        http_reply_error(one->exchange, status, err, NULL);
+        run_reply_failure(one->exchange, status, err);
     } else {
         buf_init(&body, RUN_BODY_MAX);
         json_init(&json, &body);
@@ -160,7 +170,7 @@ static void run_on_changed(struct run_state_change *change, enum status status, 
     struct run_one *one = container_of(change, struct run_one, change);
 
     if (status != STATUS_OK) {
-        http_reply_error(one->exchange, status, err, NULL);
+        run_reply_failure(one->exchange, status, err);
         free(one);
         return;
     }
@@ -264,7 +274,7 @@ static void run_list_on_census(struct census_request *request, enum status statu
     struct run_list *list = container_of(request, struct run_list, census);
 
     if (status != STATUS_OK) {
-        http_reply_error(list->exchange, status, err, NULL);
+        run_reply_failure(list->exchange, status, err);
         run_list_free(list);
         return;
     }
@@ -390,7 +400,7 @@ static void run_check_on_census(struct census_request *request, enum status stat
 
     (void)census;
     if (status != STATUS_OK) {
-        http_reply_error(check->exchange, status, err, NULL);
+        run_reply_failure(check->exchange, status, err);
     } else {
         buf_init(&body, 3 * (size_t)RUN_CHECK_BODY_MAX);
         json_init(&json, &body);

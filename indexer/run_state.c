@@ -113,10 +113,19 @@ static enum status run_plan_seen(struct run_op *op)
     const struct run_entry *entry = op->entry;
 
     op->writes = entry->run.info.incarnation == 0 || run_info_compare(&op->seen, &entry->run.info) > 0;
-    if (op->writes)
-        op->next.info = op->seen;
-    if (op->writes && op->seen.state == RUN_RETIRED)
+    if (!op->writes)
+        return STATUS_OK;
+    /* When it came there nobody here knows: as if it were now, so that a grace is not cut short. */
+    op->next = (struct catalog_run){ .run = entry->run.run, .info = op->seen };
+    if (op->seen.state == RUN_READY)
+        op->next.ready_at_us = clock_wall_us();
+    if (op->seen.state == RUN_PURGED)
+        op->next.purged_at_us = clock_wall_us();
+    if (op->seen.state == RUN_RETIRED) {
+        op->next.retired_at_us = clock_wall_us();
+        op->next.grace_ms = entry->indexer->settings->grace_ms;
         op->next.step = RETIRE_TELL;
+    }
     return STATUS_OK;
 }
 
@@ -131,6 +140,8 @@ static enum status run_plan_ready(struct run_op *op, struct error *err)
 
     if (now == RUN_PURGED)
         return run_plan_refuse(op, "it can be reopened and filled again", err);
+    if (now == RUN_RETIRED && op->entry->run.step > RETIRE_GRACE)
+        return run_plan_refuse(op, "its files are being deleted already", err);
     op->writes = now != RUN_READY;
     op->forgets = now == RUN_RETIRED;
     op->next.info.state = RUN_READY;
@@ -190,8 +201,7 @@ static enum status run_plan(struct run_op *op, struct error *err)
     case RUN_OP_CHANGE:
         return run_plan_change(op, err);
     case RUN_OP_PURGED:
-        op->writes = op->next.info.state == RUN_RETIRED;
-        op->forgets = true;
+        op->writes = op->forgets = op->next.info.state == RUN_RETIRED;
         op->next.info.state = RUN_PURGED;
         op->next.info.version++;
         op->next.purged_at_us = clock_wall_us();
@@ -204,9 +214,9 @@ static enum status run_plan(struct run_op *op, struct error *err)
 
 /* --- what follows a change --- */
 
-static void run_follow(struct run_op *op)
+/* was: what the run was here before. */
+static void run_follow(struct run_entry *entry, const struct run_info *was, bool tells)
 {
-    struct run_entry *entry = op->entry;
     struct indexer *indexer = entry->indexer;
     const struct catalog_run *run = &entry->run;
 
@@ -216,9 +226,9 @@ static void run_follow(struct run_op *op)
         return;
     if (run->info.state == RUN_RETIRED)
         retire_start(indexer, run); /* tells the nodes itself */
-    else if (op->kind != RUN_OP_SEEN)
+    else if (tells)
         run_tell_all(indexer, RUN_TELL_STATE, &run->run, &run->info, NULL, NULL);
-    if (op->forgets && run->info.state == RUN_READY)
+    if (was->state == RUN_RETIRED && run->info.state == RUN_READY)
         tails_reread(indexer, &run->run);
 }
 
@@ -279,13 +289,17 @@ static void run_on_written(struct work *work)
 {
     struct run_op *op = container_of(work, struct run_op, work);
     struct run_entry *entry = op->entry;
+    struct run_info was = entry->run.info;
 
     if (op->writes && work->status == STATUS_OK) {
         entry->run = op->next;
-        run_follow(op);
+        run_follow(entry, &was, op->kind != RUN_OP_SEEN);
     } else if (work->status == STATUS_CONFLICT) {
+        /* What is there is followed too: it may be our own write, whose answer the database could not give any more. */
         entry->run = op->next;
-        run_op_next(entry); /* planned again, on what is there */
+        if (run_info_compare(&entry->run.info, &was) != 0)
+            run_follow(entry, &was, true);
+        run_op_next(entry); /* planned again */
         return;
     } else if (work->status != STATUS_OK) {
         log_msg(LOG_WARN, "run.write", "%s: %s", entry->name, work->err.text);
@@ -401,21 +415,20 @@ static void run_step_on_done(struct work *work)
 
     if (work->status == STATUS_OK && run_info_compare(&entry->run.info, &step->next.info) == 0)
         entry->run.step = step->next.step;
-    /* CONFLICT: the run has moved on (undone); its machine sees that itself. */
-    step->on_done(step->data, work->status == STATUS_CONFLICT ? STATUS_OK : work->status);
+    step->on_done(step->data, work->status);
     free(step);
     indexer->run_states->ops--;
     run_states_stop_if_idle(indexer);
 }
 
-void run_state_step(struct indexer *indexer, const struct run_key *run, unsigned number, void (*on_done)(void *data, enum status status),
+void run_state_step(struct indexer *indexer, const struct catalog_run *run, unsigned number, void (*on_done)(void *data, enum status status),
                     void *data)
 {
     struct run_step *step = calloc(1, sizeof *step);
 
     assert(step != NULL);
-    step->entry = run_make(indexer, run);
-    step->next = step->entry->run;
+    step->entry = run_make(indexer, &run->run);
+    step->next = *run;
     step->next.step = number;
     step->on_done = on_done;
     step->data = data;

@@ -31,8 +31,9 @@ struct run_state_change {
 };
 void run_state_change(struct indexer *indexer, struct run_state_change *change);
 
-/* For retire.c: the step that is done is written (the version stays); PURGED takes the run there. on_done once, later. */
-void run_state_step(struct indexer *indexer, const struct run_key *run, unsigned step, void (*on_done)(void *data, enum status status),
+/* For retire.c: the step that begins is written (the version stays), of the run as retire.c knows it: CONFLICT when it has moved on. PURGED
+ * takes the run there. on_done once, later. */
+void run_state_step(struct indexer *indexer, const struct catalog_run *run, unsigned step, void (*on_done)(void *data, enum status status),
                     void *data);
 void run_state_purged(struct indexer *indexer, const struct run_key *run, void (*on_done)(void *data, enum status status), void *data);
 

@@ -24,8 +24,6 @@
 enum {
     TAIL_POLL_TIMEOUT_MS = 60000,
     TAIL_LISTING_SIZE_MAX = 256 << 20,
-    TAIL_RETRY_MS_MIN = 200,
-    TAIL_RETRY_MS_MAX = 5000,
 };
 
 static void tail_on_retry(uv_timer_t *timer);
@@ -167,11 +165,22 @@ static void tail_take_listing(struct tail *tail, struct tail_listing *listing)
     run->records = listing->records;
 }
 
+/* The node has it no more: a reader that is at it leaves, then its locations and its cursor go. */
+static void tail_run_absent(struct tail_run *run)
+{
+    run->generation += run->journal_id != 0;
+    run->journal_id = 0;
+    run->records = run->files_count = 0;
+    run->scanned = 0;
+    run->births_count = run->named_count = 0;
+    run->stale = true;
+}
+
 static enum status tail_take_answer(struct tail *tail, const json_t *answer, struct error *err)
 {
     const char *seq;
     json_t *runs;
-    struct tail_run *run, *after;
+    struct tail_run *run;
     struct tail_listing listing;
 
     enum status status = json_get_string(answer, "seq", &seq, err);
@@ -193,15 +202,11 @@ static enum status tail_take_answer(struct tail *tail, const json_t *answer, str
         }
         tail_take_listing(tail, &listing);
     }
-    HASH_ITER(hh, tail->runs, run, after)
-    {
-        if (!run->listed) { /* only a full listing proves absence */
-            run->journal_id = 0;
-            run->records = run->files_count = 0;
-            run->stale = true;
-        }
-    }
-    snprintf(tail->seq, sizeof tail->seq, "%s", seq);
+    for (run = tail->runs; full && run != NULL; run = run->hh.next) /* only a full listing proves absence */
+        if (!run->listed)
+            tail_run_absent(run);
+    snprintf(tail->seq, sizeof tail->seq, "%s", tail->relist && !full ? "" : seq);
+    tail->relist = false;
     return STATUS_OK;
 }
 
@@ -217,11 +222,18 @@ static void tail_weigh_again(struct tail *tail)
 
 /* --- the poll --- */
 
+uint64_t tail_retry_after(uint64_t retry_ms)
+{
+    if (retry_ms == 0)
+        return TAIL_RETRY_MS_MIN;
+    return retry_ms * 2 < TAIL_RETRY_MS_MAX ? retry_ms * 2 : TAIL_RETRY_MS_MAX;
+}
+
 static void tail_retry_later(struct tail *tail)
 {
-    tail->retry_ms = tail->retry_ms == 0 ? TAIL_RETRY_MS_MIN : tail->retry_ms * 2;
-    if (tail->retry_ms > TAIL_RETRY_MS_MAX)
-        tail->retry_ms = TAIL_RETRY_MS_MAX;
+    if (tail->stopping || uv_is_active((uv_handle_t *)&tail->retry))
+        return;
+    tail->retry_ms = tail_retry_after(tail->retry_ms);
     uv_timer_start(&tail->retry, tail_on_retry, tail->retry_ms, 0);
 }
 
@@ -230,8 +242,16 @@ void tail_trouble(struct tail *tail, const struct error *err)
     if (strcmp(tail->error, err->text) != 0)
         log_msg(LOG_WARN, "tail.trouble", "node %s: %s", tail->id, err->text);
     snprintf(tail->error, sizeof tail->error, "%.250s", err->text);
-    if (!uv_is_active((uv_handle_t *)&tail->retry) && !tail->stopping)
-        tail_retry_later(tail);
+}
+
+/* The node answers: what was wrong with it is over, but for runs that can't be read. */
+static void tail_well(struct tail *tail)
+{
+    tail->retry_ms = 0;
+    for (const struct tail_run *run = tail->runs; run != NULL; run = run->hh.next)
+        if (run->retry_ms > 0)
+            return;
+    tail->error[0] = '\0';
 }
 
 static void tail_on_poll(struct node_request *request, enum status status, const struct error *err)
@@ -258,10 +278,10 @@ static void tail_on_poll(struct node_request *request, enum status status, const
         tail->last_heard_us = clock_wall_us();
         tail->listed_once = true;
         tail_weigh_again(tail);
-        tail->retry_ms = 0;
-        tail->error[0] = '\0';
+        tail_well(tail);
     } else {
         tail_trouble(tail, &story);
+        tail_retry_later(tail);
     }
     tail_pump(tail);
 }
@@ -319,6 +339,7 @@ static void tail_on_loaded(struct work *work)
             run->stale = true;
         }
         tail->cursors_known = true;
+        tail->listed_once = tail->out; /* it lists nothing any more: all of it is absent */
     }
     free(tail->loaded);
     tail->loaded = NULL;
@@ -330,6 +351,7 @@ static void tail_on_loaded(struct work *work)
     if (work->status != STATUS_OK) {
         error_wrap(&work->err, "cursors");
         tail_trouble(tail, &work->err);
+        tail_retry_later(tail);
     }
     tail_pump(tail);
 }
@@ -352,7 +374,7 @@ void tail_pump(struct tail *tail)
         }
         return;
     }
-    if (!tail->polling)
+    if (!tail->polling && !tail->out)
         tail_poll(tail);
     if (!tail->reading && tail->listed_once)
         tail_reader_next(tail);
@@ -368,10 +390,12 @@ static void tail_start(struct indexer *indexer, const struct map_node *node)
     tail->indexer = indexer;
     snprintf(tail->id, sizeof tail->id, "%s", node->id);
     snprintf(tail->url, sizeof tail->url, "%s", node->url);
+    tail->out = node->state == NODE_OUT;
     uv_timer_init(indexer->loop, &tail->retry);
-    tail->retry.data = tail;
+    uv_timer_init(indexer->loop, &tail->again);
+    tail->retry.data = tail->again.data = tail;
     list_append(&indexer->tails->list, &tail->list);
-    log_msg(LOG_INFO, "tail.start", "node %s at %s", tail->id, tail->url);
+    log_msg(LOG_INFO, "tail.start", "node %s at %s%s", tail->id, tail->url, tail->out ? " is out: what it held is forgotten" : "");
     tail_pump(tail);
 }
 
@@ -391,10 +415,16 @@ static void tail_on_closed(uv_handle_t *handle)
         tails_stopped(tails);
 }
 
+static void tail_on_again_closed(uv_handle_t *handle)
+{
+    struct tail *tail = handle->data;
+    uv_close((uv_handle_t *)&tail->retry, tail_on_closed);
+}
+
 static void tail_stop_if_idle(struct tail *tail)
 {
-    if (tail->stopping && !tail->polling && !tail->loading && !tail->reading && !uv_is_closing((uv_handle_t *)&tail->retry))
-        uv_close((uv_handle_t *)&tail->retry, tail_on_closed);
+    if (tail->stopping && !tail->polling && !tail->loading && !tail->reading && !uv_is_closing((uv_handle_t *)&tail->again))
+        uv_close((uv_handle_t *)&tail->again, tail_on_again_closed);
 }
 
 static void tail_stop(struct tail *tail)
@@ -404,25 +434,30 @@ static void tail_stop(struct tail *tail)
     tail->stopping = true;
     if (tail->polling)
         node_request_cancel(&tail->poll);
+    if (tail->reading)
+        tail_reader_cancel(tail);
     tail_stop_if_idle(tail);
 }
 
 static bool tail_serves(const struct tail *tail, const struct map_node *node)
 {
-    return !tail->stopping && strcmp(tail->id, node->id) == 0 && strcmp(tail->url, node->url) == 0;
+    return !tail->stopping && tail->out == (node->state == NODE_OUT) && strcmp(tail->id, node->id) == 0 &&
+           strcmp(tail->url, node->url) == 0;
 }
 
 void tails_on_map(struct indexer *indexer, struct cluster_map *map)
 {
+    if (indexer->tails == NULL || indexer->tails->on_stopped != NULL)
+        return; /* stopping */
     list_for_each_safe(at, after, &indexer->tails->list)
     {
         struct tail *tail = container_of(at, struct tail, list);
         const struct map_node *node = map_find(map, tail->id);
-        if (node == NULL || node->state == NODE_OUT || !tail_serves(tail, node))
+        if (node == NULL || !tail_serves(tail, node))
             tail_stop(tail);
     }
-    for (unsigned i = 0; i < map->nodes_count && indexer->tails->on_stopped == NULL; i++) {
-        bool served = map->nodes[i].state == NODE_OUT;
+    for (unsigned i = 0; i < map->nodes_count; i++) {
+        bool served = false;
         list_for_each(at, &indexer->tails->list)
             served = served || tail_serves(container_of(at, struct tail, list), &map->nodes[i]);
         if (!served)
@@ -485,6 +520,14 @@ void tails_reread(struct indexer *indexer, const struct run_key *key)
     }
 }
 
+/* A journal is read further than the listing that made us read it. */
+static uint64_t tail_run_behind(const struct tail_run *run)
+{
+    uint64_t done = tail_cursor_holds(run) ? run->cursor.record : 0;
+
+    return run->skipped || run->journal_id == 0 || done >= run->records ? 0 : run->records - done;
+}
+
 size_t tails_status(struct indexer *indexer, struct tail_status *status, size_t count_max)
 {
     size_t count = 0;
@@ -494,7 +537,7 @@ size_t tails_status(struct indexer *indexer, struct tail_status *status, size_t 
     list_for_each(at, &indexer->tails->list)
     {
         const struct tail *tail = container_of(at, struct tail, list);
-        if (count == count_max || tail->stopping)
+        if (count == count_max || tail->stopping || tail->out)
             continue;
         struct tail_status *to = &status[count++];
         *to = (struct tail_status){ .reachable = tail->reachable, .last_heard_us = tail->last_heard_us, .records_read = tail->records_read };
@@ -502,8 +545,7 @@ size_t tails_status(struct indexer *indexer, struct tail_status *status, size_t 
         snprintf(to->url, sizeof to->url, "%s", tail->url);
         snprintf(to->error, sizeof to->error, "%s", tail->error);
         for (const struct tail_run *run = tail->runs; run != NULL; run = run->hh.next)
-            if (!run->skipped && run->journal_id != 0)
-                to->records_behind += run->records - (tail_cursor_holds(run) ? run->cursor.record : 0);
+            to->records_behind += tail_run_behind(run);
         to->caught_up = tail->listed_once && to->records_behind == 0;
     }
     return count;

@@ -10,7 +10,11 @@
 
 #include <uthash.h>
 
-enum { TAIL_SEQ_SIZE = 64 };
+enum {
+    TAIL_SEQ_SIZE = 64,
+    TAIL_RETRY_MS_MIN = 200,
+    TAIL_RETRY_MS_MAX = 5000,
+};
 
 struct tail_file {
     unsigned shard;
@@ -47,6 +51,8 @@ struct tail_run {
     size_t files_count;
     bool listed;
     bool weighed; /* its state was compared with the catalog's since it was listed */
+    uint64_t retry_ms;      /* how long it waits after its next failure; 0: the last reading went well */
+    uint64_t not_before_ms; /* monotonic: it failed, and the others have their turn until then */
     bool skipped; /* not read now: retired, purged, another incarnation; looked at again when its listing changes */
     bool stale;   /* the catalog may name files that the listing has not */
     bool has_cursor;
@@ -69,7 +75,7 @@ struct tail_reader {
     unsigned generation;
     uint64_t journal_id; /* being read */
     struct node_request request;
-    bool request_open;
+    bool request_open, request_sent; /* has memory; is under way */
     uint8_t *records;    /* borrowed from the request's answer */
     size_t records_count, at;
     uint64_t first;      /* number of records[0] */
@@ -91,12 +97,15 @@ struct tail {
     struct tail_run *runs;
     char seq[TAIL_SEQ_SIZE];
     bool polling, reading, loading, stopping;
+    bool out; /* the map counts the node out: nothing is asked of it, all that the index says of it goes */
     bool cursors_known, listed_once, reachable;
+    bool relist; /* the next listing has to be a full one */
     uint64_t last_heard_us, records_read, retry_ms;
     char error[256];
     struct node_request poll;
     struct tail_reader reader;
-    uv_timer_t retry;
+    uv_timer_t retry; /* after trouble with the node's listing or the cursors: nothing is started before */
+    uv_timer_t again; /* runs that failed are read again then */
     struct work load;
     struct catalog_cursor *loaded; /* owned, while loading */
     size_t loaded_count, loaded_capacity;
@@ -113,9 +122,12 @@ struct tails {
 struct tail_run *tail_find(struct tail *tail, const struct run_key *run);
 void tail_run_free(struct tail *tail, struct tail_run *run);
 void tail_pump(struct tail *tail);
-void tail_trouble(struct tail *tail, const struct error *err); /* keeps it, tries again later */
-void tail_reader_next(struct tail *tail); /* starts reading a run that has news, if any has */
+void tail_trouble(struct tail *tail, const struct error *err); /* kept for status and log */
+/* Starts reading a run that has news, if any has; or sets the timer for those that failed. */
+void tail_reader_next(struct tail *tail);
+void tail_reader_cancel(struct tail *tail); /* it ends sooner: its request is not waited for */
 bool tail_cursor_holds(const struct tail_run *run); /* a cursor of the journal listed */
+uint64_t tail_retry_after(uint64_t retry_ms); /* the pause after one of this many milliseconds; 0: the first */
 void tails_check_settled(struct tails *tails);
 void tails_stopped(struct tails *tails);
 

@@ -13,6 +13,7 @@
 
 #include "indexer/census.h"
 #include "indexer/run_state.h"
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/node_api.h"
 
@@ -44,10 +45,10 @@ bool tail_cursor_holds(const struct tail_run *run)
 
 static bool reader_has_news(const struct tail_run *run)
 {
+    if (run->listed && !run->weighed)
+        return true; /* also of a run that the node only knows by name: purged here, or reopened behind its back */
     if (run->journal_id == 0)
         return run->has_cursor || run->stale;
-    if (!run->weighed)
-        return true;
     if (run->skipped)
         return false;
     return run->stale || !tail_cursor_holds(run) || !run->cursor.complete || run->cursor.record < run->records;
@@ -88,7 +89,7 @@ static enum fsm_next reader_state(struct fsm *fsm)
 {
     struct tail_reader *reader = reader_of(fsm);
 
-    if (reader->journal_id == 0)
+    if (!reader->run->listed || reader->run->weighed)
         return fsm_go(fsm, READER_RECONCILE);
     reader->run->weighed = true;
     run_state_seen(reader->tail->indexer, reader->tail->url, &reader->run->run, &reader->run->info, reader_on_known, reader);
@@ -166,9 +167,9 @@ static enum fsm_next reader_reconcile(struct fsm *fsm)
         return reader_leave(reader);
     }
     /* A cursor of another journal is worth nothing: it goes with the locations that the new one does not name. */
-    reader->run_gone = reader->journal_id == 0 || (run->has_cursor && !tail_cursor_holds(run));
+    reader->run_gone = run->has_cursor && (reader->journal_id == 0 || !tail_cursor_holds(run));
     if (!run->stale && !reader->run_gone)
-        return fsm_go(fsm, READER_READ);
+        return fsm_go(fsm, reader->journal_id == 0 ? READER_DONE : READER_READ);
     reader_keep_listed(reader);
     error_init(&reader->work.err);
     work_start(reader->tail->indexer->loop, &reader->work, reader_reconcile_run, reader_on_reconciled);
@@ -196,7 +197,14 @@ static void reader_on_chunk(struct node_request *request, enum status status, co
         reader->at = 0;
         reader->first = reader->run->scanned;
     }
+    reader->request_sent = false;
     fsm_resume(&reader->fsm, status, err);
+}
+
+void tail_reader_cancel(struct tail *tail)
+{
+    if (tail->reader.request_sent)
+        node_request_cancel(&tail->reader.request);
 }
 
 static enum fsm_next reader_read(struct fsm *fsm)
@@ -216,7 +224,7 @@ static enum fsm_next reader_read(struct fsm *fsm)
     if (run->scanned > 0)
         snprintf(check, sizeof check, "&check=%" PRIu32, reader->run->check);
     node_request_init(&reader->request, reader->tail->indexer);
-    reader->request_open = true;
+    reader->request_open = reader->request_sent = true;
     reader->request.transfer.answer_max = READER_CHUNK_SIZE_MAX;
     node_request_start(&reader->request, "GET", reader->tail->url, READER_TIMEOUT_MS, reader_on_chunk,
                        "/cluster/journal/%s/%s?journal=%016" PRIx64 "&from=%" PRIu64 "%s", run->run.source, base_time,
@@ -523,6 +531,25 @@ static enum fsm_next reader_finish(struct fsm *fsm)
 
 /* --- DONE: also where failures go --- */
 
+/* The run waits, so that one that can't be read keeps no other waiting. */
+static void reader_failed(struct tail_reader *reader)
+{
+    struct tail *tail = reader->tail;
+    struct tail_run *run = reader->run;
+    const struct fsm *fsm = &reader->fsm;
+
+    reader_rescan(run);
+    run->weighed = false; /* perhaps that was what failed */
+    if (fsm->status == STATUS_JOURNAL_CHANGED || fsm->status == STATUS_NOT_FOUND) {
+        tail->seq[0] = '\0'; /* the next poll lists all anew */
+        tail->relist = tail->polling;
+    }
+    run->retry_ms = tail_retry_after(run->retry_ms);
+    run->not_before_ms = clock_monotonic_ms() + run->retry_ms;
+    if (!tail->stopping)
+        tail_trouble(tail, &fsm->err);
+}
+
 static enum fsm_next reader_done(struct fsm *fsm)
 {
     struct tail_reader *reader = reader_of(fsm);
@@ -531,13 +558,11 @@ static enum fsm_next reader_done(struct fsm *fsm)
 
     reader_close_request(reader);
     reader_keep_free(reader);
-    if (fsm->status != STATUS_OK) {
-        reader_rescan(run);
-        if (fsm->status == STATUS_JOURNAL_CHANGED || fsm->status == STATUS_NOT_FOUND)
-            tail->seq[0] = '\0'; /* the next poll lists all anew */
-        tail_trouble(tail, &fsm->err);
-    }
-    if (fsm->status == STATUS_OK && run->journal_id == 0 && !run->listed)
+    if (fsm->status != STATUS_OK)
+        reader_failed(reader);
+    else
+        run->retry_ms = run->not_before_ms = 0;
+    if (fsm->status == STATUS_OK && run->journal_id == 0 && !run->listed && !reader_has_news(run))
         tail_run_free(tail, run);
     reader->run = NULL;
     tail->reading = false;
@@ -559,23 +584,40 @@ static const struct fsm_step reader_steps[] = {
     [READER_DONE] = { "done", reader_done, 0 },
 };
 
-void tail_reader_next(struct tail *tail)
+static void reader_start(struct tail *tail, struct tail_run *run)
 {
     struct tail_reader *reader = &tail->reader;
+
+    tail->reading = true;
+    reader->tail = tail;
+    reader->run = run;
+    reader->generation = run->generation;
+    reader->journal_id = run->journal_id;
+    if (!tail_cursor_holds(run) && run->scanned > 0)
+        reader_rescan(run);
+    fsm_start(&reader->fsm, "tail", reader_steps, ARRAY_COUNT(reader_steps), READER_STATE, READER_DONE);
+}
+
+static void reader_on_again(uv_timer_t *timer)
+{
+    tail_pump(timer->data);
+}
+
+void tail_reader_next(struct tail *tail)
+{
+    uint64_t now = clock_monotonic_ms(), next = UINT64_MAX;
 
     for (struct tail_run *run = tail->runs; run != NULL; run = run->hh.next) {
         if (!reader_has_news(run))
             continue;
-        tail->reading = true;
-        reader->tail = tail;
-        reader->run = run;
-        reader->generation = run->generation;
-        reader->journal_id = run->journal_id;
-        if (!tail_cursor_holds(run) && run->scanned > 0)
-            reader_rescan(run);
-        fsm_start(&reader->fsm, "tail", reader_steps, ARRAY_COUNT(reader_steps), READER_STATE, READER_DONE);
-        return;
+        if (run->not_before_ms <= now) {
+            reader_start(tail, run);
+            return;
+        }
+        next = run->not_before_ms < next ? run->not_before_ms : next;
     }
+    if (next != UINT64_MAX)
+        uv_timer_start(&tail->again, reader_on_again, next - now, 0);
 }
 
 /* --- settling --- */

@@ -12,6 +12,7 @@
 #include "indexer/node_request.h"
 #include "proto/base/clock.h"
 #include "proto/base/fsm.h"
+#include "proto/base/json_read.h"
 #include "proto/base/json_write.h"
 #include "proto/base/log.h"
 #include "proto/base/metric.h"
@@ -29,9 +30,9 @@ enum upsert_step { UPSERT_LOOK, UPSERT_HEADS, UPSERT_DECODE, UPSERT_WAIT, UPSERT
 
 /* One record of the batch. */
 struct upsert_item {
-    struct decoded *decoded; /* held; NULL: not looked up, or void */
+    struct decoded *decoded; /* held; NULL: not looked up, or without heads */
     bool ours;               /* pending, and we decode it */
-    bool is_void;            /* the node has it no more: a later record says so */
+    const char *headless;    /* why the node gave no heads; NULL: it did, or was not asked */
     unsigned heads_first, heads_count; /* in machine->decode_items */
 };
 
@@ -49,8 +50,11 @@ struct upsert_machine {
     struct field_event *events; /* owned */
     size_t events_count;
     struct quarantine_entry *refusals; /* owned */
+    char release[32];                  /* of ecCodes */
     size_t refusals_count;
     bool waiting;
+    size_t ours, ours_max; /* asked for at once; fewer after an answer that was too large */
+    bool too_large;
     struct list list; /* of all machines */
 };
 
@@ -62,30 +66,37 @@ struct upserts {
 static struct metric upsert_fields = { .name = "gribstore_index_fields_total", .help = "Fields written to the catalog (copies count).", .kind = METRIC_COUNTER };
 static struct metric upsert_quarantined = { .name = "gribstore_index_quarantined_total", .help = "Messages put into quarantine (copies count).", .kind = METRIC_COUNTER };
 
+/* A record that the node has no heads of may be void by now: then a later record takes its place away again. If it is not, it is damaged,
+ * or framed and no GRIB inside, and must not be missing without a word: so it goes to quarantine, for this node only, as another's
+ * copy may be sound. */
+static const char upsert_no_heads[] = "no heads: its sections don't hold, or its bytes can't be read";
+static const char upsert_large_heads[] = "its heads are more than a node gives at once";
+
 /* --- LOOK --- */
 
 static enum fsm_next upsert_look(struct fsm *fsm)
 {
     struct upsert_machine *machine = container_of(fsm, struct upsert_machine, fsm);
     struct decoded_cache *cache = &machine->indexer->upserts->cache;
-    bool ours = false, theirs = false;
+    bool theirs = false;
 
+    machine->ours = 0;
     for (size_t i = 0; i < machine->batch->count; i++) {
         struct upsert_item *item = &machine->items[i];
         const struct digest *digest = &machine->batch->records[i].digest;
 
-        if (item->is_void || (item->decoded != NULL && !item->decoded->pending))
+        if (item->headless != NULL || (item->decoded != NULL && !item->decoded->pending))
             continue;
         if (item->decoded != NULL)
             decoded_release(cache, item->decoded); /* another batch gave it back: look again */
         item->decoded = decoded_find(cache, digest);
-        item->ours = item->decoded == NULL;
+        item->ours = item->decoded == NULL && machine->ours < machine->ours_max;
         if (item->ours)
             item->decoded = decoded_begin(cache, digest);
-        ours = ours || item->ours;
-        theirs = theirs || (!item->ours && item->decoded->pending);
+        machine->ours += item->ours;
+        theirs = theirs || (!item->ours && item->decoded != NULL && item->decoded->pending);
     }
-    if (ours)
+    if (machine->ours > 0)
         return fsm_go(fsm, UPSERT_HEADS);
     return fsm_go(fsm, theirs ? UPSERT_WAIT : UPSERT_APPLY);
 }
@@ -95,7 +106,9 @@ static enum fsm_next upsert_look(struct fsm *fsm)
 static void upsert_on_heads(struct node_request *request, enum status status, const struct error *err)
 {
     struct upsert_machine *machine = container_of(request, struct upsert_machine, heads);
-    fsm_resume(&machine->fsm, status, err);
+
+    machine->too_large = status == STATUS_TOO_LARGE;
+    fsm_resume(&machine->fsm, machine->too_large ? STATUS_OK : status, err);
 }
 
 static enum fsm_next upsert_heads(struct fsm *fsm)
@@ -189,7 +202,9 @@ static void upsert_take_fields(struct upsert_machine *machine, struct upsert_ite
             upsert_refuse(decoded, i + 1, err.text);
         } else {
             grib_head_identity(&head, decoded->fields[i].identity);
-            decoded->fields[i].keys = json_incref(result->keys);
+            decoded->fields[i].keys = json_dumps(result->keys, JSON_COMPACT);
+            assert(decoded->fields[i].keys != NULL);
+            decoded->fields[i].keys_size = strlen(decoded->fields[i].keys);
             decoded->fields_count = i + 1;
         }
     }
@@ -229,7 +244,8 @@ static void upsert_settle_ours(struct upsert_machine *machine, bool decoded)
             upsert_take_fields(machine, item);
             decoded_end(cache, item->decoded);
         } else {
-            item->is_void = decoded;
+            if (decoded)
+                item->headless = upsert_no_heads;
             decoded_abandon(cache, item->decoded);
             decoded_release(cache, item->decoded);
             item->decoded = NULL;
@@ -259,12 +275,34 @@ static void upsert_on_decoded(struct decode_batch *decode, enum status status)
     fsm_resume(&machine->fsm, status, NULL);
 }
 
+/* The heads asked for are more than the node gives in one answer: half as many, down to one, which then is too large by itself. */
+static enum fsm_next upsert_ask_fewer(struct upsert_machine *machine)
+{
+    bool alone = machine->ours == 1;
+
+    for (size_t i = 0; alone && i < machine->batch->count; i++)
+        if (machine->items[i].ours)
+            machine->items[i].headless = upsert_large_heads;
+    machine->too_large = false;
+    machine->ours_max = alone ? 1 : machine->ours / 2;
+    upsert_settle_ours(machine, false);
+    upsert_drop_heads(machine);
+    upsert_wake_waiting(machine->indexer->upserts);
+    return fsm_go(&machine->fsm, UPSERT_LOOK);
+}
+
 static enum fsm_next upsert_decode(struct fsm *fsm)
 {
     struct upsert_machine *machine = container_of(fsm, struct upsert_machine, fsm);
     struct error err;
 
+    if (machine->too_large)
+        return upsert_ask_fewer(machine);
     error_init(&err);
+    if (machine->indexer->decoders == NULL) {
+        error_set(&err, STATUS_CANCELLED, "the decoders have stopped");
+        return fsm_fail(fsm, STATUS_CANCELLED, &err);
+    }
     enum status status = upsert_cut_heads(machine, &err);
     if (status != STATUS_OK)
         return fsm_fail(fsm, status, &err);
@@ -310,10 +348,14 @@ static struct field_location *upsert_location_new(const struct upsert_batch *bat
     return location;
 }
 
-static void upsert_add_event(struct upsert_machine *machine, const struct upsert_record *record, const struct decoded_field *field, unsigned sub)
+static enum status upsert_add_event(struct upsert_machine *machine, const struct upsert_record *record, const struct decoded_field *field,
+                                    unsigned sub, struct error *err)
 {
+    json_t *keys = NULL;
+    enum status status = json_parse(field->keys, field->keys_size, &keys, err);
+    if (status != STATUS_OK)
+        return status;
     struct field_event *event = &machine->events[machine->events_count++];
-
     *event = (struct field_event){ .kind = FIELD_ADD, .run = machine->batch->run };
     field_id_make(&machine->batch->run, field->identity, &event->id);
     event->issue = (struct field_issue){
@@ -322,13 +364,14 @@ static void upsert_add_event(struct upsert_machine *machine, const struct upsert
         .stored_at_us = record->stored_at_us,
         .length = record->length,
         .incarnation = machine->batch->incarnation,
-        .keys = json_incref(field->keys),
+        .keys = keys,
         .locations_count = 1,
         .locations = upsert_location_new(machine->batch, record),
     };
+    return STATUS_OK;
 }
 
-static void upsert_add_refusal(struct upsert_machine *machine, const struct upsert_record *record, const struct decoded *decoded)
+static void upsert_add_refusal(struct upsert_machine *machine, const struct upsert_record *record, const char *reason)
 {
     struct quarantine_entry *entry = &machine->refusals[machine->refusals_count++];
 
@@ -341,8 +384,34 @@ static void upsert_add_refusal(struct upsert_machine *machine, const struct upse
         .locations_count = 1,
         .locations = upsert_location_new(machine->batch, record),
     };
-    snprintf(entry->reason, sizeof entry->reason, "%s", decoded->reason);
-    snprintf(entry->eccodes, sizeof entry->eccodes, "%s", decoders_release(machine->indexer->decoders));
+    snprintf(entry->reason, sizeof entry->reason, "%s", reason);
+    snprintf(entry->eccodes, sizeof entry->eccodes, "%s", machine->release);
+}
+
+/* Events and refusals of the batch, on the pool: the keys of thousands of fields are parsed. What they are made of is held, and
+ * no longer changes. */
+static enum status upsert_make_events(struct upsert_machine *machine, struct error *err)
+{
+    const struct upsert_batch *batch = machine->batch;
+    enum status status = STATUS_OK;
+    size_t fields = 0;
+
+    for (size_t i = 0; i < batch->count; i++)
+        fields += machine->items[i].decoded != NULL ? machine->items[i].decoded->fields_count : 0;
+    machine->events = calloc(fields + 1, sizeof *machine->events);
+    machine->refusals = calloc(batch->count + 1, sizeof *machine->refusals);
+    assert(machine->events != NULL && machine->refusals != NULL);
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct decoded *decoded = machine->items[i].decoded;
+        if (machine->items[i].headless != NULL)
+            upsert_add_refusal(machine, &batch->records[i], machine->items[i].headless);
+        else if (decoded->refused)
+            upsert_add_refusal(machine, &batch->records[i], decoded->reason);
+        else
+            for (unsigned sub = 0; status == STATUS_OK && sub < decoded->fields_count; sub++)
+                status = upsert_add_event(machine, &batch->records[i], &decoded->fields[sub], sub + 1, err);
+    }
+    return status;
 }
 
 static void upsert_apply_run(struct work *work)
@@ -350,8 +419,8 @@ static void upsert_apply_run(struct work *work)
     struct upsert_machine *machine = container_of(work, struct upsert_machine, apply);
     struct catalog *catalog = machine->indexer->catalog;
 
-    work->status = STATUS_OK;
-    if (machine->events_count > 0)
+    work->status = upsert_make_events(machine, &work->err);
+    if (machine->events_count > 0 && work->status == STATUS_OK)
         work->status = catalog_apply(catalog, machine->events, machine->events_count, &work->err);
     for (size_t i = 0; i < machine->refusals_count && work->status == STATUS_OK; i++)
         work->status = catalog_quarantine_put(catalog, &machine->refusals[i], &work->err);
@@ -372,23 +441,9 @@ static void upsert_on_applied(struct work *work)
 static enum fsm_next upsert_apply(struct fsm *fsm)
 {
     struct upsert_machine *machine = container_of(fsm, struct upsert_machine, fsm);
-    const struct upsert_batch *batch = machine->batch;
-    size_t fields = 0;
 
-    for (size_t i = 0; i < batch->count; i++)
-        fields += machine->items[i].decoded != NULL ? machine->items[i].decoded->fields_count : 0;
-    machine->events = calloc(fields + 1, sizeof *machine->events);
-    machine->refusals = calloc(batch->count + 1, sizeof *machine->refusals);
-    assert(machine->events != NULL && machine->refusals != NULL);
-    for (size_t i = 0; i < batch->count; i++) {
-        const struct decoded *decoded = machine->items[i].decoded;
-        if (decoded == NULL)
-            continue;
-        if (decoded->refused)
-            upsert_add_refusal(machine, &batch->records[i], decoded);
-        for (unsigned sub = 0; !decoded->refused && sub < decoded->fields_count; sub++)
-            upsert_add_event(machine, &batch->records[i], &decoded->fields[sub], sub + 1);
-    }
+    if (machine->indexer->decoders != NULL)
+        snprintf(machine->release, sizeof machine->release, "%s", decoders_release(machine->indexer->decoders));
     error_init(&machine->apply.err);
     work_start(machine->indexer->loop, &machine->apply, upsert_apply_run, upsert_on_applied);
     return fsm_wait(fsm, 1, UPSERT_DONE);
@@ -445,6 +500,7 @@ void upsert_start(struct indexer *indexer, struct upsert_batch *batch)
     assert(machine != NULL && batch->count > 0 && batch->count <= UPSERT_BATCH_MAX);
     machine->indexer = indexer;
     machine->batch = batch;
+    machine->ours_max = UPSERT_BATCH_MAX;
     machine->items = calloc(batch->count, sizeof *machine->items);
     assert(machine->items != NULL);
     list_append(&indexer->upserts->machines, &machine->list);

@@ -30,3 +30,11 @@ void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *wor
     assert(failed == 0); /* only without a callback */
     (void)failed;
 }
+
+enum status work_status_shown(enum status status, const struct error *err, struct error *shown)
+{
+    if (status == STATUS_UNREACHABLE || status == STATUS_TIMEOUT)
+        return error_set(shown, STATUS_OVERLOADED, "the index database does not answer in time: %.300s", err->text);
+    *shown = *err;
+    return status;
+}

@@ -1,0 +1,166 @@
+"""The database stops in the middle and comes back: nodes go on taking and serving, and the index catches up by itself."""
+
+import pathlib
+import signal
+import subprocess
+
+import pytest
+import requests
+
+from mongod import SET_NAME, NoMongod, die_with_parent, find_binary, free_port, initiate
+from processes import BIN, Indexer, await_condition
+
+COUNT = 3000
+CATCH_UP_S = 120
+
+
+class Database:
+    """A mongod of our own, with its data and its port kept over a restart."""
+
+    def __init__(self, folder):
+        self.data = pathlib.Path(folder) / "mongod"
+        self.data.mkdir()
+        self.port = free_port()
+        # Short waits, so that a test does not take minutes to see a failure.
+        self.uri = f"mongodb://127.0.0.1:{self.port}/gribstore?replicaSet={SET_NAME}&serverSelectionTimeoutMS=1000&socketTimeoutMS=3000"
+        self.process = None
+
+    def launch(self):
+        self.process = subprocess.Popen(
+            [find_binary(), "--replSet", SET_NAME, "--bind_ip", "127.0.0.1", "--port", str(self.port), "--dbpath", str(self.data),
+             "--wiredTigerCacheSizeGB", "0.25", "--logpath", str(self.data / "log"), "--logappend", "--nounixsocket"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        return self
+
+    def create(self):
+        self.launch()
+        initiate(self.port)
+        return self
+
+    def kill(self):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+
+@pytest.fixture
+def database(tmp_path):
+    try:
+        find_binary()
+    except NoMongod as reason:
+        pytest.skip(f"MongoDB: {reason}")
+    found = Database(tmp_path)
+    yield found
+    found.kill()
+
+
+@pytest.fixture
+def stamped(tmp_path):
+    template = tmp_path / "template.grib"
+    subprocess.run([str(BIN / "gribgen"), "--preset", "tiny", "--out", str(template)], check=True, capture_output=True, timeout=120)
+
+    def make(base_time, count=COUNT):
+        path = tmp_path / f"{base_time}.grib"
+        subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(count), "--base-time", base_time,
+                        "--out", str(path)], check=True, capture_output=True, timeout=120)
+        return path.read_bytes()
+    return make
+
+
+def put(node, data):
+    answer = node.put("/ingest/db/", data=data, timeout=60)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["messages"]
+
+
+def check_reads(node, messages, count=20):
+    for message in messages[::max(1, len(messages) // count)]:
+        assert node.get(f"/sha256/{message['digest']}").status_code == 200
+        location = message["locations"][0]
+        last = location["offset"] + location["length"] - 1
+        assert requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=30).status_code == 206
+
+
+def await_some(indexer):
+    await_condition(lambda: any(run["messages"] > 0 for run in indexer.runs(source="db")), "some of it is in the index")
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_the_index_catches_up_by_itself_when_the_database_is_back(daemons, node, stamped, database, how):
+    database.create()
+    indexer = daemons.indexer([node], catalog=database.uri)
+    first = put(node, stamped("20261119T0000Z"))
+    await_some(indexer)
+
+    if how == "killed":
+        database.kill()
+    else:
+        database.process.send_signal(signal.SIGSTOP)
+    second = put(node, stamped("20261119T1200Z"))
+    check_reads(node, first + second)
+    refused = indexer.get("/v1/fields", params={"source": "db", "limit": 1}, timeout=60)
+    assert refused.status_code in (503, 504), refused.text
+    assert indexer.get("/healthz").status_code == 200
+    await_condition(lambda: indexer.json("/v1/cluster/nodes")["nodes"][0].get("error"), "it says what it waits for", 60)
+
+    if how == "killed":
+        database.launch()
+    else:
+        database.process.send_signal(signal.SIGCONT)
+    await_whole(indexer, 2 * COUNT)
+    await_condition(lambda: "error" not in indexer.json("/v1/cluster/nodes")["nodes"][0], "the trouble is over")
+
+
+def await_whole(indexer, count):
+    """All messages in the index; an answer of 503 while a new primary is elected counts as not yet."""
+    def there():
+        answer = indexer.get("/v1/runs", params={"source": "db"}, timeout=60)
+        return answer.status_code == 200 and sum(run["messages"] for run in answer.json()["runs"]) == count
+    await_condition(there, f"{count} messages in the index", CATCH_UP_S)
+
+
+def test_an_indexer_started_while_the_database_is_down_becomes_ready_with_it(daemons, node, stamped, database):
+    database.create()
+    database.kill()
+    indexer = daemons.indexer([node], catalog=database.uri, ready=False)
+    put(node, stamped("20261119T0000Z", 200))
+    await_condition(lambda: "catalog.wait" in indexer.output(), "it says that it waits")
+    assert indexer.process.poll() is None
+    database.launch()
+    indexer.wait_ready(60)
+    await_whole(indexer, 200)
+
+
+def test_an_indexer_leaves_on_sigterm_while_the_database_does_not_answer(daemons, node, stamped, database):
+    database.create()
+    indexer = daemons.indexer([node], catalog=database.uri)
+    put(node, stamped("20261119T0000Z"))
+    await_some(indexer)
+    database.process.send_signal(signal.SIGSTOP)
+    indexer.stop()
+
+
+def test_a_retirement_asked_for_while_the_database_stops_ends_in_purged(daemons, node, stamped, database):
+    database.create()
+    indexer = daemons.indexer([node], catalog=database.uri)
+    put(node, stamped("20261119T0000Z", 500))
+    await_whole(indexer, 500)
+    run = "/v1/runs/db/20261119T0000Z"
+    database.process.send_signal(signal.SIGSTOP)
+    # Whether it was written nobody can say: the answer is an error, and asking again settles it.
+    assert indexer.post(f"{run}/retire?grace=0s", timeout=60).status_code in (503, 504)
+    database.process.send_signal(signal.SIGCONT)
+    await_condition(lambda: indexer.post(f"{run}/retire?grace=0s", timeout=60).status_code == 200, "it is retired", 60)
+    await_condition(lambda: indexer.json(run, timeout=60)["state"] == "purged", "it is purged", 60)
+    await_condition(lambda: not list((node.data / "runs").rglob("*.grib")), "the files are gone")
+
+
+def test_a_second_indexer_on_one_sqlite_file_is_refused(daemons, node, tmp_path):
+    first = daemons.indexer([node])
+    second = Indexer("second", tmp_path, [node], catalog=first.catalog).start()
+    assert second.process.wait(30) != 0
+    second.process = None
+    assert "another indexer holds it" in second.output()
+    assert first.get("/readyz").status_code == 200
