@@ -142,3 +142,18 @@ def test_the_smallest_stamp_travels_like_any_other(pair):
     line = first.put("/ingest/old/", small_message(8)).json()["messages"][0]
     assert (line["copies"], line["stored_at"]) == (2, 1)
     assert held(second, "old") == 1
+
+
+def test_data_whose_journal_was_lost_is_not_taken_into_another_cluster(node):
+    node.put("/ingest/lost/", b"".join(small_message(i) for i in range(20)))
+    node.put("/ingest/lost/", small_message(20))
+    node.stop()
+    journal = node.data / "runs" / "lost" / RUN / "journal"
+    damaged = bytearray(journal.read_bytes())
+    damaged[64 * 3] ^= 0xFF  # a record that is not of the last batch
+    journal.write_bytes(damaged)
+    node.start().wait_ready()
+    assert held(node, "lost") == 0  # adopted: read again from the data files, and not confirmed yet
+    theirs = {**node.json("/cluster/map"), "cluster": "0123456789abcdef0123456789abcdef", "epoch": 1}
+    answer = node.put("/cluster/map", json.dumps(theirs))
+    assert (answer.status_code, answer.json()["code"]) == (409, "other-cluster")
