@@ -7,7 +7,8 @@
  *
  * Sources, in this order: this node, the shard's owners in every era, the newest first, then the other nodes. The first
  * piece of a source is read; a message that fits in it is hashed before a byte leaves, a larger one is streamed with its
- * last piece withheld until the hash holds, and cut where it does not. A request that came from another node
+ * last piece withheld until the hash holds, and cut where it does not: that copy is then passed over (damaged_list.h), so
+ * that who asks again is served from another. A request that came from another node
  * (Gribstore-Hop: 1) is not forwarded, and a large one's ranges are not proven here: who asked proves the whole. */
 #include "storaged/message_get.h"
 
@@ -175,6 +176,11 @@ static void note_unasked(struct message_get *get, const struct peer *peer, bool 
     get->silent_lately |= lately;
 }
 
+static bool is_damaged(const struct message_get *get, const struct peer *peer)
+{
+    return damaged_list_has(&get->loop->damaged, &get->digest, peer, uv_now(&get->loop->uv));
+}
+
 static bool pick_here(struct message_get *get)
 {
     struct store_file *file;
@@ -182,6 +188,8 @@ static bool pick_here(struct message_get *get)
     if (get->find_status != STATUS_OK)
         return false;
     get->find_status = STATUS_NOT_FOUND; /* once */
+    if (is_damaged(get, NULL))
+        return false;
     if (store_file_open(get->loop->node->store, &get->run, get->place.shard, get->place.birth,
                         &file, NULL) != STATUS_OK)
         return false;
@@ -197,6 +205,8 @@ static bool pick_peer(struct message_get *get)
         nodes_order(get);
     while (get->next < get->nodes_count) {
         struct peer *peer = get->view->peers[get->nodes[get->next++]];
+        if (is_damaged(get, peer))
+            continue;
         if (peer_is_up(peer)) {
             message_reader_open_peer(&get->reader, peer);
             return true;
@@ -247,10 +257,12 @@ static enum fsm_next message_read(struct fsm *fsm)
 
 /* --- judge: is it right --- */
 
-static void log_damaged(const struct message_get *get)
+static void note_damaged(struct message_get *get)
 {
+    struct node_loop *loop = get->loop;
     char text[DIGEST_TEXT_SIZE];
 
+    damaged_list_add(&loop->damaged, &get->digest, get->reader.peer, uv_now(&loop->uv));
     metric_add(&metric_message_damaged, 1);
     digest_print(&get->digest, text);
     log_msg(LOG_ERROR, "message.damaged", "%s does not have its digest on %s", text,
@@ -265,7 +277,7 @@ static bool is_right(struct message_get *get)
     digest_of(get->reader.piece.data, get->reader.piece.size, &digest);
     if (digest_compare(&digest, &get->digest) == 0)
         return true;
-    log_damaged(get);
+    note_damaged(get);
     return false;
 }
 
@@ -349,7 +361,7 @@ static bool stream_is_right(struct message_get *get)
     digest_stream_final(get->digests, &digest);
     if (digest_compare(&digest, &get->digest) == 0)
         return true;
-    log_damaged(get);
+    note_damaged(get);
     return false;
 }
 

@@ -7,6 +7,7 @@
 #define STORAGED_NODE_LOOP_H
 
 #include "storaged/body_budget.h"
+#include "storaged/damaged_list.h"
 #include "storaged/store/store.h"
 
 #include "proto/http/http_server.h"
@@ -26,7 +27,8 @@ struct node_loop {
     bool port_opened;
     uv_async_t wake; /* drain, or (loop 0) a higher epoch was heard of */
     struct body_budget budget;
-    struct list feed_waiting; /* long polls of /cluster/runs (journal_feed.c) */
+    struct damaged_list damaged; /* copies that message_get.c cut short */
+    struct list feed_waiting;    /* long polls of /cluster/runs (journal_feed.c) */
     uv_timer_t feed_timer;
     uv_idle_t ingest_idle; /* copies that ingests gathered in this turn are sent at its end */
     struct list ingest_flush;

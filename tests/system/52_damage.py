@@ -1,0 +1,51 @@
+"""Bytes that are no longer what they were: never served as the message, and the other copy is found."""
+
+import hashlib
+import json
+
+import pytest
+import requests
+
+SHARDS = 32
+
+
+def large_message(number):
+    section1 = (21).to_bytes(4, "big") + b"\x01" + bytes(7) + (2020).to_bytes(2, "big") + bytes([1, 2, 3, 0, 0]) + bytes(2)
+    body = section1 + number.to_bytes(8, "big") + bytes(3 << 20)
+    return b"GRIB\0\0\0\2" + (16 + len(body) + 4).to_bytes(8, "big") + body + b"7777"
+
+
+@pytest.fixture
+def nodes(daemons):
+    """Three nodes of one loop each; the first two own all shards."""
+    nodes = [daemons.node(name, arguments=["--loops", "1"]) for name in ("n1", "n2", "n3")]
+    cluster_map = {
+        "cluster": nodes[0].json("/cluster/map")["cluster"], "epoch": 1, "shards": SHARDS, "replicas": 2, "min_replicas": 2,
+        "indexers": [],
+        "nodes": [{"id": node.name, "url": node.url, "host": node.name, "colo": "a", "weight": 100, "state": "in"} for node in nodes],
+        "eras": [{"from": None, "owners": [["n1", "n2"]] * SHARDS}],
+    }
+    for node in nodes:
+        assert node.put("/cluster/map", json.dumps(cluster_map)).status_code == 200
+    return nodes
+
+
+def damage(node, line, at):
+    (location,) = (place for place in line["locations"] if place["url"].startswith(node.url))
+    path = node.data / "runs" / location["url"].split("/data/")[1]
+    with open(path, "r+b") as file:
+        file.seek(location["offset"] + at)
+        file.write(b"zzzz")
+
+
+def test_a_large_message_that_is_damaged_is_cut_once_then_served_from_another_node(nodes):
+    message = large_message(1)
+    line = nodes[0].put("/ingest/dam/", message).json()["messages"][0]
+    damage(nodes[0], line, len(message) - 100)
+    path = f"/sha256/{hashlib.sha256(message).hexdigest()}"
+    for node in (nodes[2], nodes[0]):
+        with pytest.raises(requests.RequestException):  # its last piece is withheld
+            node.get(path)
+        for headers, status, wanted in (({}, 200, message), ({"Range": "bytes=5-9"}, 206, message[5:10])):
+            answer = node.get(path, headers=headers)
+            assert (answer.status_code, answer.content) == (status, wanted)
