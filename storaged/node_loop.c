@@ -63,12 +63,10 @@ enum status node_loop_open(struct node_loop *loop, struct node *node, unsigned n
         return error_set(err, STATUS_NO_MEMORY, "event loop %u", number);
     loop->opened = true;
     list_init(&loop->feed_waiting);
-    list_init(&loop->ingest_flush);
     body_budget_init(&loop->budget, node->settings->body_memory / node->loops_count);
     if (uv_async_init(&loop->uv, &loop->wake, on_wake) != 0)
         return error_set(err, STATUS_NO_MEMORY, "event loop %u", number);
     uv_timer_init(&loop->uv, &loop->feed_timer);
-    uv_idle_init(&loop->uv, &loop->ingest_idle);
     enum status status = loop_open_engines(loop, err);
     if (status == STATUS_OK)
         status = loop_open_server(loop, listen, err);
@@ -103,7 +101,6 @@ static void loop_close_handles(struct node_loop *loop)
     loop->transfer = NULL;
     close_handle((uv_handle_t *)&loop->wake);
     close_handle((uv_handle_t *)&loop->feed_timer);
-    close_handle((uv_handle_t *)&loop->ingest_idle);
 }
 
 static void loop_close_if_done(struct node_loop *loop)

@@ -30,8 +30,6 @@ struct node_loop {
     struct damaged_list damaged; /* copies that message_get.c cut short */
     struct list feed_waiting;    /* long polls of /cluster/runs (journal_feed.c) */
     uv_timer_t feed_timer;
-    uv_idle_t ingest_idle; /* copies that ingests gathered in this turn are sent at its end */
-    struct list ingest_flush;
     unsigned works;
     unsigned under_way;
     bool draining, drained, closing;
