@@ -96,6 +96,21 @@ def test_a_message_that_does_not_decode_is_quarantined_and_readable(node, indexe
     assert read(location) == bytes(broken)
 
 
+def test_a_message_whose_sections_do_not_hold_is_quarantined(node, indexer, grib):
+    whole = (grib.GRIB_DIR / "regular_latlon_surface.grib2").read_bytes()
+    broken = bytearray(grib.split_bytes(whole)[0].data)
+    # Behind section 1, which has the date, is a section longer than the message: framed, stored, and without heads.
+    at = 16 + int.from_bytes(broken[16:20], "big")
+    broken[at:at + 4] = b"\x7f\xff\xff\xff"
+    answer = put(node, "broken", bytes(broken))
+    runs = indexer.await_messages("broken", 1)
+    assert (runs[0]["quarantined"], runs[0]["fields"]) == (1, 0)
+    assert read(answer["messages"][0]["locations"][0]) == bytes(broken)
+    run = "/v1/runs/broken/" + runs[0]["base_time"].replace("-", "").replace(":", "")[:13] + "Z"
+    checked = indexer.post(f"{run}/check", json={"digests": [answer["messages"][0]["digest"]]}).json()
+    assert checked["missing"] == [] and checked["quarantined"] == [answer["messages"][0]["digest"]]
+
+
 @pytest.mark.parametrize("backend", ["sqlite", "mongodb"])
 def test_a_lost_index_is_read_again_from_the_nodes(daemons, node, grib, backend, request, tmp_path):
     import pymongo

@@ -83,12 +83,6 @@ def test_the_indexer_leaves_on_sigterm_at_any_moment(cluster, stamped):
             assert putting.result().status_code == 201
         total += COUNT
         indexer.start()
-        if stop % 3 == 0:  # also one that has hardly begun
-            time.sleep(chance.choice([0.05, 0.1, 0.2, 0.3]))
-            with contextlib.suppress(AssertionError):
-                indexer.stop(expected=0 if indexer.answers() else -signal.SIGTERM)
-            indexer.check_reports()
-            indexer.process or indexer.start()
         indexer.wait_ready()
     for run in indexer.runs(source="stop"):
         if run["state"] == "retired":
@@ -96,6 +90,14 @@ def test_the_indexer_leaves_on_sigterm_at_any_moment(cluster, stamped):
             assert indexer.post(path).status_code == 200
     await_condition(lambda: sum(run["messages"] for run in indexer.runs(source="stop")) == total, "all of it is in the index", 120)
     indexer.await_messages("stop", total, copies=2)
+
+
+def test_the_indexer_leaves_when_it_has_hardly_begun(daemons, node):
+    for delay_ms in range(0, 4 * STOPS, 2):
+        indexer = daemons.indexer([node], name=f"early{delay_ms}", ready=False)
+        await_condition(lambda indexer=indexer: "indexer.started" in indexer.output(), "it has begun")
+        time.sleep(delay_ms / 1000)
+        indexer.stop()
 
 
 def test_the_indexer_leaves_while_no_decoder_comes_up(daemons, node, stamped):
