@@ -303,7 +303,7 @@ static enum fsm_next message_judge(struct fsm *fsm)
 
 static void reply_not_found(struct message_get *get)
 {
-    bool may_be = get->silent_lately;
+    bool joining = !get->hop && node_phase(get->loop->node) == NODE_JOINING; /* it knows nobody to ask */
     struct error err;
     struct buf extra;
 
@@ -314,7 +314,9 @@ static void reply_not_found(struct message_get *get)
         buf_append(&extra, get->unasked.data, get->unasked.size);
         buf_text(&extra, "]");
     }
-    if (may_be)
+    if (joining)
+        error_set(&err, STATUS_HOLDER_DOWN, "this node does not know yet who may have it");
+    else if (get->silent_lately)
         error_set(&err, STATUS_HOLDER_DOWN, "no node that answers has it, and some do not answer");
     else
         error_set(&err, STATUS_NOT_FOUND, "no node has a message with this digest");

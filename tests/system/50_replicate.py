@@ -291,6 +291,15 @@ def test_a_node_that_joins_takes_no_put_before_it_has_map_and_states(daemons):
     third.restart()  # with the map on disk it need not ask again
 
 
+def test_a_node_that_joins_does_not_say_that_a_message_is_nowhere(daemons):
+    node = daemons.node("n1", ready=False, arguments=["--join", "http://127.0.0.1:1"])
+    await_condition(lambda: answers(node), "it answers")
+    answer = node.get(f"/sha256/{'1' * 64}")
+    assert (answer.status_code, answer.json()["code"]) == (503, "holder-down")
+    # Asked by another node it speaks of itself only.
+    assert node.get(f"/sha256/{'1' * 64}", headers={"Gribstore-Hop": "1"}).status_code == 404
+
+
 def answers(node):
     try:
         return node.get("/healthz").status_code == 200
