@@ -21,6 +21,7 @@ struct transfer_handle {
     CURL *easy; /* owned */
     struct transfer_request *request;
     bool finished;       /* the result stands; callbacks refuse further bytes */
+    bool in_head;        /* of the answer: behind its status line, before its empty line */
     unsigned headers;    /* of the answer, so far */
     uint64_t started_ms; /* monotonic */
     uint64_t moved_ms;   /* when a byte last moved; 0: not connected yet */

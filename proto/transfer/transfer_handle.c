@@ -165,10 +165,13 @@ static size_t handle_on_header(char *line, size_t unit, size_t count, void *user
     if (handle->finished)
         return 0;
     handle_moved(handle);
-    if (size >= 5 && memcmp(line, "HTTP/", 5) == 0) {
+    if (!handle->in_head && size >= 5 && memcmp(line, "HTTP/", 5) == 0) {
+        handle->in_head = true;
         handle_begin_answer(handle, line, size);
         return size;
     }
+    if (header_trim(line, line + size).size == 0)
+        handle->in_head = false;
     const char *colon = memchr(line, ':', size);
     if (colon == NULL || handle->headers == TRANSFER_ANSWER_HEADERS_MAX)
         return size;
@@ -337,6 +340,7 @@ enum status transfer_handle_prepare(struct transfer_handle *handle,
     curl_easy_reset(handle->easy); /* a header of the last request must never travel with this one */
     handle->request = request;
     handle->finished = false;
+    handle->in_head = false;
     handle->headers = 0;
     handle->moved_ms = handle->moved = 0;
     handle->started_ms = clock_monotonic_ms();
@@ -368,8 +372,9 @@ static enum status handle_status(const struct transfer_handle *handle, CURLcode 
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SEND_FAIL_REWIND: /* the connection broke, and the body can't be sent again */
         return STATUS_UNREACHABLE;
+    case CURLE_UNSUPPORTED_PROTOCOL: /* of the URL; or, once connected, an answer that is no HTTP/1.1 */
+        return handle->moved_ms == 0 ? STATUS_BAD_VALUE : STATUS_MALFORMED;
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
         return STATUS_BAD_VALUE;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
@@ -392,6 +397,8 @@ void transfer_handle_result(struct transfer_handle *handle, CURLcode code)
 
     if (request->err.status == STATUS_OK && code != CURLE_OK)
         error_set(&request->err, handle_status(handle, code), "%s", text);
+    if (request->err.status == STATUS_OK && request->http_status == 0) /* libcurl takes more than the rules do */
+        error_set(&request->err, STATUS_MALFORMED, "the answer has a malformed status line");
     if (request->err.status != STATUS_OK)
         error_wrap(&request->err, "%s %.*s", request->method, HANDLE_URL_SHOWN, request->url);
     handle->finished = true;

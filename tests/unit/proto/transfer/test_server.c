@@ -246,6 +246,22 @@ static bool serve_stalled(struct connection *conn, const struct request *request
     return serve_silent(conn, request);
 }
 
+/* Heads that libcurl takes and the rules do not: /odd/0, /odd/1, ... */
+static bool serve_odd(struct connection *conn, const struct request *request)
+{
+    static const char *const heads[TEST_SERVER_ODD_COUNT] = {
+        "HTTP/1.1  200 OK", "HTTP/1.1 200 OK\r\nHTTP/1.1: x", "HTTP/1.1 200 OK\r\nHTTP/: 99",
+        "HTTP/1.1 000 OK", "HTTP/1.1 2000 OK", "ICY 200 OK", "nothing of the kind",
+    };
+    size_t which = strtoull(request->target + strlen("/odd/"), NULL, 10);
+
+    if (which >= TEST_SERVER_ODD_COUNT)
+        return false;
+    send_text(conn, heads[which]);
+    send_text(conn, "\r\nContent-Length: 2\r\n\r\nok");
+    return false;
+}
+
 static const struct {
     const char *target;
     bool (*serve)(struct connection *conn, const struct request *request);
@@ -256,6 +272,7 @@ static const struct {
     { "/redirect", serve_redirect }, { "/stale", serve_stale },
     { "/close", serve_close },       { "/cut", serve_cut },
     { "/silent", serve_silent },     { "/stalled", serve_stalled },
+    { "/odd/", serve_odd },
 };
 
 static bool serve(struct connection *conn, const struct request *request)

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { TEST_SERVER_CONNECTIONS_MAX = 256 };
+enum { TEST_SERVER_CONNECTIONS_MAX = 256, TEST_SERVER_ODD_COUNT = 7 };
 
 struct test_server {
     int listener;

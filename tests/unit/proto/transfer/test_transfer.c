@@ -454,6 +454,26 @@ static void an_answer_without_problem_json_is_told_by_its_http_status(void **sta
     }
 }
 
+static void a_head_against_the_rules_is_a_failure_or_what_its_first_line_says(void **state)
+{
+    for (unsigned i = 0; i < TEST_SERVER_ODD_COUNT; i++) {
+        struct job job;
+        char target[32];
+
+        snprintf(target, sizeof target, "/odd/%u", i);
+        job_init(&job, *state, "GET", target);
+        job_run(&job);
+        if (job.status == STATUS_OK) {
+            assert_int_equal(job.request.http_status, 200);
+            assert_int_equal(job.request.answer.size, 2);
+        } else {
+            assert_int_equal(job.status, STATUS_MALFORMED);
+        }
+        assert_int_equal(job.done, 1);
+        job_fini(&job);
+    }
+}
+
 static void redirects_are_not_followed(void **state)
 {
     struct job job;
@@ -753,6 +773,7 @@ int main(void)
         BOTH(an_answer_over_the_limit_is_too_large),
         BOTH(a_problem_tells_its_code_detail_and_offset_even_past_on_data),
         BOTH(an_answer_without_problem_json_is_told_by_its_http_status),
+        BOTH(a_head_against_the_rules_is_a_failure_or_what_its_first_line_says),
         BOTH(redirects_are_not_followed),
         BOTH(connections_that_break_are_unreachable),
         BOTH(a_refused_connection_is_unreachable),
