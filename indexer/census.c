@@ -88,15 +88,13 @@ static unsigned census_copies(const struct field_location *locations, unsigned c
     return copies;
 }
 
-static bool census_on_document(void *data, const struct field_document *document)
+static bool census_on_document(void *data, const struct catalog_issue *issues, unsigned count)
 {
     struct census_run *run = data;
 
     run->next.fields++;
-    for (unsigned i = 0; i < document->issues_count; i++) {
-        const struct field_issue *issue = &document->issues[i];
-        census_add(run, &issue->digest, issue->length, census_copies(issue->locations, issue->locations_count), false);
-    }
+    for (unsigned i = 0; i < count; i++)
+        census_add(run, &issues[i].digest, issues[i].length, issues[i].nodes, false);
     return true;
 }
 
@@ -145,7 +143,7 @@ static void census_scan_run(struct work *work)
         return;
     run->next = (struct census){ 0 };
     run->next_count = 0;
-    work->status = catalog_scan_run(catalog, &run->run, census_on_document, run, &work->err);
+    work->status = catalog_scan_issues(catalog, &run->run, census_on_document, run, &work->err);
     if (work->status == STATUS_OK)
         work->status = catalog_quarantine_scan(catalog, &run->run, census_on_quarantined, run, &work->err);
     if (work->status == STATUS_OK && run->next_count > 0)

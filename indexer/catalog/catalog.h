@@ -64,6 +64,16 @@ enum status catalog_find(struct catalog *catalog, const struct catalog_query *qu
 enum status catalog_scan_run(struct catalog *catalog, const struct run_key *run,
                              bool (*each)(void *data, const struct field_document *document), void *data, struct error *err);
 
+/* What a census needs of a document, without its keys: a third of the time of catalog_scan_run(). The current issue first. */
+struct catalog_issue {
+    struct digest digest;
+    uint64_t length;
+    unsigned nodes; /* distinct ones that hold it */
+};
+enum status catalog_scan_issues(struct catalog *catalog, const struct run_key *run,
+                                bool (*each)(void *data, const struct catalog_issue *issues, unsigned count), void *data,
+                                struct error *err);
+
 /* --- quarantine: messages that don't decode --- */
 struct quarantine_entry {
     struct run_key run;

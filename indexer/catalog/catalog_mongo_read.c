@@ -97,6 +97,19 @@ static void append_hint(bson_t *filter, const struct record_range *range)
         append_either(filter, "locations.node", "older.locations.node", range->node);
 }
 
+static void append_brief(bson_t *opts)
+{
+    static const char *const members[] = { "rev",          "digest",       "length",
+                                           "locations.node", "older.digest", "older.length",
+                                           "older.locations.node" };
+    bson_t projection;
+
+    bson_append_document_begin(opts, "projection", -1, &projection);
+    for (size_t i = 0; i < ARRAY_COUNT(members); i++)
+        bson_append_int32(&projection, members[i], -1, 1);
+    bson_append_document_end(opts, &projection);
+}
+
 enum status mongo_scan(struct catalog *catalog, enum catalog_table table,
                        const struct record_range *range, record_each *each, void *data, struct error *err)
 {
@@ -108,6 +121,8 @@ enum status mongo_scan(struct catalog *catalog, enum catalog_table table,
     mongo_begin(&call, catalog, mongo_collection_name(table));
     mongo_append_range(&filter, table, range);
     append_hint(&filter, range);
+    if (range->brief)
+        append_brief(opts);
     enum status status = mongo_each(
         mongoc_collection_find_with_opts(call.collection, &filter, opts, NULL), each, data, err);
     bson_destroy(&filter);

@@ -56,6 +56,8 @@ struct record_range {
     struct record_id from, to;
     /* Only records with a location on this node, in this file; NULL: any. A hint that saves reading: others may come too. */
     const char *node, *file;
+    /* Of documents of fields only digest, length, locations and older are needed: others may be left out, and of locations all but the node. */
+    bool brief;
 };
 
 struct catalog {

@@ -254,9 +254,12 @@ static enum status sqlite_scan(struct catalog *catalog, enum catalog_table table
 
     if (status != STATUS_OK)
         return status;
+    assert(!range->brief || table == CATALOG_FIELDS);
     hint_print(range, hint, sizeof hint);
-    sqlite3_stmt *statement = sqlite_prepared(
-        link, table, hint[0] != '\0' ? STATEMENT_SCAN_HINT : STATEMENT_SCAN, err);
+    enum sqlite_statement which = hint[0] != '\0' ? STATEMENT_SCAN_HINT
+                                  : range->brief   ? STATEMENT_SCAN_BRIEF
+                                                   : STATEMENT_SCAN;
+    sqlite3_stmt *statement = sqlite_prepared(link, table, which, err);
     if (statement != NULL) {
         range_bind(statement, range);
         if (hint[0] != '\0')

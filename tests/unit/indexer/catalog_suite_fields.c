@@ -478,6 +478,62 @@ static void a_reader_may_stop(void **state)
     suite_add_fields(fixture->catalog, &suite_run, 20, 1, "n1", 1);
 }
 
+struct brief {
+    size_t count;
+    unsigned issues_count;
+    struct catalog_issue issues[FIELD_ISSUES_MAX];
+};
+
+static bool brief_take(void *data, const struct catalog_issue *issues, unsigned count)
+{
+    struct brief *brief = data;
+
+    brief->count++;
+    brief->issues_count = count;
+    memcpy(brief->issues, issues, count * sizeof *issues);
+    return true;
+}
+
+static bool brief_stop(void *data, const struct catalog_issue *issues, unsigned count)
+{
+    (void)issues, (void)count;
+    return ++*(int *)data < 3;
+}
+
+static void issues_come_without_keys_with_the_nodes_that_hold_them(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct run_key other = make_run("hres", "20130408T1200Z");
+    struct field_event events[] = {
+        make_add(&suite_run, 7, 1, 1000, "n1", 1),
+        make_add(&suite_run, 7, 2, 2000, "n1", 1),
+        make_add(&suite_run, 7, 2, 2000, "n1", 2),
+        make_add(&suite_run, 7, 2, 2000, "n2", 3),
+    };
+    uint64_t lengths[] = { events[1].issue.length, events[0].issue.length };
+    struct digest digests[] = { events[1].issue.digest, events[0].issue.digest };
+    struct brief brief = { .count = 0 };
+    int seen = 0;
+
+    suite_apply(fixture->catalog, events, ARRAY_COUNT(events));
+    assert_ok(catalog_scan_issues(fixture->catalog, &suite_run, brief_take, &brief, &suite_err));
+    assert_int_equal(brief.count, 1);
+    assert_int_equal(brief.issues_count, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(digest_compare(&brief.issues[i].digest, &digests[i]), 0);
+        assert_int_equal(brief.issues[i].length, lengths[i]);
+    }
+    assert_int_equal(brief.issues[0].nodes, 2);
+    assert_int_equal(brief.issues[1].nodes, 1);
+
+    suite_add_fields(fixture->catalog, &other, 0, 10, "n1", 1);
+    assert_ok(catalog_scan_issues(fixture->catalog, &other, brief_stop, &seen, &suite_err));
+    assert_int_equal(seen, 3);
+    brief.count = 0;
+    assert_ok(catalog_scan_issues(fixture->catalog, &other, brief_take, &brief, &suite_err));
+    assert_int_equal(brief.count, 10);
+}
+
 struct issues {
     size_t count;
     uint64_t stamps[16];
@@ -581,6 +637,7 @@ int suite_run_fields(void)
         CASE(a_reader_may_stop),
         CASE(older_issues_come_as_documents_of_their_own_when_all_are_asked_for),
         CASE(a_scan_sees_its_run_only),
+        CASE(issues_come_without_keys_with_the_nodes_that_hold_them),
     };
 #undef CASE
 
