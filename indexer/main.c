@@ -4,6 +4,7 @@
 #include "proto/base/log.h"
 
 #include <curl/curlver.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,6 +187,9 @@ int main(int argc, char **argv)
 
     error_init(&err);
     setenv("UV_THREADPOOL_SIZE", "16", 0);
+    /* Documents are made on one thread and freed on another: with an arena a thread each keeps what the others gave back (199 MiB
+     * in place of 90 after 20,000 fields). */
+    mallopt(M_ARENA_MAX, 2);
     enum status status = config_load(&main_program, argc, argv, &settings, &rest, &asked, &err);
     if (status == STATUS_OK && asked == CONFIG_HELP)
         return main_print(config_print_help);
