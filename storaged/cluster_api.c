@@ -12,7 +12,8 @@ struct map_put {
     struct http_exchange *ex;
     struct node_loop *loop;
     struct buf body;
-    struct buf answer; /* the map that holds afterwards */
+    uint64_t body_size; /* as counted */
+    struct buf answer;  /* the map that holds afterwards */
     enum status status;
     struct error err;
 };
@@ -36,6 +37,14 @@ void cluster_api_get(struct http_exchange *ex)
     print_map(&request_loop(ex)->node->cluster, &body);
     http_reply_header(ex, "Cache-Control", "no-store");
     request_reply_json(ex, 200, &body);
+}
+
+static void put_free(struct map_put *put)
+{
+    request_whole_end(put->loop, put->body_size);
+    buf_fini(&put->body);
+    buf_fini(&put->answer);
+    free(put);
 }
 
 static void put_run(struct work *work)
@@ -84,9 +93,7 @@ static void put_done(struct work *work)
         request_fail(put->ex, &put->err);
     if (atomic_load(&node->again))
         node_drain(node); /* this answer is still sent */
-    buf_fini(&put->body);
-    buf_fini(&put->answer);
-    free(put);
+    put_free(put);
 }
 
 static void put_on_body(struct http_exchange *ex, enum status status, struct slice body)
@@ -104,21 +111,22 @@ static void put_on_body(struct http_exchange *ex, enum status status, struct sli
     if (status == STATUS_OK)
         return;
     request_fail(ex, &put->err);
-    buf_fini(&put->body);
-    free(put);
+    put_free(put);
 }
 
 void cluster_api_put(struct http_exchange *ex)
 {
     static const char *const keys[] = { NULL };
+    uint64_t body_size;
 
-    if (!request_keys_known(ex, keys))
+    if (!request_keys_known(ex, keys) || !request_whole_begin(ex, MAP_JSON_SIZE_MAX, &body_size))
         return;
     struct map_put *put = calloc(1, sizeof *put);
     if (put == NULL)
         abort();
     put->ex = ex;
     put->loop = request_loop(ex);
+    put->body_size = body_size;
     buf_init(&put->body, MAP_JSON_SIZE_MAX);
     error_init(&put->err);
     http_set_user(ex, put, NULL);

@@ -44,6 +44,7 @@ struct have {
     uint64_t incarnation; /* of the run that is meant; 0: whichever is here */
     char incarnation_text[INCARNATION_TEXT_SIZE]; /* for the owners */
     struct buf body;                              /* the question as sent */
+    uint64_t body_size;                           /* as counted */
     struct have_request request;
     struct store_place *places; /* owned, with request.places */
     struct cluster_view *view;
@@ -66,6 +67,7 @@ static void have_free(struct have *have)
     cluster_view_release(have->view);
     buf_fini(&have->body);
     buf_fini(&have->answer);
+    request_whole_end(have->loop, have->body_size);
     free(have);
 }
 
@@ -347,7 +349,7 @@ void have_handle(struct http_exchange *ex)
 {
     static const char *const keys[] = { "scope", NULL };
     struct slice scope = http_query(ex, "scope");
-    uint64_t incarnation;
+    uint64_t incarnation, body_size;
     struct have *have;
 
     if (!request_keys_known(ex, keys) || !request_incarnation(ex, &incarnation))
@@ -356,10 +358,13 @@ void have_handle(struct http_exchange *ex)
         request_fail_with(ex, STATUS_BAD_VALUE, "scope: 'cluster', or 'node'");
         return;
     }
+    if (!request_whole_begin(ex, HAVE_BODY_MAX, &body_size))
+        return;
     have = calloc(1, sizeof *have);
     if (have == NULL)
         abort();
     have->ex = ex;
+    have->body_size = body_size;
     have->loop = request_loop(ex);
     have->incarnation = incarnation;
     have->cluster = scope.data != NULL && slice_equals(scope, "cluster");

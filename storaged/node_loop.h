@@ -30,6 +30,7 @@ struct node_loop {
     struct damaged_list damaged; /* copies that message_get.c cut short */
     struct list feed_waiting;    /* long polls of /cluster/runs (journal_feed.c) */
     uv_timer_t feed_timer;
+    uint64_t whole_bodies; /* bytes of bodies that are gathered (request.c) */
     unsigned works;
     unsigned under_way;
     bool draining, drained, closing;

@@ -6,6 +6,7 @@
 #include "proto/base/config.h"
 #include "proto/node_api.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -84,6 +85,26 @@ bool request_incarnation(struct http_exchange *ex, uint64_t *incarnation)
     *incarnation = 0;
     return request_u64(ex, "header", HEADER_INCARNATION, http_header(ex, HEADER_INCARNATION),
                        INT64_MAX, incarnation);
+}
+
+bool request_whole_begin(struct http_exchange *ex, uint64_t size_max, uint64_t *size)
+{
+    struct node_loop *loop = request_loop(ex);
+    uint64_t length = http_content_length(ex);
+
+    *size = length < size_max ? length : size_max;
+    if (*size > REQUEST_WHOLE_MAX - loop->whole_bodies) {
+        request_fail_with(ex, STATUS_OVERLOADED,
+                          "bodies of %" PRIu64 " bytes are under way already", loop->whole_bodies);
+        return false;
+    }
+    loop->whole_bodies += *size;
+    return true;
+}
+
+void request_whole_end(struct node_loop *loop, uint64_t size)
+{
+    loop->whole_bodies -= size;
 }
 
 void request_fail(struct http_exchange *ex, const struct error *err)

@@ -10,6 +10,8 @@
 #define TYPE_OCTETS "application/octet-stream"
 #define TYPE_GRIB "application/wmo-grib" /* both editions: a data file may hold either */
 
+enum { REQUEST_WHOLE_MAX = 256 << 20 }; /* of bodies that are gathered whole, on a loop */
+
 struct node_loop;
 
 /* The loop a request lives on. */
@@ -26,6 +28,11 @@ bool request_query_u64(struct http_exchange *ex, const char *key, uint64_t missi
 
 /* The header that names the run's incarnation. Absent: 0, and true. false: it has replied 400. */
 bool request_incarnation(struct http_exchange *ex, uint64_t *incarnation);
+
+/* Counts a large body that is gathered whole, before it is read, by the length that it has or may have. false: too many are
+ * under way, it has replied 503. *size goes to request_whole_end(), when the body and what was made of it are freed. */
+bool request_whole_begin(struct http_exchange *ex, uint64_t size_max, uint64_t *size);
+void request_whole_end(struct node_loop *loop, uint64_t size);
 
 /* Replies with err, whose status it is. */
 void request_fail(struct http_exchange *ex, const struct error *err);
