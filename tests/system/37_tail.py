@@ -1,0 +1,116 @@
+"""Tailing when something is wrong: one run that can't be read keeps no other waiting, and what a node no longer has leaves the index."""
+
+import struct
+import subprocess
+import time
+
+import pytest
+
+from processes import BIN, await_condition
+
+JOURNAL_RECORD_SIZE = 64
+
+
+@pytest.fixture
+def stamped(tmp_path):
+    template = tmp_path / "template.grib"
+    subprocess.run([str(BIN / "gribgen"), "--preset", "tiny", "--out", str(template)], check=True, capture_output=True, timeout=120)
+
+    def make(base_time, count):
+        path = tmp_path / f"{base_time}.grib"
+        subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(count), "--base-time", base_time,
+                        "--out", str(path)], check=True, capture_output=True, timeout=120)
+        return path.read_bytes()
+    return make
+
+
+def put(node, source, data):
+    answer = node.put(f"/ingest/{source}/", data=data, timeout=120)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def messages(indexer, source):
+    return {run["base_time"]: run["messages"] for run in indexer.runs(source=source)}
+
+
+def flip(path, offset):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 0xFF]))
+
+
+def test_a_run_that_cannot_be_read_keeps_no_other_waiting(daemons, node, stamped):
+    for hour in range(3):
+        put(node, "tail", stamped(f"20261101T{hour:02}00Z", 20))
+    journals = sorted((node.data / "runs/tail").glob("*/journal"))
+    # The node has read it already, and hands it out as it is on disk.
+    damaged = journals[:2]
+    for journal in damaged:
+        flip(journal, JOURNAL_RECORD_SIZE * 3 + 5)
+    indexer = daemons.indexer([node])
+    await_condition(lambda: messages(indexer, "tail").get("2026-11-01T02:00:00Z") == 20, "the sound one is in the index", 15)
+    put(node, "tail", stamped("20261101T0300Z", 20))
+    await_condition(lambda: messages(indexer, "tail").get("2026-11-01T03:00:00Z") == 20, "a later one too", 15)
+    assert "record" in indexer.json("/v1/cluster/nodes")["nodes"][0]["error"]
+    for journal in damaged:
+        flip(journal, JOURNAL_RECORD_SIZE * 3 + 5)
+    indexer.await_messages("tail", 80)
+    await_condition(lambda: "error" not in indexer.json("/v1/cluster/nodes")["nodes"][0], "the trouble is over")
+
+
+def test_heads_that_are_more_than_one_answer_are_asked_for_in_parts(node, indexer, grib):
+    """1,000 messages with 70 kB of local section each: 70 MB of heads, where a node gives 64 MiB at once."""
+    whole = grib.split_bytes((grib.GRIB_DIR / "regular_latlon_surface.grib2").read_bytes())[0].data
+    at = 16 + int.from_bytes(whole[16:20], "big")
+    if whole[at + 4] == 2:
+        rest = whole[at + int.from_bytes(whole[at:at + 4], "big"):]
+    else:
+        rest = whole[at:]
+    body = bytearray()
+    for number in range(1000):
+        local = struct.pack(">IBHI", 70_000, 2, 0, number).ljust(70_000, b"\0")
+        size = at + len(local) + len(rest)
+        body += whole[:8] + struct.pack(">Q", size) + whole[16:at] + local + rest
+    put(node, "large", bytes(body))
+    await_condition(lambda: sum(messages(indexer, "large").values()) == 1000, "all of it is in the index", 120)
+    run = indexer.runs(source="large")[0]
+    assert run["fields"] + run["quarantined"] == 1000
+
+
+def test_what_a_node_held_leaves_the_index_when_the_map_counts_it_out(cluster, stamped):
+    indexer, gone = cluster.indexer, cluster.nodes[2]
+    assert cluster.nodes[0].put("/ingest/out/", data=stamped("20261101T0000Z", 200)).status_code == 201
+    indexer.await_messages("out", 200, copies=2)
+    gone.kill()
+    answer = indexer.get("/v1/cluster/map")
+    changed = answer.json()
+    for node in changed["nodes"]:
+        if node["id"] == gone.name:
+            node["state"] = "out"
+    changed["epoch"] += 1
+    taken = indexer.put("/v1/cluster/map", json=changed, headers={"If-Match": str(changed["epoch"] - 1)})
+    assert taken.status_code == 200, taken.text
+
+    def left():
+        return not any(at["node"] == gone.name for field in indexer.fields(source="out", limit=1000) for at in field["locations"])
+    await_condition(left, "nothing of it is in the index")
+    assert len(indexer.fields(source="out", limit=1000)) == 200
+    assert gone.name not in {node["id"] for node in indexer.json("/v1/cluster/nodes")["nodes"]}
+
+
+def test_a_retirement_killed_at_any_moment_ends_in_purged(cluster, stamped):
+    indexer = cluster.indexer
+    for turn, delay_s in enumerate((0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)):
+        base_time = f"202611{turn + 1:02}T0000Z"
+        assert cluster.nodes[0].put("/ingest/kill/", data=stamped(base_time, 300)).status_code == 201
+        await_condition(lambda at=f"2026-11-{turn + 1:02}T00:00:00Z": messages(indexer, "kill").get(at) == 300, "it is in the index")
+        assert indexer.post(f"/v1/runs/kill/{base_time}/retire?grace=0s").status_code == 200
+        time.sleep(delay_s)
+        indexer.kill()
+        indexer.start().wait_ready()
+        await_condition(lambda run=base_time: indexer.json(f"/v1/runs/kill/{run}")["state"] == "purged", "it is purged")
+    assert indexer.fields(source="kill") == []
+    await_condition(lambda: not [file for node in cluster.nodes for file in (node.data / "runs").rglob("*.grib")], "the files are gone")
