@@ -65,6 +65,7 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
         .context = indexer,
         .server_name = "gribstore-indexer",
         .access_log = settings->access_log,
+        .before = indexer_routes_before,
     };
 
     enum status status = indexer_start_engines(indexer, err);

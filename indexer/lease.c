@@ -115,7 +115,9 @@ static void lease_on_body(struct http_exchange *ex, enum status status, struct s
     error_init(&lease->work.err);
     lease->indexer = http_context(ex);
     lease->exchange = ex;
-    if (status == STATUS_OK)
+    if (status != STATUS_OK)
+        error_set(&err, status, "the lease: %s", status_title(status));
+    else
         status = lease_copy("name", http_param(ex, "name"), lease->name, sizeof lease->name, &err);
     if (status == STATUS_OK)
         status = lease_parse(body, lease, &err);

@@ -339,7 +339,7 @@ static void map_write_run(struct work *work)
         (void)catalog_map_get(write->indexer->catalog, &write->newer, &ignored); /* empty: none to show */
 }
 
-static void map_reply(struct http_exchange *ex, int http_status, const struct cluster_map *map)
+static void map_reply(struct http_exchange *ex, const struct cluster_map *map)
 {
     struct buf body;
 
@@ -347,7 +347,25 @@ static void map_reply(struct http_exchange *ex, int http_status, const struct cl
     map_print(map, &body);
     http_reply_header(ex, "ETag", "\"%" PRIu64 "\"", map->epoch);
     http_reply_header(ex, "Cache-Control", "no-cache");
-    http_reply(ex, http_status, "application/json", &body);
+    http_reply(ex, 200, "application/json", &body);
+}
+
+/* 412 hands back the map that holds: its members stand beside those of the problem, as a node's do. Also the ETag is its epoch. */
+static void map_reply_stale(struct http_exchange *ex, enum status status, const struct error *err, const struct cluster_map *map)
+{
+    struct buf body, members;
+
+    buf_init(&body, MAP_JSON_SIZE_MAX);
+    buf_init(&members, MAP_JSON_SIZE_MAX);
+    map_print(map, &body);
+    while (body.size > 0 && strchr("} \n", body.data[body.size - 1]) != NULL)
+        body.size--;
+    if (body.size > 1)
+        buf_append(&members, body.data + 1, body.size - 1);
+    http_reply_header(ex, "ETag", "\"%" PRIu64 "\"", map->epoch);
+    http_reply_error(ex, status, err, &members);
+    buf_fini(&body);
+    buf_fini(&members);
 }
 
 /* The catalog holds another map than was thought: take that one, and show it to who asked. */
@@ -360,7 +378,7 @@ static void map_write_lost(struct map_authority *authority, struct map_write *wr
     if (newer != NULL && (authority->map == NULL || newer->epoch > authority->map->epoch))
         map_adopt(authority, newer);
     if (write->exchange != NULL && newer != NULL)
-        map_reply(write->exchange, 412, newer);
+        map_reply_stale(write->exchange, STATUS_STALE_EPOCH, &write->work.err, newer);
     else if (write->exchange != NULL)
         http_reply_error(write->exchange, write->work.status, &write->work.err, NULL);
     map_unref(newer);
@@ -375,7 +393,7 @@ static void map_on_written(struct work *work)
     if (work->status == STATUS_OK) {
         map_adopt(authority, write->map);
         if (write->exchange != NULL)
-            map_reply(write->exchange, 200, write->map);
+            map_reply(write->exchange, write->map);
     } else if (work->status == STATUS_STALE_EPOCH) {
         map_write_lost(authority, write);
     } else {
@@ -466,7 +484,7 @@ void map_authority_get_route(struct http_exchange *ex)
     struct error err;
 
     if (map != NULL) {
-        map_reply(ex, 200, map);
+        map_reply(ex, map);
         return;
     }
     error_init(&err);
@@ -498,12 +516,13 @@ static void map_on_put_body(struct http_exchange *ex, enum status status, struct
     struct error err;
 
     error_init(&err);
-    if (status == STATUS_OK)
+    if (status != STATUS_OK)
+        error_set(&err, status, "the map: %s", status_title(status));
+    else
         status = map_if_match(ex, &match, &err);
-    if (status == STATUS_OK && match != now && authority->map != NULL) {
-        map_reply(ex, 412, authority->map);
-        return;
-    }
+    if (status == STATUS_OK && match != now && authority->map != NULL)
+        status = error_set(&err, match < now ? STATUS_STALE_EPOCH : STATUS_PRECONDITION, "If-Match: epoch %" PRIu64 ", the map has %" PRIu64,
+                           match, now);
     if (status == STATUS_OK) {
         map = map_parse(body.data, body.size, &err);
         status = map == NULL ? err.status : STATUS_OK;
@@ -514,7 +533,10 @@ static void map_on_put_body(struct http_exchange *ex, enum status status, struct
         status = error_set(&err, STATUS_OTHER_CLUSTER, "this is cluster %s, the map is of %s", authority->map->cluster, map->cluster);
     if (status != STATUS_OK) {
         map_unref(map);
-        http_reply_error(ex, status, &err, NULL);
+        if (authority->map != NULL && status_http(status) == 412)
+            map_reply_stale(ex, status, &err, authority->map);
+        else
+            http_reply_error(ex, status, &err, NULL);
         return;
     }
     map_write_start(authority, map, ex);

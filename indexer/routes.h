@@ -6,4 +6,7 @@
 
 extern const struct http_route indexer_routes[];
 
+/* Before each of them: another cluster is 409, a key of the query that the route does not take 400. false: it has replied. */
+bool indexer_routes_before(struct http_exchange *ex, const struct http_route *route);
+
 #endif

@@ -49,27 +49,6 @@ static void run_unknown(struct http_exchange *ex, const struct run_key *run)
     http_reply_error(ex, STATUS_NOT_FOUND, &err, NULL);
 }
 
-/* A path and its query keys that are known; others are refused by name. */
-static bool run_query_known(struct http_exchange *ex, const char *const *known)
-{
-    struct slice key, value;
-    struct error err;
-    size_t at = 0;
-
-    while (http_query_next(ex, &at, &key, &value)) {
-        bool found = false;
-        for (size_t i = 0; known[i] != NULL; i++)
-            found = found || slice_equals(key, known[i]);
-        if (found)
-            continue;
-        error_init(&err);
-        error_set(&err, STATUS_UNKNOWN_KEY, "query key %.*s is not known here", (int)(key.size > 60 ? 60 : key.size), (const char *)key.data);
-        http_reply_error(ex, STATUS_UNKNOWN_KEY, &err, NULL);
-        return false;
-    }
-    return true;
-}
-
 static void run_print_time(struct json_writer *json, const char *key, uint64_t time_us)
 {
     char text[CLOCK_TEXT_SIZE];
@@ -196,15 +175,12 @@ void run_ready_route(struct http_exchange *ex)
 
 void run_retire_route(struct http_exchange *ex)
 {
-    static const char *const known[] = { "grace", NULL };
     const struct indexer *indexer = http_context(ex);
     uint64_t grace_ms = indexer->settings->grace_ms;
     struct slice text = http_query(ex, "grace");
     char grace[32];
     struct error err;
 
-    if (!run_query_known(ex, known))
-        return;
     if (text.data != NULL) {
         bool fits = text.size < sizeof grace;
         snprintf(grace, sizeof grace, "%.*s", (int)(fits ? text.size : 0), (const char *)text.data);
@@ -316,11 +292,8 @@ static enum status run_list_filter(struct http_exchange *ex, struct run_list *li
 
 void run_list_route(struct http_exchange *ex)
 {
-    static const char *const known[] = { "source", "state", NULL };
     struct error err;
 
-    if (!run_query_known(ex, known))
-        return;
     struct run_list *list = calloc(1, sizeof *list);
     assert(list != NULL);
     list->exchange = ex;
@@ -446,7 +419,9 @@ static void run_check_on_body(struct http_exchange *ex, enum status status, stru
     struct error err;
 
     error_init(&err);
-    if (status == STATUS_OK)
+    if (status != STATUS_OK)
+        error_set(&err, status, "the digests: %s", status_title(status));
+    else
         status = run_check_parse(check, body, &err);
     if (status == STATUS_OK)
         status = run_key_parse(http_param(ex, "source"), http_param(ex, "base_time"), &run, &err);
