@@ -70,7 +70,8 @@ void range_plan(struct http_exchange *ex, const struct range_entity *entity, str
         plan_replied(ex, entity, plan, condition);
         return;
     }
-    if (range.data != NULL && condition == HTTP_CONDITION_GO)
+    /* RFC 9110 section 14.2: ranges are GET's alone; a HEAD tells of the whole. */
+    if (range.data != NULL && condition == HTTP_CONDITION_GO && http_method(ex) != HTTP_HEAD_)
         found = http_ranges_parse(range, entity->size, plan->ranges, &plan->count);
     if (found == HTTP_RANGES_UNSATISFIABLE) {
         plan_unsatisfiable(ex, entity, plan);

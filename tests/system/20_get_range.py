@@ -56,6 +56,16 @@ def test_head_says_what_get_says(node, stored):
     assert headed.headers["Cache-Control"] == "no-cache"
 
 
+def test_a_head_knows_no_ranges(node, stored):
+    path, content, lines = stored
+    for where in (path, f"/sha256/{lines[0]['digest']}"):
+        whole = node.request("HEAD", where)
+        for text in ("bytes=0-3", "bytes=0-3,5-6", "bytes=999999999-"):
+            headed = node.request("HEAD", where, headers={"Range": text})
+            assert (headed.status_code, headed.headers["Content-Length"]) == (200, whole.headers["Content-Length"])
+            assert "Content-Range" not in headed.headers
+
+
 @pytest.mark.parametrize("text, place", [
     ("bytes=0-0", slice(0, 1)),
     ("bytes=10-19", slice(10, 20)),

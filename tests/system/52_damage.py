@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import pytest
 import requests
@@ -36,6 +37,25 @@ def damage(node, line, at):
     with open(path, "r+b") as file:
         file.seek(location["offset"] + at)
         file.write(b"zzzz")
+
+
+def test_a_file_that_lost_its_end_is_still_good_for_the_rest(daemons):
+    node = daemons.node("n1", arguments=["--shards", "1"])
+    messages = [large_message(number) for number in range(2)]
+    lines = node.put("/ingest/cut/", b"".join(messages)).json()["messages"]
+    node.put("/ingest/cut/", large_message(2))  # a batch of its own: only the last one can have been torn
+    node.stop()
+    url = lines[0]["locations"][0]["url"].removeprefix(node.url)
+    size = len(messages[0]) + 1000
+    os.truncate(node.data / "runs" / url.removeprefix("/data/"), size)
+    node.start().wait_ready()
+    headed = node.request("HEAD", url)  # what most clients begin with
+    assert (headed.status_code, headed.headers["Content-Length"]) == (200, str(size))
+    good = node.get(url, headers={"Range": f"bytes=0-{len(messages[0]) - 1}"})
+    assert (good.status_code, good.content) == (206, messages[0])
+    for headers in ({}, {"Range": f"bytes={len(messages[0])}-"}, {"Range": f"bytes=0-9,{size - 1}-"}):
+        answer = node.get(url, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (410, "damaged")
 
 
 def test_a_large_message_that_is_damaged_is_cut_once_then_served_from_another_node(nodes):
