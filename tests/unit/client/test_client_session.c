@@ -1,6 +1,7 @@
 /* test_client_session.c: put and get against nodes that fail, lie and come back. */
 #include "client/gribstore.h"
 #include "client/put_scan.h"
+#include "client/session.h"
 #include "fake_server.h"
 #include "grib_bytes.h"
 #include "proto/base/json_read.h"
@@ -534,6 +535,23 @@ static void a_range_is_handed_out_as_it_is(void **state)
 
 #define WORLD(test) cmocka_unit_test_setup_teardown(test, world_open, world_close)
 
+static void a_token_goes_over_https_or_stays_on_this_machine(void **state)
+{
+    static const char *const keep[] = { "https://storage.example:8410/x", "HTTPS://a/",           "http://127.0.0.1:8410/x",
+                                        "http://127.1.2.3",               "http://localhost:8400", "http://localhost/",
+                                        "http://[::1]:8400/x" };
+    static const char *const tell[] = { "http://127.example:8400/",   "http://127.0.0.1.example/", "http://localhost.example/",
+                                        "http://localhost:x@example", "http://127.0.0.1@example/", "http://[::1].example/",
+                                        "http://10.0.0.1:8410/",      "http://[::2]/",             "http://",
+                                        "ftp://127.0.0.1/",           "http://127.0.0.1\\@example/" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(keep); i++)
+        assert_true(url_keeps_secrets(keep[i]));
+    for (size_t i = 0; i < ARRAY_COUNT(tell); i++)
+        assert_false(url_keeps_secrets(tell[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -551,6 +569,7 @@ int main(void)
         WORLD(a_bad_first_location_gives_way_to_the_next),
         WORLD(a_limit_ends_a_query),
         WORLD(a_range_is_handed_out_as_it_is),
+        cmocka_unit_test(a_token_goes_over_https_or_stays_on_this_machine),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
