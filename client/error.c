@@ -20,7 +20,7 @@ static const struct {
     { STATUS_FORBIDDEN, GS_REFUSED, "the token lacks the role or the source: ask an administrator" },
     { STATUS_STALE_RUN, GS_REFUSED, "`gribstore runs` shows the run's state now" },
     { STATUS_CONFLICT, GS_REFUSED, "`gribstore runs` shows the run's state now" },
-    { STATUS_RUN_RETIRED, GS_REFUSED, "the run is on its way out: wait until it is purged, then reopen it" },
+    { STATUS_RUN_RETIRED, GS_REFUSED, "the run is on its way out: `gribstore purge --undo` brings it back while its grace lasts" },
     { STATUS_OTHER_CLUSTER, GS_REFUSED, "`gribstore cluster show` says which cluster a node belongs to" },
     { STATUS_PRECONDITION, GS_REFUSED, "" },
     { STATUS_STALE_EPOCH, GS_REFUSED,
@@ -67,6 +67,18 @@ bool status_is_temporary(enum status status)
     return gs_status_of(status) == GS_TEMPORARY;
 }
 
+enum status error_of_answer(enum status status, struct error *err, const char *what)
+{
+    if (status == STATUS_OK)
+        return status;
+    error_wrap(err, "%s", what);
+    if (status == STATUS_BAD_VALUE || status == STATUS_BAD_REQUEST)
+        status = STATUS_MALFORMED;
+    if (err != NULL)
+        err->status = status;
+    return status;
+}
+
 enum gs_status gs_error_fill(struct gs_error *error, enum status status, const struct error *err)
 {
     size_t row = error_row(status);
@@ -87,6 +99,20 @@ enum gs_status gs_error_fill(struct gs_error *error, enum status status, const s
         error->offset = err->offset;
     }
     return to;
+}
+
+enum gs_status gs_error_fill_push(struct gs_error *error, enum status status, const struct error *err)
+{
+    enum gs_status to = gs_error_fill(error, status, err);
+
+    if (status != STATUS_PURGED)
+        return to;
+    if (error != NULL) {
+        error->status = GS_REFUSED;
+        snprintf(error->next, sizeof error->next, "%s",
+                 "a purged run takes messages again once it was reopened: POST /v1/runs/SOURCE/BASE_TIME/reopen at the indexer");
+    }
+    return GS_REFUSED;
 }
 
 const char *gs_status_name(enum gs_status status)

@@ -22,6 +22,7 @@ struct put {
     struct put_message *window; /* owned; being filled */
     size_t window_count;
     uint64_t window_size;
+    unsigned window_files; /* opened since it began */
     uint64_t started_ms, told_ms;
     struct error problem; /* of the last file that ended early */
 };
@@ -121,6 +122,7 @@ static void put_problem(struct put *put, enum status status, const struct error 
 
 static void put_flush_window(struct put *put)
 {
+    put->window_files = 0;
     if (put->window_count == 0)
         return;
     put_push_window(&put->push, put->window, put->window_count);
@@ -147,18 +149,29 @@ static enum status put_take(struct put *put, struct put_message *message, struct
     return status;
 }
 
+/* While a pipe is copied: a cancel ends it, a lease goes on. */
+static enum status put_on_copy(void *user, struct error *err)
+{
+    struct put *put = user;
+
+    return session_wait(put->session, 0, err);
+}
+
 static void put_next_file(struct put *put)
 {
     struct put_file *file = &put->files[put->next_file];
     struct error err;
 
     error_init(&err);
-    enum status status = put_file_open(file, &put->inputs[put->next_file], &err);
+    if (put->window_files++ == PUT_WINDOW_FILES_MAX)
+        put_flush_window(put);
+    enum status status = put_file_open(file, &put->inputs[put->next_file], put_on_copy, put, &err);
     put->next_file++;
     put->summary.files++;
     if (status != STATUS_OK) {
         file->read_all = true;
-        put_problem(put, status, &err);
+        if (status != STATUS_CANCELLED) /* put_loop() sees that for itself */
+            put_problem(put, status, &err);
         return;
     }
     put->summary.bytes_total += file->size;
@@ -331,7 +344,7 @@ enum gs_status gs_put(struct gs_session *session, const struct gs_put_options *o
         summary = &local;
     *summary = (struct gs_put_summary){ 0 };
     enum status status = put_files(session, options, inputs, count, NULL, summary, &err);
-    enum gs_status result = gs_error_fill(error, status, &err);
+    enum gs_status result = gs_error_fill_push(error, status, &err);
     /* A file had a problem, and something of the input was taken all the same. */
     if (result != GS_OK && summary->problems > 0 && summary->stored + summary->known > 0 &&
         summary->stored + summary->known == summary->messages) {

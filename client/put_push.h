@@ -15,6 +15,7 @@ enum {
     PUT_PARALLEL_MAX = 64,
     PUT_WINDOW_MESSAGES_MAX = 8192,
     PUT_WINDOW_SIZE_MAX = 512 << 20,
+    PUT_WINDOW_FILES_MAX = 64, /* open until the window is done: with all windows a third of the usual limit */
     PUT_WINDOWS_MAX = 4,
     PUT_STALL_MS = 60000,
     PUT_ANSWER_MAX = 64 << 20,

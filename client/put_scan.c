@@ -5,46 +5,73 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- files ---- */
 
-static enum status spool_copy(int from, int to, uint64_t *size, struct error *err)
+struct spool {
+    int from, to;
+    uint64_t size;
+    bool ended;
+    enum status (*on_copy)(void *user, struct error *err);
+    void *user;
+    uint8_t *chunk;
+};
+
+enum { SPOOL_CHUNK_SIZE = 256 << 10 };
+
+static enum status spool_write(struct spool *spool, size_t size, struct error *err)
 {
-    enum { SPOOL_CHUNK_SIZE = 256 << 10 };
-    uint8_t *chunk = malloc(SPOOL_CHUNK_SIZE);
+    for (size_t done = 0; done < size;) {
+        ssize_t put = write(spool->to, spool->chunk + done, size - done);
+
+        if (put < 0 && errno != EINTR)
+            return error_set_errno(err, errno, "write a copy in TMPDIR");
+        done += put > 0 ? (size_t)put : 0;
+    }
+    spool->size += size;
+    return STATUS_OK;
+}
+
+/* What is there to be read now; nothing after a while is fine too. */
+static enum status spool_step(struct spool *spool, struct error *err)
+{
+    struct pollfd pipe = { .fd = spool->from, .events = POLLIN };
+
+    if (poll(&pipe, 1, PUT_FILE_COPY_WAIT_MS) <= 0)
+        return STATUS_OK;
+    ssize_t got = read(spool->from, spool->chunk, SPOOL_CHUNK_SIZE);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN))
+        return STATUS_OK;
+    if (got < 0)
+        return error_set_errno(err, errno, "read");
+    spool->ended = got == 0;
+    return spool_write(spool, (size_t)got, err);
+}
+
+static enum status spool_copy(struct spool *spool, struct error *err)
+{
     enum status status = STATUS_OK;
 
-    if (chunk == NULL)
+    spool->chunk = malloc(SPOOL_CHUNK_SIZE);
+    if (spool->chunk == NULL)
         return error_set(err, STATUS_NO_MEMORY, "no memory for a copy");
-    *size = 0;
-    while (status == STATUS_OK) {
-        ssize_t got = read(from, chunk, SPOOL_CHUNK_SIZE);
-
-        if (got == 0)
-            break;
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            status = error_set_errno(err, errno, "read");
-        for (ssize_t done = 0; done < got && status == STATUS_OK;) {
-            ssize_t put = write(to, chunk + done, (size_t)(got - done));
-
-            if (put < 0 && errno != EINTR)
-                status = error_set_errno(err, errno, "write a copy in TMPDIR");
-            done += put > 0 ? put : 0;
-        }
-        *size += got > 0 ? (uint64_t)got : 0;
+    while (status == STATUS_OK && !spool->ended) {
+        status = spool_step(spool, err);
+        if (status == STATUS_OK && spool->on_copy != NULL)
+            status = spool->on_copy(spool->user, err);
     }
-    free(chunk);
+    free(spool->chunk);
     return status;
 }
 
 /* A pipe can't be read again, which sending again needs: it goes to an unnamed file first. */
-static enum status put_file_spool(struct put_file *file, struct error *err)
+static enum status put_file_spool(struct put_file *file, struct spool *spool, struct error *err)
 {
     const char *folder = getenv("TMPDIR");
     int pipe = file->fd;
@@ -58,14 +85,30 @@ static enum status put_file_spool(struct put_file *file, struct error *err)
         file->owned = owned;
         return error_set_errno(err, errno, "an unnamed file in TMPDIR");
     }
-    enum status status = spool_copy(pipe, file->fd, &file->size, err);
+    spool->from = pipe;
+    spool->to = file->fd;
+    enum status status = spool_copy(spool, err);
+    file->size = spool->size;
     if (owned)
         close(pipe);
     return status;
 }
 
-enum status put_file_open(struct put_file *file, const struct gs_input *input, struct error *err)
+/* A failure of this machine's files is none of the store's: not a token's lack of rights, not a full node. */
+static enum status put_file_fail(enum status status, const char *name, struct error *err)
 {
+    if (status != STATUS_NOT_FOUND && status != STATUS_NO_MEMORY && status != STATUS_CANCELLED)
+        status = STATUS_IO;
+    error_wrap(err, "%s", name);
+    if (err != NULL)
+        err->status = status;
+    return status;
+}
+
+enum status put_file_open(struct put_file *file, const struct gs_input *input,
+                          enum status (*on_copy)(void *user, struct error *err), void *user, struct error *err)
+{
+    struct spool spool = { .on_copy = on_copy, .user = user };
     struct stat info;
     enum status status = STATUS_OK;
 
@@ -74,18 +117,21 @@ enum status put_file_open(struct put_file *file, const struct gs_input *input, s
         file->fd = open(input->name, O_RDONLY | O_CLOEXEC);
         file->owned = file->fd >= 0;
     }
-    if (file->fd < 0 || fstat(file->fd, &info) != 0)
-        return error_set_errno(err, errno, "%s", input->name);
+    if (file->fd < 0 || fstat(file->fd, &info) != 0) {
+        status = error_set(err, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s", strerror(errno));
+        put_file_close(file);
+        return put_file_fail(status, input->name, err);
+    }
     if (S_ISDIR(info.st_mode))
         status = error_set(err, STATUS_IO, "it is a folder; name the files in it");
     else if (S_ISREG(info.st_mode))
         file->size = (uint64_t)info.st_size;
     else
-        status = put_file_spool(file, err);
+        status = put_file_spool(file, &spool, err);
     if (status == STATUS_OK)
         return STATUS_OK;
     put_file_close(file);
-    return error_wrap(err, "%s", input->name);
+    return put_file_fail(status, input->name, err);
 }
 
 void put_file_close(struct put_file *file)
@@ -113,7 +159,7 @@ enum status put_file_read(const struct put_file *file, uint64_t offset, void *da
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return error_set_errno(err, errno, "%s", file->name);
+            return error_set(err, STATUS_IO, "%s: %s", file->name, strerror(errno));
         if (got == 0)
             return error_set(err, STATUS_IO, "%s: became shorter while it was read", file->name);
         done += (size_t)got;

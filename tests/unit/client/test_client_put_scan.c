@@ -27,7 +27,7 @@ static void open_file(struct put_file *file, int fd)
     struct gs_input input = { .name = "a.grib", .fd = fd };
     struct error err;
 
-    assert_int_equal(put_file_open(file, &input, &err), STATUS_OK);
+    assert_int_equal(put_file_open(file, &input, NULL, NULL, &err), STATUS_OK);
 }
 
 /* All messages of the file; how it ended. */
@@ -199,8 +199,8 @@ static void folders_and_missing_files_are_refused(void **state)
     struct error err;
 
     (void)state;
-    assert_int_equal(put_file_open(&file, &folder, &err), STATUS_IO);
-    assert_int_equal(put_file_open(&file, &missing, &err), STATUS_NOT_FOUND);
+    assert_int_equal(put_file_open(&file, &folder, NULL, NULL, &err), STATUS_IO);
+    assert_int_equal(put_file_open(&file, &missing, NULL, NULL, &err), STATUS_NOT_FOUND);
     assert_non_null(strstr(err.text, "/nonexistent/a.grib"));
 }
 
