@@ -1,6 +1,7 @@
 /* put_answer.c: the answers to /have and to a PUT. */
 #include "client/put_answer.h"
 
+#include "client/error.h"
 #include "proto/base/json_read.h"
 
 #include <inttypes.h>
@@ -72,12 +73,7 @@ enum status put_answer_have(const struct buf *answer, struct put_message *messag
         status = have_mark(missing, sorted, count, err);
     json_decref(json);
     free(sorted);
-    if (status == STATUS_OK || status == STATUS_NO_MEMORY)
-        return status;
-    error_wrap(err, "the answer to /have");
-    if (err != NULL)
-        err->status = STATUS_MALFORMED;
-    return STATUS_MALFORMED;
+    return error_of_answer(status, err, "the answer to /have");
 }
 
 /* ---- PUT ---- */
@@ -140,10 +136,5 @@ enum status put_answer_check(const struct buf *answer, const struct put_message 
     if (status == STATUS_OK)
         status = answer_check_all(array, messages, count, result, err);
     json_decref(json);
-    if (status == STATUS_BAD_VALUE) { /* of ours nothing is malformed */
-        status = STATUS_MALFORMED;
-        if (err != NULL)
-            err->status = status;
-    }
-    return status == STATUS_OK ? status : error_wrap(err, "the answer to a PUT");
+    return error_of_answer(status, err, "the answer to a PUT");
 }

@@ -223,7 +223,7 @@ static enum status query_take_page(struct query *query, const json_t *page, stru
     if (status == STATUS_OK)
         status = json_opt_string(page, "next", "", &next, err);
     if (status != STATUS_OK)
-        return error_wrap(err, "the indexer's answer");
+        return error_of_answer(status, err, "the indexer's answer");
     if (strlen(next) >= sizeof query->cursor)
         return error_set(err, STATUS_MALFORMED, "the indexer's answer: its cursor is too long");
     query->more = next[0] != '\0';

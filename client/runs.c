@@ -65,7 +65,7 @@ enum status run_from_json(const json_t *json, struct gs_run *run, struct error *
                               (uint64_t *)((char *)run + numbers[i].offset), err);
     if (status == STATUS_OK)
         base_time_print(seconds, run->base_time);
-    return status == STATUS_OK ? status : error_wrap(err, "the indexer's answer: a run");
+    return error_of_answer(status, err, "the indexer's answer: a run");
 }
 
 enum status run_ask(struct gs_session *session, const struct run_key *key, const char *action,
@@ -116,7 +116,7 @@ static enum status run_list_read(const json_t *json, const char *source, struct 
 
     enum status status = json_get_array(json, "runs", &runs, err);
     if (status != STATUS_OK)
-        return error_wrap(err, "the indexer's answer");
+        return error_of_answer(status, err, "the indexer's answer");
     list->items = calloc(json_array_size(runs) + 1, sizeof *list->items);
     if (list->items == NULL)
         return error_set(err, STATUS_NO_MEMORY, "no memory for the list of runs");
@@ -222,7 +222,7 @@ static enum status check_member(const json_t *json, const char *key, struct dige
 
     enum status status = json_get_array(json, key, &array, err);
     if (status != STATUS_OK)
-        return error_wrap(err, "the indexer's answer");
+        return error_of_answer(status, err, "the indexer's answer");
     json_array_foreach (array, i, item) {
         if (*count == room || !json_is_string(item) ||
             !digest_parse(slice_text(json_string_value(item)), &list[*count]))

@@ -52,7 +52,7 @@ static void a_run_that_lacks_what_matters_is_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
-        assert_int_equal(parse(cases[i], &run), STATUS_BAD_VALUE);
+        assert_int_equal(parse(cases[i], &run), STATUS_MALFORMED);
 }
 
 #define A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
