@@ -89,10 +89,11 @@ static enum status rotate_lease(struct rotate *rotate, struct error *err)
 
 /* ---- space ---- */
 
-static uint64_t rotate_input_size(const struct rotate *rotate)
+static uint64_t rotate_input_size(const struct rotate *rotate, bool *pipes)
 {
     uint64_t size = 0;
 
+    *pipes = false;
     for (size_t i = 0; i < rotate->count; i++) {
         struct stat info;
         int failed = rotate->inputs[i].fd >= 0 ? fstat(rotate->inputs[i].fd, &info)
@@ -100,6 +101,7 @@ static uint64_t rotate_input_size(const struct rotate *rotate)
 
         if (failed == 0 && S_ISREG(info.st_mode))
             size += (uint64_t)info.st_size;
+        *pipes = *pipes || (failed == 0 && !S_ISREG(info.st_mode));
     }
     return size;
 }
@@ -129,7 +131,8 @@ static bool rotate_free(struct rotate *rotate, uint64_t *free_bytes, struct erro
 /* The files' sizes are an upper bound and cost nothing; only when that does not fit is the cluster asked what is missing. */
 static enum status rotate_space(struct rotate *rotate, struct error *err)
 {
-    uint64_t free_bytes, needed = rotate_input_size(rotate);
+    bool pipes;
+    uint64_t free_bytes, needed = rotate_input_size(rotate, &pipes);
     struct gs_put_options ask = rotate->options.put;
     struct gs_put_summary summary = { 0 };
 
@@ -137,8 +140,10 @@ static enum status rotate_space(struct rotate *rotate, struct error *err)
     if (status != STATUS_OK)
         return status;
     unsigned replicas = rotate->session->map->replicas;
-    if (!rotate_free(rotate, &free_bytes, err)) {
-        rotate_tell(rotate, GS_ROTATE_SPACE, "not checked: not every node says how much it can take");
+    bool known = rotate_free(rotate, &free_bytes, err);
+    if (!known || pipes) { /* a pipe has no size, and what is read of it now would be gone */
+        rotate_tell(rotate, GS_ROTATE_SPACE, "not checked: %s",
+                    pipes ? "not every input is a file" : "not every node says how much it can take");
         return STATUS_OK;
     }
     if (needed * replicas > free_bytes) {
@@ -177,6 +182,26 @@ static enum status rotate_push(struct rotate *rotate, struct error *err)
 
 /* ---- index ---- */
 
+/* A run that was retired takes nothing more, and its records leave the index: waiting for them would be in vain. */
+static enum status rotate_check_state(const struct gs_run *run, struct error *err)
+{
+    if (strcmp(run->state, "retired") == 0)
+        return error_set(err, STATUS_RUN_RETIRED, "run %s/%s is retired", run->source, run->base_time);
+    if (strcmp(run->state, "purged") == 0)
+        return error_set(err, STATUS_PURGED, "run %s/%s was purged", run->source, run->base_time);
+    return STATUS_OK;
+}
+
+static enum status rotate_ask_state(struct rotate *rotate, const struct run_key *key, struct error *err)
+{
+    struct gs_run run;
+    enum status status = run_ask(rotate->session, key, NULL, &run, err);
+
+    if (status == STATUS_NOT_FOUND) /* the index has not heard of it yet */
+        return STATUS_OK;
+    return status == STATUS_OK ? rotate_check_state(&run, err) : status;
+}
+
 static enum status rotate_index_run(struct rotate *rotate, struct put_run *run, uint64_t until_ms,
                                     struct error *err)
 {
@@ -192,6 +217,8 @@ static enum status rotate_index_run(struct rotate *rotate, struct put_run *run, 
 
         if (status == STATUS_NOT_FOUND) /* the index has not heard of the run yet */
             status = STATUS_OK;
+        if (status == STATUS_OK && left > 0)
+            status = rotate_ask_state(rotate, &key, err);
         if (status != STATUS_OK || left == 0)
             return status;
         uint64_t took_ms = clock_monotonic_ms() - asked_ms;
@@ -234,9 +261,11 @@ static enum status rotate_ready(struct rotate *rotate, struct error *err)
             snprintf(run.source, sizeof run.source, "%s", key.source);
             base_time_print(key.base_time, run.base_time);
             status = STATUS_OK;
-        } else if (status == STATUS_OK && strcmp(run.state, "ready") != 0 && !rotate->options.dry_run) {
-            status = run_ask(rotate->session, &key, "ready", &run, err);
+        } else if (status == STATUS_OK) {
+            status = rotate_check_state(&run, err); /* ready would undo it */
         }
+        if (status == STATUS_OK && strcmp(run.state, "ready") != 0 && !rotate->options.dry_run)
+            status = run_ask(rotate->session, &key, "ready", &run, err);
         if (status != STATUS_OK)
             return status;
         rotate->report->runs_ready++;
@@ -410,5 +439,5 @@ enum gs_status gs_rotate(struct gs_session *session, const struct gs_rotate_opti
     put_runs_fini(&rotate.runs);
     run_list_fini(&rotate.list);
     free(rotate.retire);
-    return gs_error_fill(error, status, &err);
+    return gs_error_fill_push(error, status, &err);
 }
