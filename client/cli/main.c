@@ -30,6 +30,8 @@ static void catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = SIG_IGN; /* a connection over https that breaks, a reader that left: writing fails, and that is seen */
+    sigaction(SIGPIPE, &action, NULL);
 }
 
 /* ---- the session ---- */

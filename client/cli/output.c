@@ -14,6 +14,8 @@ int cli_write(const void *data, size_t size)
 
         if (put < 0 && errno == EINTR)
             continue;
+        if (put < 0 && errno == EPIPE)
+            return GS_FAILED; /* who read has had enough */
         if (put < 0) {
             fprintf(stderr, "gribstore: standard output: %s\n", strerror(errno));
             return GS_FAILED;
@@ -39,7 +41,7 @@ void cli_say(const struct cli *cli, const char *format, ...)
 {
     va_list list;
 
-    if (cli->settings->quiet)
+    if (cli->settings->quiet || cli->settings->json)
         return;
     va_start(list, format);
     vfprintf(stderr, format, list);

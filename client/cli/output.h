@@ -19,7 +19,7 @@ enum { CLI_OUTPUT_MAX = 64 << 20, CLI_SIZE_TEXT = 32 };
 int cli_write(const void *data, size_t size);
 int cli_print(struct buf *buf); /* and clears it */
 
-/* Talk, unless --quiet. */
+/* Talk, unless --quiet or --json. */
 void cli_say(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Tells an error; the exit code that belongs to it. With --json as one line of JSON. */
