@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #ifndef GRIBSTORE_VERSION
 #define GRIBSTORE_VERSION "0"
@@ -53,6 +54,17 @@ static int check_config(const struct settings *settings)
     return print(&text);
 }
 
+/* As many descriptors as we may have: two a run are held, and one a connection. */
+static void raise_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* Before any thread or loop. Messages of some MiB come and go: their memory stays in the heap rather than being mapped,
  * touched and unmapped each time. */
 static void setup_process(const struct settings *settings)
@@ -63,6 +75,7 @@ static void setup_process(const struct settings *settings)
     log_level_parse(settings->log_level, &level);
     log_setup(level, strcmp(settings->log_format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
     signal(SIGPIPE, SIG_IGN);
+    raise_files();
     snprintf(threads, sizeof threads, "%llu", (unsigned long long)settings->pool_threads);
     setenv("UV_THREADPOOL_SIZE", threads, 1);
     mallopt(M_MMAP_THRESHOLD, 32 << 20);

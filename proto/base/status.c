@@ -68,6 +68,9 @@ enum status status_from_errno(int error_number)
         return STATUS_FULL;
     case ENOMEM:
         return STATUS_NO_MEMORY;
+    case EMFILE: /* descriptors come back: nothing is wrong with the file */
+    case ENFILE:
+        return STATUS_OVERLOADED;
     case ENOENT:
         return STATUS_NOT_FOUND;
     case EEXIST:

@@ -165,7 +165,8 @@ static enum status batch_make_dir(struct batch *batch, struct run *run, struct e
     struct run_dir *dir;
     enum status status = run_dir_make(batch->store->runs_fd, &run->key, run->info.incarnation, &dir, err);
 
-    if (status == STATUS_FULL)
+    /* No room, or no descriptors: nothing is half done, and it works again when there are. */
+    if (status == STATUS_FULL || status == STATUS_OVERLOADED)
         return status;
     if (status != STATUS_OK) {
         store_fail(batch->store, err);

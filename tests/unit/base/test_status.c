@@ -57,6 +57,8 @@ static void errno_becomes_a_status(void **state)
     assert_int_equal(status_from_errno(ENOMEM), STATUS_NO_MEMORY);
     assert_int_equal(status_from_errno(ENOENT), STATUS_NOT_FOUND);
     assert_int_equal(status_from_errno(EEXIST), STATUS_EXISTS);
+    assert_int_equal(status_from_errno(EMFILE), STATUS_OVERLOADED);
+    assert_int_equal(status_from_errno(ENFILE), STATUS_OVERLOADED);
     assert_int_equal(status_from_errno(EIO), STATUS_IO);
     assert_int_equal(status_from_errno(0), STATUS_IO);
 }
