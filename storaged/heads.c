@@ -95,8 +95,11 @@ static enum status heads_of_record(struct heads_job *job, uint64_t journal_id, u
     source.window_size = 0;
     status = grib_heads(&source.source, &job->heads, &err);
     store_file_release(file);
-    if (status == STATUS_OK || buf_status(&job->heads) != STATUS_OK)
+    if (status == STATUS_OK)
         return STATUS_OK;
+    if (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY) /* the answer is full; the message is not to blame */
+        return error_set(&job->err, STATUS_TOO_LARGE,
+                         "the heads are more than %d bytes: ask for fewer records", HEADS_ANSWER_MAX);
     log_msg(LOG_WARN, "heads.unreadable", "record %llu: %s", (unsigned long long)record, err.text);
     buf_u16(&job->heads, 0);
     return STATUS_OK;
