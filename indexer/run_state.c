@@ -293,7 +293,8 @@ static void run_on_written(struct work *work)
 
     if (op->writes && work->status == STATUS_OK) {
         entry->run = op->next;
-        run_follow(entry, &was, op->kind != RUN_OP_SEEN);
+        /* A run that is new here is new: but one that a node knows further than we did, others have missed as well. */
+        run_follow(entry, &was, op->kind != RUN_OP_SEEN || was.incarnation > 0);
     } else if (work->status == STATUS_CONFLICT) {
         /* What is there is followed too: it may be our own write, whose answer the database could not give any more. */
         entry->run = op->next;

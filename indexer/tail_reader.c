@@ -408,6 +408,8 @@ static enum status reader_remove_bad(const struct tail_reader *reader, struct er
     enum status status = catalog_scan_run(catalog, &reader->run->run, reader_bad_one, &bad, err);
     if (status == STATUS_OK && bad.count > 0)
         status = catalog_apply(catalog, bad.events, bad.count, err);
+    if (status == STATUS_OK)
+        status = catalog_quarantine_remove_node(catalog, &reader->run->run, &reader->removal.digest, reader->tail->id, err);
     free(bad.events);
     return status;
 }

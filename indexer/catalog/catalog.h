@@ -87,6 +87,9 @@ struct quarantine_entry {
 };
 enum status catalog_quarantine_put(struct catalog *catalog, const struct quarantine_entry *entry, struct error *err); /* union of locations */
 enum status catalog_quarantine_remove(struct catalog *catalog, const struct run_key *run, const struct digest *digest, struct error *err);
+/* One message's locations on one node; the entry too when no other holds it. */
+enum status catalog_quarantine_remove_node(struct catalog *catalog, const struct run_key *run, const struct digest *digest, const char *node,
+                                           struct error *err);
 enum status catalog_quarantine_scan(struct catalog *catalog, const struct run_key *run, /* NULL: all */
                                     bool (*each)(void *data, const struct quarantine_entry *entry), void *data, struct error *err);
 void quarantine_entry_fini(struct quarantine_entry *entry);

@@ -215,6 +215,26 @@ static enum status strip_once(struct catalog *catalog, const struct record_id *i
     return status;
 }
 
+static enum status strip(struct catalog *catalog, const struct record_id *id, const char *node,
+                         const char *file, const char *const *keep_only, struct error *err)
+{
+    enum status status = STATUS_CONFLICT;
+
+    for (int round = 0; status == STATUS_CONFLICT && round < CATALOG_ROUNDS_MAX; round++)
+        status = strip_once(catalog, id, node, file, keep_only, err);
+    return status;
+}
+
+enum status catalog_quarantine_remove_node(struct catalog *catalog, const struct run_key *run,
+                                           const struct digest *digest, const char *node, struct error *err)
+{
+    struct record_id id;
+
+    record_id_quarantine(&id, run, digest);
+    enum status status = strip(catalog, &id, node, NULL, NULL, err);
+    return status == STATUS_OK ? STATUS_OK : error_wrap(err, "quarantine");
+}
+
 enum status catalog_quarantine_remove_locations(struct catalog *catalog, const struct run_key *run,
                                                 const char *node, const char *file,
                                                 const char *const *keep_only, struct error *err)
@@ -229,12 +249,8 @@ enum status catalog_quarantine_remove_locations(struct catalog *catalog, const s
                                             entry_ids_on_record, &list, err);
     if (list.failed)
         status = error_set(err, STATUS_NO_MEMORY, "a list of entries");
-    for (size_t i = 0; status == STATUS_OK && i < list.count; i++) {
-        int round = 0;
-        do {
-            status = strip_once(catalog, &list.ids[i], node, file, keep_only, err);
-        } while (status == STATUS_CONFLICT && ++round < CATALOG_ROUNDS_MAX);
-    }
+    for (size_t i = 0; status == STATUS_OK && i < list.count; i++)
+        status = strip(catalog, &list.ids[i], node, file, keep_only, err);
     free(list.ids);
     return status;
 }

@@ -118,3 +118,21 @@ def test_a_retirement_killed_at_any_moment_ends_in_purged(cluster, stamped):
         await_condition(lambda run=base_time: indexer.json(f"/v1/runs/kill/{run}")["state"] == "purged", "it is purged")
     assert indexer.fields(source="kill") == []
     await_condition(lambda: not [file for node in cluster.nodes for file in (node.data / "runs").rglob("*.grib")], "the files are gone")
+
+
+def test_a_lost_index_learns_of_purged_runs_before_a_node_that_slept_brings_them_back(cluster, stamped, tmp_path):
+    indexer, sleeper = cluster.indexer, cluster.nodes[0]
+    assert cluster.nodes[1].put("/ingest/lost/", data=stamped("20261101T0000Z", 200)).status_code == 201
+    indexer.await_messages("lost", 200, copies=2)
+    sleeper.stop()
+    run = "/v1/runs/lost/20261101T0000Z"
+    assert indexer.post(f"{run}/retire?grace=0s").status_code == 200
+    await_condition(lambda: indexer.json(run)["state"] == "purged", "purged without the sleeper")
+    indexer.stop()
+    for file in tmp_path.glob("indexer.sqlite*"):
+        file.unlink()
+    sleeper.start().wait_ready()
+    indexer.start().wait_ready()
+    await_condition(lambda: indexer.get(run).status_code == 200 and indexer.json(run)["state"] == "purged", "it is known as purged")
+    await_condition(lambda: not list((sleeper.data / "runs").rglob("*.grib")), "the sleeper was told, and dropped its files")
+    await_condition(lambda: indexer.fields(source="lost") == [], "nothing of it is in the index")

@@ -108,6 +108,24 @@ static void an_entry_without_locations_leaves(void **state)
     assert_int_equal(entries_of(fixture->catalog, &suite_run).count, 0);
 }
 
+static void one_messages_places_on_one_node_leave(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct digest first = make_digest(1, 1), unknown = make_digest(9, 1);
+
+    put_entry(fixture->catalog, &suite_run, 1, "n1", 1);
+    put_entry(fixture->catalog, &suite_run, 1, "n1", 2);
+    put_entry(fixture->catalog, &suite_run, 1, "n2", 1);
+    put_entry(fixture->catalog, &suite_run, 2, "n1", 1);
+    assert_ok(catalog_quarantine_remove_node(fixture->catalog, &suite_run, &first, "n1", &suite_err));
+    assert_ok(catalog_quarantine_remove_node(fixture->catalog, &suite_run, &first, "n1", &suite_err));
+    assert_ok(catalog_quarantine_remove_node(fixture->catalog, &suite_run, &unknown, "n1", &suite_err));
+    assert_int_equal(entries_of(fixture->catalog, &suite_run).count, 2);
+    assert_int_equal(entries_of(fixture->catalog, &suite_run).locations, 2);
+    assert_ok(catalog_quarantine_remove_node(fixture->catalog, &suite_run, &first, "n2", &suite_err));
+    assert_int_equal(entries_of(fixture->catalog, &suite_run).count, 1);
+}
+
 static void a_removed_run_takes_its_quarantine_along(void **state)
 {
     struct catalog_fixture *fixture = *state;
@@ -349,6 +367,7 @@ int suite_run_state(void)
     static const struct CMUnitTest state[] = {
         CASE(quarantine_is_a_union_of_locations),
         CASE(an_entry_without_locations_leaves),
+        CASE(one_messages_places_on_one_node_leave),
         CASE(a_removed_run_takes_its_quarantine_along),
         CASE(a_cursor_comes_back_as_it_was_put),
         CASE(cursors_are_removed_by_node_and_run),
