@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# check_links: what each binary and library is allowed to need (the link rule).
+# check_links: what each binary and library is allowed to need (the link rule), and what the client library shows.
 #
 #   tests/check_links.sh BUILD_DIR
 #
@@ -49,5 +49,25 @@ archive_never proto/libproto_transfer.a uv_ codes_ mongoc_ bson_ sqlite3_ llhttp
 archive_never storaged/libstoraged_core.a curl_ codes_ mongoc_ bson_ sqlite3_
 archive_never indexer/libindexer_core.a curl_ codes_
 archive_never client/libgribstore.a uv_ curl_ codes_ mongoc_ bson_ sqlite3_ llhttp_
+
+# archive_exports PATH PREFIX: what others can link against begins with this; the rest is hidden.
+archive_exports() {
+    local shown
+    shown=$(readelf -sW "$build/$1" 2>/dev/null | awk '$5 == "GLOBAL" && $6 == "DEFAULT" && $7 != "UND" { print $8 }' | sort -u)
+    grep -q "^$2" <<<"$shown" || complain "$build/$1 exports nothing that begins with $2"
+    ! grep -v "^$2" <<<"$shown" || complain "$build/$1 exports the above"
+}
+
+archive_exports client/libgribstore.a gs_
+
+# The public header stands alone, in C and, where there is a compiler, in C++.
+header=$(dirname "${BASH_SOURCE[0]}")/../client/gribstore.h
+for dialect in c:c11 c:c99 c++:c++11 c++:c++20; do
+    compiler=${dialect%%:*}
+    [ "$compiler" = c ] && compiler=cc
+    command -v "$compiler" >/dev/null || continue
+    "$compiler" -x "${dialect%%:*}" -std="${dialect#*:}" -Wall -Wextra -Wpedantic -Werror -fsyntax-only - <<<"#include \"$(realpath "$header")\"" ||
+        complain "client/gribstore.h is not good ${dialect#*:}"
+done
 
 exit "$broken"
