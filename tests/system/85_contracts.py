@@ -3,13 +3,14 @@
 Every answer in this file is also held against the page that its daemon serves (openapi.py). What is compared with is
 cut, hashed and parsed here, in Python, apart from any code of the project. Of the codes of errors these can't be
 provoked from outside yet and are not in here: unauthorized, forbidden, limited (no tokens), draining (a daemon that
-leaves closes its connections), damaged, read-only (a failing disk).
+leaves closes its connections).
 """
 
 import hashlib
 import http.server
 import json
 import math
+import os
 import re
 import select
 import signal
@@ -41,10 +42,10 @@ RUN_MEMBERS = STATE_MEMBERS | {"messages", "fields", "bytes", "quarantined", "fi
 
 # --- what is sent ---
 
-def small_message(number=0, year=2020, padding=0):
+def small_message(number=0, year=2020, second=0):
     """An edition 2 message that frames and has a date; nobody could decode it."""
-    section1 = (21).to_bytes(4, "big") + b"\x01" + bytes(7) + year.to_bytes(2, "big") + bytes([1, 2, 3, 0, 0]) + bytes(2)
-    body = section1 + number.to_bytes(8, "big") + bytes(padding)
+    section1 = (21).to_bytes(4, "big") + b"\x01" + bytes(7) + year.to_bytes(2, "big") + bytes([1, 2, 3, 0, second]) + bytes(2)
+    body = section1 + number.to_bytes(8, "big")
     return b"GRIB\0\0\0\2" + (16 + len(body) + 4).to_bytes(8, "big") + body + b"7777"
 
 
@@ -272,8 +273,26 @@ def test_default_addresses():
 
 def test_the_demonstration_uses_8410_to_8412():
     script = (ROOT / "ops/run").read_text()
-    assert re.search(r"NODE=http://127\.0\.0\.1:\$\(\(8410 \+ SHIFT\)\)", script)
-    assert re.search(r"INDEXER=http://127\.0\.0\.1:\$\(\(8400 \+ SHIFT\)\)", script)
+    assert "INDEXER=http://127.0.0.1:$((8400 + SHIFT)) NODE=http://127.0.0.1:$((8410 + SHIFT))" in script
+    ports = re.search(r"^declare -rA PORTS=\((.*)\)$", (ROOT / "ops/cluster").read_text(), flags=re.MULTILINE).group(1)
+    assert dict(re.findall(r"\[(\w+)\]=\$\(\((\d+) \+ SHIFT\)\)", ports)).items() >= {
+        "n1": "8410", "n2": "8411", "n3": "8412", "indexer": "8400"}.items()
+
+
+def test_times_and_digests_as_text(alone):
+    """RFC 3339 in JSON, the compact form in paths, either in what is asked; digests in lower case."""
+    line, = alone.put("/ingest/text/", small_message(1)).json()["messages"]
+    exact, = alone.put("/ingest/text/", small_message(2, second=7)).json()["messages"]
+    assert (line["base_time"], exact["base_time"]) == (DAY, "2020-01-02T03:00:07Z")
+    for told, path in ((line, COMPACT), (exact, "20200102T030007Z")):
+        assert told["locations"][0]["url"].startswith(f"{alone.url}/data/text/{path}/")
+        assert alone.json(f"/data/text/{path}/") == alone.json(f"/data/text/{told['base_time']}/")
+        question = {"source": "text", "digests": [told["digest"]]}
+        for text in (path, told["base_time"]):
+            assert alone.post("/have", json={**question, "base_time": text}).json()["missing"] == []
+    assert re.fullmatch("[0-9a-f]{64}", line["digest"])
+    problem_of(alone.get(f"/sha256/{line['digest'].upper()}"), 400, "bad-value")
+    problem_of(alone.get(f"/sha256/{line['digest'][:-1]}"), 400, "bad-value")
 
 
 def test_the_daemons_have_their_flags():
@@ -701,7 +720,7 @@ def test_requests_between_processes_name_cluster_and_epoch(daemons, tmp_path):
     shared = {}
 
     def answer(handler):
-        headers = {"Gribstore-Cluster": cluster, "Gribstore-Epoch": "7", "Content-Type": "application/json"}
+        headers = {"Gribstore-Cluster": cluster, "Gribstore-Epoch": str(shared["map"]["epoch"]), "Content-Type": "application/json"}
         if handler.path == "/cluster/map":
             return 200, headers, json.dumps(shared["map"]).encode()
         if handler.path.startswith("/cluster/runs"):
@@ -723,6 +742,11 @@ def test_requests_between_processes_name_cluster_and_epoch(daemons, tmp_path):
         replica = next(entry for entry in fake.asked if entry[1].startswith("/replica/asked"))
         assert replica[0] == "PUT" and replica[3] == small_message(1)
         assert int(replica[2]["Gribstore-Stored-At"]) > 1_600_000_000_000_000 and replica[2]["Gribstore-Incarnation"] == "1"
+        # An answer with a higher epoch: whoever has the lower one fetches the map.
+        shared["map"] = {**shared["map"], "epoch": 9}
+        problem_of(real.put("/ingest/asked/", small_message(2)), 503, "too-few-copies")
+        await_condition(lambda: real.json("/cluster/map")["epoch"] == 9, "the node has fetched the map")
+        await_condition(lambda: indexer.json("/v1/cluster/map")["epoch"] == 9, "the indexer has fetched the map")
         indexer.stop()
         real.stop()
 
@@ -859,6 +883,7 @@ def test_the_map(world):
     for node in held["nodes"]:
         assert set(node) == {"id", "url", "host", "colo", "weight", "state"} and node["state"] == "in"
     assert {(node["id"], node["url"]) for node in held["nodes"]} == {(node.name, node.url) for node in world.nodes}
+    assert held["indexers"] == [world.indexer.url]
     assert held["eras"][0]["from"] is None and len(held["eras"][0]["owners"]) == held["shards"] == SHARDS
     assert all(len(set(owners)) == held["replicas"] == 2 for owners in held["eras"][0]["owners"])
     for node in world.nodes:
@@ -1064,6 +1089,27 @@ def test_errors_while_others_are_away(daemons):
     await_condition(indexer.answers, "it answers")
     check_problem(indexer.get("/v1/cluster/map"), 503, "overloaded")
     check_problem(indexer.post(f"/v1/runs/x/{COMPACT}/check", json={"digests": []}), 503, "overloaded")
+
+
+def test_errors_of_a_disk(daemons):
+    """A data file that lost its end; then a run for which there can be no folder."""
+    node = daemons.node("disk", arguments=["--shards", "1"])
+    lines = node.put("/ingest/cut/", small_message(1) + small_message(2)).json()["messages"]
+    node.put("/ingest/cut/", small_message(3))  # a batch of its own: only the last one can have been torn
+    node.stop()
+    path = lines[0]["locations"][0]["url"].removeprefix(node.url)
+    os.truncate(node.data / "runs" / path.removeprefix("/data/"), len(small_message()) + 10)
+    node.start().wait_ready()
+    assert node.get(path, headers={"Range": f"bytes=0-{len(small_message()) - 1}"}).content == small_message(1)
+    check_problem(node.get(path), 410, "damaged")
+
+    (node.data / "runs" / "blocked").write_bytes(b"")
+    check_problem(node.put("/ingest/blocked/", small_message(4)), 500, "internal")
+    check_problem(node.put("/ingest/cut/", small_message(5)), 503, "read-only")
+    assert [check["name"] for check in node.get("/readyz").json()["checks"] if not check["ok"]] == ["writable"]
+    (node.data / "runs" / "blocked").unlink()
+    node.restart()
+    assert node.put("/ingest/cut/", small_message(5)).status_code == 201
 
 
 def test_errors_of_limits(daemons):

@@ -21,7 +21,7 @@ PROBLEM = "application/problem+json"
 METHODS = ("get", "put", "post", "delete", "head")
 # What any request may meet before it reaches its conductor; pages have it under `default`.
 GENERAL = {"bad-request", "unknown-key", "method", "timeout", "length-required", "too-large", "target-too-long", "encoding",
-           "expectation", "head-too-large", "other-cluster"}
+           "expectation", "head-too-large", "other-cluster", "internal"}
 
 
 def is_object(schema):
