@@ -174,6 +174,8 @@ static void fetch_round_over(struct fetch *fetch)
     if (status_is_temporary(fetch->status) && now_ms - fetch->started_ms < fetch->session->retry_ms) {
         fetch->rounds++;
         fetch->next = 0;
+        fetch->put_off = 0;
+        fetch->asked = false;
         fetch->retry_at_ms = now_ms + (wait_ms < FETCH_RETRY_MAX_MS ? wait_ms : FETCH_RETRY_MAX_MS);
         fetch->status = STATUS_OK;
         return;
@@ -187,20 +189,48 @@ static void fetch_round_over(struct fetch *fetch)
     fetch_end(fetch, fetch->err.status);
 }
 
+static bool fetch_is_down(const struct node *node)
+{
+    return node != NULL && node->down_until_ms > clock_monotonic_ms();
+}
+
+/* Locations, then /sha256/ of each node; those of nodes that are down once more at the end, for each of them may cost the
+ * time that a connection may take. false: this step has nothing to ask. */
+static bool fetch_try(struct fetch *fetch, unsigned step, unsigned candidates)
+{
+    bool late = step >= candidates;
+    unsigned at = late ? step - candidates : step;
+
+    if (at < fetch->locations_count) {
+        const struct fetch_location *location = &fetch->locations[at];
+        uint32_t bit = UINT32_C(1) << at;
+
+        if (!late && fetch_is_down(fetch_node(fetch, location->url)))
+            fetch->put_off |= bit;
+        if (late != ((fetch->put_off & bit) != 0))
+            return false;
+        fetch_start_location(fetch, location);
+        return true;
+    }
+    const struct node *node = &fetch->session->nodes.items[at - fetch->locations_count];
+    if (late ? fetch->asked : fetch_is_down(node))
+        return false;
+    fetch->asked = fetch->asked || !late;
+    fetch_start_digest(fetch, node);
+    return true;
+}
+
 void fetch_step(struct fetch *fetch)
 {
+    unsigned candidates = fetch->locations_count + fetch->session->nodes.count;
+
     if (fetch->done || fetch->request.transfer != NULL || fetch->retry_at_ms > clock_monotonic_ms())
         return;
-    unsigned candidate = fetch->next++;
-    if (candidate < fetch->locations_count) {
-        fetch_start_location(fetch, &fetch->locations[candidate]);
-        return;
+    while (fetch->next < 2 * candidates) {
+        if (fetch_try(fetch, fetch->next++, candidates))
+            return;
     }
-    candidate -= fetch->locations_count;
-    if (candidate < fetch->session->nodes.count)
-        fetch_start_digest(fetch, &fetch->session->nodes.items[candidate]);
-    else
-        fetch_round_over(fetch);
+    fetch_round_over(fetch);
 }
 
 uint64_t fetch_wait_ms(const struct fetch *fetch)

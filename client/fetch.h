@@ -29,7 +29,9 @@ struct fetch {
     struct buf data; /* the message, checked */
     unsigned bad_copies;
     /* the fetch's */
-    unsigned next;        /* candidate */
+    unsigned next;        /* step of the round: a candidate, or one that was put off */
+    uint32_t put_off;     /* bits of locations whose node is down: last of all */
+    bool asked;           /* a node was asked by digest in this round; it asks the others itself */
     uint64_t want;        /* bytes of the candidate under way; 0: not known */
     bool corrupt, absent; /* what candidates said so far */
     uint64_t started_ms, retry_at_ms;

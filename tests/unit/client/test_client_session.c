@@ -4,6 +4,7 @@
 #include "client/session.h"
 #include "fake_server.h"
 #include "grib_bytes.h"
+#include "proto/base/clock.h"
 #include "proto/base/json_read.h"
 #include "proto/base/json_write.h"
 #include "proto/cluster_map_make.h"
@@ -27,7 +28,7 @@ struct fake_node {
     int fail_puts; /* answer so many PUTs with 503 */
     bool dead;     /* close every connection without an answer */
     bool lies;     /* PUT: another digest; GET: other bytes */
-    unsigned puts, asks;
+    unsigned puts, asks, met; /* met: requests of any kind */
 };
 
 struct world {
@@ -176,6 +177,7 @@ static void node_answer(void *user, const struct fake_request *request, struct f
     struct fake_node *node = user;
 
     pthread_mutex_lock(&node->world->mutex);
+    node->met++;
     if (node->dead)
         reply->status = 0;
     else if (strcmp(request->target, "/cluster/map") == 0)
@@ -507,6 +509,34 @@ static void a_bad_first_location_gives_way_to_the_next(void **state)
     assert_int_equal(summary.bad_copies, 3);
 }
 
+static void nobody_waits_for_a_node_that_is_known_to_be_down(void **state)
+{
+    static const char *const keys[] = { "param=msl" };
+    struct world *world = *state;
+    struct gs_get_summary summary;
+    struct taken taken = { .size = 0 };
+    struct error err;
+
+    assert_int_equal(session_map_once(world->session, &err), STATUS_OK);
+    struct node *first = &world->session->nodes.items[0];
+    assert_string_equal(first->url, world->nodes[0].server.url);
+    for (unsigned i = 0; i < 20; i++)
+        node_failed(first, clock_monotonic_ms());
+    unsigned met = world->nodes[0].met;
+    assert_int_equal(
+        gs_get_query(world->session, keys, 1, NULL, take, &taken, &summary, &world->error), GS_OK);
+    assert_memory_equal(taken.bytes, world->file, 3 * MESSAGE_SIZE);
+    assert_int_equal(world->nodes[0].met, met);
+
+    /* But when no other one has it, it is asked all the same. */
+    world->nodes[1].lies = true;
+    taken.size = 0;
+    assert_int_equal(
+        gs_get_query(world->session, keys, 1, NULL, take, &taken, &summary, &world->error), GS_OK);
+    assert_memory_equal(taken.bytes, world->file, 3 * MESSAGE_SIZE);
+    assert_true(world->nodes[0].met > met);
+}
+
 static void a_limit_ends_a_query(void **state)
 {
     static const char *const keys[] = { "param=msl" };
@@ -567,6 +597,7 @@ int main(void)
         WORLD(what_nobody_has_is_not_found),
         WORLD(a_query_is_fetched_page_by_page_in_its_order),
         WORLD(a_bad_first_location_gives_way_to_the_next),
+        WORLD(nobody_waits_for_a_node_that_is_known_to_be_down),
         WORLD(a_limit_ends_a_query),
         WORLD(a_range_is_handed_out_as_it_is),
         cmocka_unit_test(a_token_goes_over_https_or_stays_on_this_machine),
