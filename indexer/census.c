@@ -68,14 +68,17 @@ void census_touch(struct indexer *indexer, const struct run_key *key)
 
 /* --- the scan, on the pool --- */
 
-static void census_add(struct census_run *run, const struct digest *digest, uint64_t length, unsigned copies, bool quarantined)
+static void census_add(struct census_run *run, const struct digest *digest, uint64_t length,
+                       unsigned copies, bool quarantined)
 {
     if (run->next_count == run->next_capacity) {
         run->next_capacity = run->next_capacity == 0 ? 4096 : run->next_capacity * 2;
         run->next_messages = realloc(run->next_messages, run->next_capacity * sizeof *run->next_messages);
         assert(run->next_messages != NULL);
     }
-    run->next_messages[run->next_count++] = (struct census_message){ .digest = *digest, .length = length, .copies = (uint16_t)copies, .quarantined = quarantined };
+    run->next_messages[run->next_count++] = (struct census_message){
+        .digest = *digest, .length = length, .copies = (uint16_t)copies, .quarantined = quarantined
+    };
 }
 
 /* Locations are ordered by node: distinct ones are borders. */
@@ -100,7 +103,8 @@ static bool census_on_document(void *data, const struct catalog_issue *issues, u
 
 static bool census_on_quarantined(void *data, const struct quarantine_entry *entry)
 {
-    census_add(data, &entry->digest, entry->length, census_copies(entry->locations, entry->locations_count), true);
+    census_add(data, &entry->digest, entry->length,
+               census_copies(entry->locations, entry->locations_count), true);
     return true;
 }
 
@@ -145,7 +149,8 @@ static void census_scan_run(struct work *work)
     run->next_count = 0;
     work->status = catalog_scan_issues(catalog, &run->run, census_on_document, run, &work->err);
     if (work->status == STATUS_OK)
-        work->status = catalog_quarantine_scan(catalog, &run->run, census_on_quarantined, run, &work->err);
+        work->status = catalog_quarantine_scan(catalog, &run->run, census_on_quarantined, run,
+                                               &work->err);
     if (work->status == STATUS_OK && run->next_count > 0)
         census_fold(run);
 }
@@ -156,11 +161,15 @@ static void census_look_up(const struct census_run *run, struct census_request *
 {
     for (size_t i = 0; i < request->digests_count; i++) {
         const struct census_message wanted = { .digest = request->digests[i] };
-        const struct census_message *found =
-            run->messages_count == 0 ? NULL : bsearch(&wanted, run->messages, run->messages_count, sizeof wanted, census_compare);
+        const struct census_message *found = run->messages_count == 0
+                                                 ? NULL
+                                                 : bsearch(&wanted, run->messages, run->messages_count,
+                                                           sizeof wanted, census_compare);
         request->answers[i] = (struct census_digest){ 0 };
         if (found != NULL)
-            request->answers[i] = (struct census_digest){ .known = true, .quarantined = found->quarantined, .copies = found->copies };
+            request->answers[i] = (struct census_digest){ .known = true,
+                                                          .quarantined = found->quarantined,
+                                                          .copies = found->copies };
     }
 }
 
@@ -227,8 +236,10 @@ static void census_start_scan(struct census_run *run)
 {
     bool digests = false;
 
-    list_for_each(at, &run->waiting) digests = digests || container_of(at, struct census_request, list)->digests_count > 0;
-    run->fresh = run->known && run->scanned_changes == run->changes && (!digests || run->messages != NULL || run->census.messages == 0);
+    list_for_each (at, &run->waiting)
+        digests = digests || container_of(at, struct census_request, list)->digests_count > 0;
+    run->fresh = run->known && run->scanned_changes == run->changes &&
+                 (!digests || run->messages != NULL || run->census.messages == 0);
     run->scanned_changes = run->changes;
     run->scanning = true;
     run->used = ++run->indexer->censuses->clock;

@@ -31,7 +31,8 @@ struct census_request {
     const struct digest *digests; /* borrowed; may be NULL */
     size_t digests_count;
     struct census_digest *answers; /* digests_count, filled */
-    void (*on_done)(struct census_request *request, enum status status, const struct census *census, const struct error *err);
+    void (*on_done)(struct census_request *request, enum status status, const struct census *census,
+                    const struct error *err);
     void *user;
     struct list list;
 };

@@ -363,9 +363,9 @@ struct decode {
     struct grib_head head;
     int64_t base_time;
     codes_handle *handle; /* owned */
-    struct buf whole;     /* the bytes that the handle reads, where they are not the head's: edition 1, a plain grid */
-    bool grid_known;      /* indexer/grib2_plain_grid.h */
-    bool packing_known;   /* indexer/grib1_whole.h */
+    struct buf whole; /* the bytes that the handle reads, where they are not the head's: edition 1, a plain grid */
+    bool grid_known;    /* indexer/grib2_plain_grid.h */
+    bool packing_known; /* indexer/grib1_whole.h */
     char packing[VALUE_SIZE];
 };
 
@@ -402,7 +402,8 @@ static void decode_open_plain(struct decode *decode)
     grib2_plain_grid(&decode->head, &decode->whole);
     decode->handle = buf_status(&decode->whole) != STATUS_OK
                          ? NULL
-                         : codes_handle_new_from_partial_message(NULL, decode->whole.data, decode->whole.size);
+                         : codes_handle_new_from_partial_message(NULL, decode->whole.data,
+                                                                 decode->whole.size);
 }
 
 static enum status decode_open(struct decode *decode, const uint8_t *head, size_t size, struct error *err)

@@ -35,7 +35,7 @@ struct field_location {
 
 struct field_issue {
     struct digest digest;
-    unsigned sub; /* number of the field in its message, from 1 */
+    unsigned sub;          /* number of the field in its message, from 1 */
     uint64_t stored_at_us; /* 0: adopted */
     uint64_t length;
     uint64_t incarnation;
@@ -62,31 +62,35 @@ struct field_event {
     struct run_key run;
     struct field_issue issue; /* ADD; owned by the event */
     enum field_event_kind kind;
-    char node[NODE_ID_SIZE_MAX + 1];  /* REMOVE */
-    char file[DATA_FILE_NAME_SIZE];   /* REMOVE; "": all of the node's */
-    bool has_digest;                  /* REMOVE: only of this digest (a bad message) */
+    char node[NODE_ID_SIZE_MAX + 1]; /* REMOVE */
+    char file[DATA_FILE_NAME_SIZE];  /* REMOVE; "": all of the node's */
+    bool has_digest;                 /* REMOVE: only of this digest (a bad message) */
     struct digest digest;
 };
 
 /* Lists of locations as issues and quarantine entries have them: ordered by node, file, offset; unique in these. Adding one that
  * is there takes over its URL and length. TOO_LARGE past FIELD_LOCATIONS_MAX. The JSON is the member `locations` of an object;
  * read from it, the list is the caller's to free, after a failure too. */
-enum status field_location_add(struct field_location **locations, unsigned *count, const struct field_location *location,
-                               bool *changed, struct error *err);
+enum status field_location_add(struct field_location **locations, unsigned *count,
+                               const struct field_location *location, bool *changed, struct error *err);
 json_t *field_locations_to_json(const struct field_location *locations, unsigned count);
-enum status field_locations_from_json(const json_t *object, struct field_location **locations, unsigned *count, struct error *err);
+enum status field_locations_from_json(const json_t *object, struct field_location **locations,
+                                      unsigned *count, struct error *err);
 
 /* The document after the event. *changed: whether anything is to be written; no issues left: it is to be deleted. After
  * a failure the document is spent. Of the event's keys only plain names with plain values are taken, and none of field_own_keys. */
-enum status field_merge(struct field_document *document, const struct field_event *event, bool *changed, struct error *err);
+enum status field_merge(struct field_document *document, const struct field_event *event,
+                        bool *changed, struct error *err);
 
-void field_id_make(const struct run_key *run, const uint8_t identity[GRIB_IDENTITY_SIZE], struct field_id *id);
+void field_id_make(const struct run_key *run, const uint8_t identity[GRIB_IDENTITY_SIZE],
+                   struct field_id *id);
 bool field_id_parse(const uint8_t *bytes, size_t size, struct field_id *id, struct run_key *run);
 
 void field_issue_fini(struct field_issue *issue);
 enum status field_issue_copy(const struct field_issue *from, struct field_issue *to);
 void field_event_fini(struct field_event *event);
-void field_document_init(struct field_document *document, const struct field_id *id, const struct run_key *run);
+void field_document_init(struct field_document *document, const struct field_id *id,
+                         const struct run_key *run);
 void field_document_fini(struct field_document *document);
 
 /* The shape of a document in answers and in catalogs (contracts: Fields): keys of the current issue at the top level, then

@@ -9,7 +9,15 @@ enum {
 };
 
 /* Offsets in section 3, octet - 1. */
-enum { AT_POINTS = 6, AT_TEMPLATE = 12, AT_SHAPE = 14, AT_NI = 30, AT_NJ = 34, AT_DI = 63, AT_DJ = 67 };
+enum {
+    AT_POINTS = 6,
+    AT_TEMPLATE = 12,
+    AT_SHAPE = 14,
+    AT_NI = 30,
+    AT_NJ = 34,
+    AT_DI = 63,
+    AT_DJ = 67
+};
 
 static const struct slice *section_3(const struct grib_head *head)
 {

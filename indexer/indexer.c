@@ -55,7 +55,8 @@ static enum status indexer_start_engines(struct indexer *indexer, struct error *
     return status;
 }
 
-enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop, struct error *err)
+enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop,
+                          struct error *err)
 {
     *indexer = (struct indexer){ .loop = loop, .settings = settings };
     struct http_server_options server = {

@@ -14,17 +14,17 @@
 #include <jansson.h>
 
 struct settings {
-    char *listen;          /* 127.0.0.1:8400 */
-    char *catalog;         /* sqlite:FILE or mongodb://...; [sqlite:gribstore-index.sqlite] */
-    char *nodes;           /* --node, a comma-separated list of seeds [http://127.0.0.1:8410] */
+    char *listen;  /* 127.0.0.1:8400 */
+    char *catalog; /* sqlite:FILE or mongodb://...; [sqlite:gribstore-index.sqlite] */
+    char *nodes;   /* --node, a comma-separated list of seeds [http://127.0.0.1:8410] */
     char *config;
-    char *url;             /* how others reach it [http://LISTEN] */
+    char *url; /* how others reach it [http://LISTEN] */
     char *log_level, *log_format, *decoder;
     bool insecure, check_config, access_log;
-    uint64_t decoders;     /* children; 0: number of cores */
+    uint64_t decoders; /* children; 0: number of cores */
     uint64_t decode_timeout_ms;
-    uint64_t grace_ms;     /* after records are removed, before nodes delete [60 s] */
-    uint64_t cache_size;   /* decoded heads kept, bytes [64 MiB] */
+    uint64_t grace_ms;   /* after records are removed, before nodes delete [60 s] */
+    uint64_t cache_size; /* decoded heads kept, bytes [64 MiB] */
 };
 
 struct map_authority;
@@ -48,7 +48,8 @@ struct indexer {
     bool draining;
 };
 
-enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop, struct error *err);
+enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop,
+                          struct error *err);
 /* Drains and closes everything; on_stopped when the loop holds nothing of it any more. */
 void indexer_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer));
 

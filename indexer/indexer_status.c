@@ -18,7 +18,8 @@ void status_health_route(struct http_exchange *ex)
     http_reply_text(ex, 200, "text/plain; charset=utf-8", "ok\n");
 }
 
-static void status_check(struct json_writer *json, const char *name, bool ok, const char *detail, bool *all)
+static void status_check(struct json_writer *json, const char *name, bool ok, const char *detail,
+                         bool *all)
 {
     json_object_begin(json);
     json_put_string(json, "check", name);
@@ -108,9 +109,11 @@ static void status_decoder_metrics(struct indexer *indexer, struct buf *body)
     decoders_stats(indexer->decoders, &stats);
     metric_head(body, "gribstore_decoded_total", "Heads decoded.", METRIC_COUNTER);
     metric_sample(body, "gribstore_decoded_total", NULL, (double)stats.decoded);
-    metric_head(body, "gribstore_decode_refused_total", "Heads that ecCodes refused, or that killed or hung a decoder.", METRIC_COUNTER);
+    metric_head(body, "gribstore_decode_refused_total",
+                "Heads that ecCodes refused, or that killed or hung a decoder.", METRIC_COUNTER);
     metric_sample(body, "gribstore_decode_refused_total", NULL, (double)stats.refused);
-    metric_head(body, "gribstore_decoder_deaths_total", "Decoders that died or were killed for taking too long.", METRIC_COUNTER);
+    metric_head(body, "gribstore_decoder_deaths_total",
+                "Decoders that died or were killed for taking too long.", METRIC_COUNTER);
     metric_sample(body, "gribstore_decoder_deaths_total", NULL, (double)(stats.deaths + stats.timeouts));
     metric_head(body, "gribstore_decoders", "Decoders alive.", METRIC_GAUGE);
     metric_sample(body, "gribstore_decoders", NULL, stats.alive);
@@ -127,7 +130,8 @@ void status_metrics_route(struct http_exchange *ex)
     buf_init(&body, STATUS_BODY_MAX);
     metric_print(&body);
     status_decoder_metrics(indexer, &body);
-    metric_head(&body, "gribstore_index_records_behind", "Journal records that a node has and the index has not.", METRIC_GAUGE);
+    metric_head(&body, "gribstore_index_records_behind",
+                "Journal records that a node has and the index has not.", METRIC_GAUGE);
     for (size_t i = 0; i < count; i++) {
         snprintf(labels, sizeof labels, "node=\"%s\"", tails[i].node);
         metric_sample(&body, "gribstore_index_records_behind", labels, (double)tails[i].records_behind);

@@ -15,7 +15,8 @@ struct lease {
     uint64_t ttl_ms;
 };
 
-static enum status lease_copy(const char *what, struct slice text, char *to, size_t size, struct error *err)
+static enum status lease_copy(const char *what, struct slice text, char *to, size_t size,
+                              struct error *err)
 {
     if (text.size == 0 || text.size >= size)
         return error_set(err, STATUS_BAD_VALUE, "%s: 1 to %zu characters", what, size - 1);
@@ -30,7 +31,8 @@ static enum status lease_copy(const char *what, struct slice text, char *to, siz
 static void lease_take_run(struct work *work)
 {
     struct lease *lease = container_of(work, struct lease, work);
-    work->status = catalog_lease_take(lease->indexer->catalog, lease->name, lease->owner, lease->ttl_ms, lease->holder, &work->err);
+    work->status = catalog_lease_take(lease->indexer->catalog, lease->name, lease->owner,
+                                      lease->ttl_ms, lease->holder, &work->err);
 }
 
 static void lease_on_taken(struct work *work)
@@ -144,7 +146,8 @@ void lease_release_route(struct http_exchange *ex)
     error_init(&lease->work.err);
     lease->indexer = http_context(ex);
     lease->exchange = ex;
-    enum status status = lease_copy("name", http_param(ex, "name"), lease->name, sizeof lease->name, &err);
+    enum status status = lease_copy("name", http_param(ex, "name"), lease->name, sizeof lease->name,
+                                    &err);
     if (status == STATUS_OK)
         status = lease_copy("owner", http_query(ex, "owner"), lease->owner, sizeof lease->owner, &err);
     if (status != STATUS_OK) {

@@ -14,26 +14,36 @@
 #define AT(member) offsetof(struct settings, member)
 
 static const struct config_option main_options[] = {
-    { "indexer", "listen", 0, CONFIG_TEXT, AT(listen), "127.0.0.1:8400", "GRIBSTORE_INDEXER_LISTEN", "HOST:PORT",
-      "Address of the query and admin API. Off loopback it needs --insecure." },
-    { "indexer", "catalog", 0, CONFIG_TEXT, AT(catalog), "sqlite:gribstore-index.sqlite", "GRIBSTORE_CATALOG", "URI",
+    { "indexer", "listen", 0, CONFIG_TEXT, AT(listen), "127.0.0.1:8400", "GRIBSTORE_INDEXER_LISTEN",
+      "HOST:PORT", "Address of the query and admin API. Off loopback it needs --insecure." },
+    { "indexer", "catalog", 0, CONFIG_TEXT, AT(catalog), "sqlite:gribstore-index.sqlite",
+      "GRIBSTORE_CATALOG", "URI",
       "Where the records are kept: sqlite:FILE (one machine, one indexer) or mongodb://... (a replica set). A URI with a password "
       "belongs in the file or the environment, where other users can't read it." },
     { "indexer", "node", 0, CONFIG_LIST, AT(nodes), "http://127.0.0.1:8410", "GRIBSTORE_NODE", "URL",
       "A storage node to learn the cluster map from; several may be given. The map names the others." },
-    { "indexer", "url", 0, CONFIG_TEXT, AT(url), NULL, NULL, "URL", "How others reach this indexer; http:// and the listen address otherwise." },
+    { "indexer", "url", 0, CONFIG_TEXT, AT(url), NULL, NULL, "URL",
+      "How others reach this indexer; http:// and the listen address otherwise." },
     { "indexer", "grace", 0, CONFIG_DURATION, AT(grace_ms), "60s", NULL, "TIME",
       "Between the removal of a retired run's records and the deletion of its files: what a reader may still do with a record it holds." },
-    { "indexer", "insecure", 0, CONFIG_BOOL, AT(insecure), "no", NULL, NULL, "Listen off loopback although there is no authentication." },
-    { "decode", "decoders", 0, CONFIG_COUNT, AT(decoders), "0", NULL, "N", "Children that run ecCodes; 0: one a core." },
-    { "decode", "timeout", 0, CONFIG_DURATION, AT(decode_timeout_ms), "10s", NULL, "TIME", "How long one head may take before its decoder is killed." },
-    { "decode", "decoder", 0, CONFIG_TEXT, AT(decoder), NULL, NULL, "FILE", "The gribstore-decoder to run; the one beside this program otherwise." },
-    { "decode", "cache", 0, CONFIG_SIZE, AT(cache_size), "64MiB", NULL, "SIZE", "Decoded heads kept for the other copies of a message." },
-    { "log", "log-level", 0, CONFIG_TEXT, AT(log_level), "info", "GRIBSTORE_LOG_LEVEL", "LEVEL", "debug, info, warn or error." },
+    { "indexer", "insecure", 0, CONFIG_BOOL, AT(insecure), "no", NULL, NULL,
+      "Listen off loopback although there is no authentication." },
+    { "decode", "decoders", 0, CONFIG_COUNT, AT(decoders), "0", NULL, "N",
+      "Children that run ecCodes; 0: one a core." },
+    { "decode", "timeout", 0, CONFIG_DURATION, AT(decode_timeout_ms), "10s", NULL, "TIME",
+      "How long one head may take before its decoder is killed." },
+    { "decode", "decoder", 0, CONFIG_TEXT, AT(decoder), NULL, NULL, "FILE",
+      "The gribstore-decoder to run; the one beside this program otherwise." },
+    { "decode", "cache", 0, CONFIG_SIZE, AT(cache_size), "64MiB", NULL, "SIZE",
+      "Decoded heads kept for the other copies of a message." },
+    { "log", "log-level", 0, CONFIG_TEXT, AT(log_level), "info", "GRIBSTORE_LOG_LEVEL", "LEVEL",
+      "debug, info, warn or error." },
     { "log", "log-format", 0, CONFIG_TEXT, AT(log_format), "logfmt", NULL, "FORM", "logfmt or json." },
     { "log", "access-log", 0, CONFIG_BOOL, AT(access_log), "no", NULL, NULL, "One line a request." },
-    { NULL, "config", 0, CONFIG_TEXT, AT(config), NULL, "GRIBSTORE_INDEXER_CONFIG", "FILE", "Settings, as ini: the options below are its keys." },
-    { NULL, "check-config", 0, CONFIG_BOOL, AT(check_config), "no", NULL, NULL, "Read the settings, print them, and leave: 0 if they are sound." },
+    { NULL, "config", 0, CONFIG_TEXT, AT(config), NULL, "GRIBSTORE_INDEXER_CONFIG", "FILE",
+      "Settings, as ini: the options below are its keys." },
+    { NULL, "check-config", 0, CONFIG_BOOL, AT(check_config), "no", NULL, NULL,
+      "Read the settings, print them, and leave: 0 if they are sound." },
     { NULL, NULL, 0, CONFIG_TEXT, 0, NULL, NULL, NULL, NULL },
 };
 
@@ -122,12 +132,15 @@ static enum status main_check(struct settings *settings, struct error *err)
                          "--listen %s is not on loopback and there is no authentication yet: listen on 127.0.0.1, or say --insecure if "
                          "everybody on that network may read, write and delete",
                          settings->listen);
-    if (strncmp(settings->catalog, "sqlite:", 7) != 0 && strncmp(settings->catalog, "mongodb://", 10) != 0 &&
-        strncmp(settings->catalog, "mongodb+srv://", 14) != 0) /* only the scheme is shown: the rest may hold a password */
+    if (strncmp(settings->catalog, "sqlite:", 7) != 0 &&
+        strncmp(settings->catalog, "mongodb://", 10) != 0 &&
+        strncmp(settings->catalog, "mongodb+srv://", 14) !=
+            0) /* only the scheme is shown: the rest may hold a password */
         return error_set(err, STATUS_BAD_VALUE, "--catalog %.*s...: neither sqlite:FILE nor mongodb://...",
                          (int)strcspn(settings->catalog, ":"), settings->catalog);
     if (log_level_parse(settings->log_level, &level) != 0)
-        return error_set(err, STATUS_BAD_VALUE, "--log-level %s: debug, info, warn or error", settings->log_level);
+        return error_set(err, STATUS_BAD_VALUE, "--log-level %s: debug, info, warn or error",
+                         settings->log_level);
     if (strcmp(settings->log_format, "logfmt") != 0 && strcmp(settings->log_format, "json") != 0)
         return error_set(err, STATUS_BAD_VALUE, "--log-format %s: logfmt or json", settings->log_format);
     log_setup(level, strcmp(settings->log_format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
@@ -171,7 +184,8 @@ static int main_run(const struct settings *settings)
         _exit(1); /* what was started before the failure ends with the process */
     }
     main_open_signals(&signals, &indexer, &loop);
-    log_msg(LOG_INFO, "indexer.started", "listening on %s, catalog %s", settings->listen, catalog_backend(indexer.catalog));
+    log_msg(LOG_INFO, "indexer.started", "listening on %s, catalog %s", settings->listen,
+            catalog_backend(indexer.catalog));
     uv_run(&loop, UV_RUN_DEFAULT);
     main_close_signals(&signals, &loop);
     uv_loop_close(&loop);
@@ -194,7 +208,8 @@ int main(int argc, char **argv)
     if (status == STATUS_OK && asked == CONFIG_HELP)
         return main_print(config_print_help);
     if (status == STATUS_OK && asked == CONFIG_VERSION) {
-        printf("indexer %s (libuv %s, libcurl %s)\n", GRIBSTORE_VERSION, uv_version_string(), LIBCURL_VERSION);
+        printf("indexer %s (libuv %s, libcurl %s)\n", GRIBSTORE_VERSION, uv_version_string(),
+               LIBCURL_VERSION);
         return 0;
     }
     if (status == STATUS_OK && rest < argc)

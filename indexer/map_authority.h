@@ -15,7 +15,8 @@ void map_authority_stop(struct indexer *indexer, void (*on_stopped)(struct index
 struct cluster_map *map_authority_map(const struct indexer *indexer);
 const char *map_authority_why(const struct indexer *indexer);
 /* A node's answer showed this epoch (and cluster). */
-void map_authority_seen(struct indexer *indexer, const char *node_url, const char *cluster, uint64_t epoch);
+void map_authority_seen(struct indexer *indexer, const char *node_url, const char *cluster,
+                        uint64_t epoch);
 /* Called by it when the map changed: tails follow its nodes. */
 void tails_on_map(struct indexer *indexer, struct cluster_map *map);
 

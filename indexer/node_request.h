@@ -11,7 +11,7 @@ struct node_request {
     struct indexer *indexer;
     char url[URL_SIZE_MAX + 512];
     char cluster[CLUSTER_ID_SIZE + 1], epoch[24];
-    struct buf body;                  /* owned; sent when not empty */
+    struct buf body; /* owned; sent when not empty */
     /* The status of the answer: OK for 2xx, else as its problem+json says; UNREACHABLE, TIMEOUT... */
     void (*on_done)(struct node_request *request, enum status status, const struct error *err);
     void *user;
@@ -19,8 +19,10 @@ struct node_request {
 
 void node_request_init(struct node_request *request, struct indexer *indexer);
 /* node_url without a slash at the end; path formatted. The body is request->body, filled before. timeout_ms: of the whole. */
-void node_request_start(struct node_request *request, const char *method, const char *node_url, uint64_t timeout_ms,
-                        void (*on_done)(struct node_request *request, enum status status, const struct error *err),
+void node_request_start(struct node_request *request, const char *method, const char *node_url,
+                        uint64_t timeout_ms,
+                        void (*on_done)(struct node_request *request, enum status status,
+                                        const struct error *err),
                         const char *path_format, ...) __attribute__((format(printf, 6, 7)));
 void node_request_cancel(struct node_request *request);
 void node_request_fini(struct node_request *request); /* not while under way */

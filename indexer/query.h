@@ -15,14 +15,15 @@ enum query_form { QUERY_JSON, QUERY_NDJSON };
 struct query_request {
     struct catalog_query query; /* values owned; limit is that of the answer */
     enum query_form form;
-    bool form_given; /* by format=; otherwise Accept decides */
+    bool form_given;    /* by format=; otherwise Accept decides */
     size_t given_count; /* keys so far: each may come once */
     const char *given[QUERY_TERMS_MAX];
 };
 
 /* One key = value pair; called for each in order, then query_finish(). */
 void query_init(struct query_request *request);
-enum status query_add(struct query_request *request, struct slice key, struct slice value, struct error *err);
+enum status query_add(struct query_request *request, struct slice key, struct slice value,
+                      struct error *err);
 enum status query_finish(struct query_request *request, struct error *err);
 void query_fini(struct query_request *request);
 

@@ -19,13 +19,23 @@
 #include <stdlib.h>
 
 enum {
-    RETIRE_BATCH = 2000,      /* documents deleted at once, so that queries get their turn */
+    RETIRE_BATCH = 2000, /* documents deleted at once, so that queries get their turn */
     RETIRE_RETRY_MS = 1000,
     RETIRE_MAP_MS = 100,
     RETIRE_WAIT_MS_MAX = 1000, /* the grace is waited for in pieces: wall time may jump */
 };
 
-enum retire_move { MOVE_KEEP, MOVE_TELL, MOVE_SETTLE, MOVE_REMOVE, MOVE_GRACE, MOVE_DELETE, MOVE_PURGED, MOVE_RETRY, MOVE_END };
+enum retire_move {
+    MOVE_KEEP,
+    MOVE_TELL,
+    MOVE_SETTLE,
+    MOVE_REMOVE,
+    MOVE_GRACE,
+    MOVE_DELETE,
+    MOVE_PURGED,
+    MOVE_RETRY,
+    MOVE_END
+};
 
 struct retire {
     struct fsm fsm;
@@ -105,7 +115,8 @@ static enum fsm_next retire_tell(struct fsm *fsm)
 {
     struct retire *retire = retire_of(fsm);
 
-    run_tell_all(retire->indexer, RUN_TELL_STATE, &retire->run.run, &retire->run.info, retire_on_told, retire);
+    run_tell_all(retire->indexer, RUN_TELL_STATE, &retire->run.run, &retire->run.info,
+                 retire_on_told, retire);
     return fsm_wait(fsm, 1, MOVE_SETTLE);
 }
 
@@ -133,8 +144,9 @@ static void retire_remove_run(struct work *work)
 {
     struct retire *retire = container_of(work, struct retire, work);
 
-    work->status = catalog_remove_run(retire->indexer->catalog, &retire->run.run, retire->run.info.incarnation, RETIRE_BATCH,
-                                      &retire->removed, &work->err);
+    work->status = catalog_remove_run(retire->indexer->catalog, &retire->run.run,
+                                      retire->run.info.incarnation, RETIRE_BATCH, &retire->removed,
+                                      &work->err);
 }
 
 static void retire_on_removed(struct work *work)
@@ -175,11 +187,13 @@ static enum fsm_next retire_grace(struct fsm *fsm)
     /* After a restart the wall clock tells what of the grace is over; a clock that jumped ahead only shortens it, one that jumped
      * back can't make it longer than the grace itself. */
     bool over = waited_ms >= retire->run.grace_ms ||
-                (wall_us > retire->run.retired_at_us && (wall_us - retire->run.retired_at_us) / 1000 >= retire->run.grace_ms);
+                (wall_us > retire->run.retired_at_us &&
+                 (wall_us - retire->run.retired_at_us) / 1000 >= retire->run.grace_ms);
     if (over)
         return retire_begin(retire, RETIRE_DELETE, MOVE_DELETE);
     uint64_t left_ms = retire->run.grace_ms - waited_ms;
-    uv_timer_start(&retire->timer, retire_on_timer, left_ms < RETIRE_WAIT_MS_MAX ? left_ms : RETIRE_WAIT_MS_MAX, 0);
+    uv_timer_start(&retire->timer, retire_on_timer,
+                   left_ms < RETIRE_WAIT_MS_MAX ? left_ms : RETIRE_WAIT_MS_MAX, 0);
     return fsm_wait(fsm, 1, MOVE_GRACE);
 }
 
@@ -247,8 +261,8 @@ static void retire_on_closed(uv_handle_t *handle)
     free(retire);
     if (on_ended != NULL)
         on_ended(data, undone);
-    else if (!indexer->draining && run_state_get(indexer, &was.run, &now) && now.info.state == RUN_RETIRED &&
-             run_info_compare(&now.info, &was.info) != 0)
+    else if (!indexer->draining && run_state_get(indexer, &was.run, &now) &&
+             now.info.state == RUN_RETIRED && run_info_compare(&now.info, &was.info) != 0)
         retire_start(indexer, &now); /* undone and retired again while this one was at work */
     if (retire_on_stopped != NULL && list_empty(&retire_all))
         retire_on_stopped(indexer);
@@ -262,7 +276,8 @@ static enum fsm_next retire_end(struct fsm *fsm)
 
 #define TO(move) (1u << MOVE_##move)
 static const struct fsm_step retire_moves[] = {
-    [MOVE_KEEP] = { "keep", retire_keep, TO(KEEP) | TO(TELL) | TO(SETTLE) | TO(GRACE) | TO(DELETE) | TO(PURGED) | TO(END) },
+    [MOVE_KEEP] = { "keep", retire_keep,
+                    TO(KEEP) | TO(TELL) | TO(SETTLE) | TO(GRACE) | TO(DELETE) | TO(PURGED) | TO(END) },
     [MOVE_TELL] = { "tell", retire_tell, TO(SETTLE) },
     [MOVE_SETTLE] = { "settle", retire_settle, TO(REMOVE) },
     [MOVE_REMOVE] = { "remove", retire_remove, TO(REMOVE) | TO(KEEP) | TO(END) },
@@ -275,8 +290,7 @@ static const struct fsm_step retire_moves[] = {
 
 static struct retire *retire_find(const struct run_key *run)
 {
-    list_for_each(at, &retire_all)
-    {
+    list_for_each (at, &retire_all) {
         struct retire *retire = container_of(at, struct retire, list);
         if (run_key_compare(&retire->run.run, run) == 0)
             return retire;
@@ -302,7 +316,8 @@ void retire_start(struct indexer *indexer, const struct catalog_run *run)
     fsm_start(&retire->fsm, "retire", retire_moves, ARRAY_COUNT(retire_moves), MOVE_KEEP, MOVE_RETRY);
 }
 
-void retire_undo(struct indexer *indexer, const struct run_key *run, void (*on_ended)(void *data, bool undone), void *data)
+void retire_undo(struct indexer *indexer, const struct run_key *run,
+                 void (*on_ended)(void *data, bool undone), void *data)
 {
     struct retire *retire = retire_find(run);
 

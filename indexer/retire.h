@@ -12,12 +12,20 @@
 
 #include "indexer/run_state.h"
 
-enum retire_step { RETIRE_TELL = 1, RETIRE_REMOVE, RETIRE_GRACE, RETIRE_DELETE, RETIRE_AGAIN, RETIRE_PURGED };
+enum retire_step {
+    RETIRE_TELL = 1,
+    RETIRE_REMOVE,
+    RETIRE_GRACE,
+    RETIRE_DELETE,
+    RETIRE_AGAIN,
+    RETIRE_PURGED
+};
 
 /* Starts, or goes on with, the retirement of a run that is retired in the catalog. Ends by itself, in purged. */
 void retire_start(struct indexer *indexer, const struct catalog_run *run);
 /* Ends it before DELETE (undo): on_ended, later: true: nothing of it is under way any more; false: too late, it goes on. */
-void retire_undo(struct indexer *indexer, const struct run_key *run, void (*on_ended)(void *data, bool undone), void *data);
+void retire_undo(struct indexer *indexer, const struct run_key *run,
+                 void (*on_ended)(void *data, bool undone), void *data);
 void retire_stop_all(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer));
 
 #endif

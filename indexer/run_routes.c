@@ -92,7 +92,8 @@ struct run_one {
     struct run_state_change change;
 };
 
-static void run_on_census(struct census_request *request, enum status status, const struct census *census, const struct error *err)
+static void run_on_census(struct census_request *request, enum status status,
+                          const struct census *census, const struct error *err)
 {
     struct run_one *one = container_of(request, struct run_one, census);
     struct json_writer json;
@@ -144,7 +145,8 @@ void run_get_route(struct http_exchange *ex)
 
 /* --- ready, retire, reopen --- */
 
-static void run_on_changed(struct run_state_change *change, enum status status, const struct catalog_run *run, const struct error *err)
+static void run_on_changed(struct run_state_change *change, enum status status,
+                           const struct catalog_run *run, const struct error *err)
 {
     struct run_one *one = container_of(change, struct run_one, change);
 
@@ -164,7 +166,9 @@ static void run_change(struct http_exchange *ex, enum run_state to, bool reopen,
     if (!run_of_path(ex, &run))
         return;
     struct run_one *one = run_one_new(ex);
-    one->change = (struct run_state_change){ .run = run, .to = to, .reopen = reopen, .grace_ms = grace_ms, .on_done = run_on_changed };
+    one->change = (struct run_state_change){
+        .run = run, .to = to, .reopen = reopen, .grace_ms = grace_ms, .on_done = run_on_changed
+    };
     run_state_change(one->indexer, &one->change);
 }
 
@@ -245,7 +249,8 @@ static void run_list_free(struct run_list *list)
 
 static void run_list_next(struct run_list *list);
 
-static void run_list_on_census(struct census_request *request, enum status status, const struct census *census, const struct error *err)
+static void run_list_on_census(struct census_request *request, enum status status,
+                               const struct census *census, const struct error *err)
 {
     struct run_list *list = container_of(request, struct run_list, census);
 
@@ -261,7 +266,8 @@ static void run_list_on_census(struct census_request *request, enum status statu
 static void run_list_next(struct run_list *list)
 {
     if (list->next < list->count) {
-        list->census = (struct census_request){ .run = list->runs[list->next].run, .on_done = run_list_on_census };
+        list->census = (struct census_request){ .run = list->runs[list->next].run,
+                                                .on_done = run_list_on_census };
         census_take(list->indexer, &list->census);
         return;
     }
@@ -283,7 +289,8 @@ static enum status run_list_filter(struct http_exchange *ex, struct run_list *li
         snprintf(list->source, sizeof list->source, "%.*s", (int)source.size, (const char *)source.data);
     }
     if (state.data != NULL) {
-        snprintf(name, sizeof name, "%.*s", (int)(state.size < sizeof name ? state.size : 0), (const char *)state.data);
+        snprintf(name, sizeof name, "%.*s", (int)(state.size < sizeof name ? state.size : 0),
+                 (const char *)state.data);
         if (!run_state_parse(name, &list->state))
             return error_set(err, STATUS_BAD_VALUE, "state: filling, ready, retired or purged");
     }
@@ -321,7 +328,7 @@ void run_list_route(struct http_exchange *ex)
 struct run_check {
     struct http_exchange *exchange;
     struct indexer *indexer;
-    struct digest *digests; /* owned */
+    struct digest *digests;        /* owned */
     struct census_digest *answers; /* owned */
     size_t count;
     unsigned replicas;
@@ -337,7 +344,8 @@ static void run_check_free(struct run_check *check)
 
 enum run_check_list { CHECK_MISSING, CHECK_UNDER_REPLICATED, CHECK_QUARANTINED };
 
-static bool run_check_belongs(const struct run_check *check, const struct census_digest *answer, enum run_check_list list)
+static bool run_check_belongs(const struct run_check *check, const struct census_digest *answer,
+                              enum run_check_list list)
 {
     switch (list) {
     case CHECK_MISSING:
@@ -350,7 +358,8 @@ static bool run_check_belongs(const struct run_check *check, const struct census
     return false;
 }
 
-static void run_check_print(const struct run_check *check, struct json_writer *json, const char *key, enum run_check_list list)
+static void run_check_print(const struct run_check *check, struct json_writer *json,
+                            const char *key, enum run_check_list list)
 {
     char text[DIGEST_TEXT_SIZE];
 
@@ -365,7 +374,8 @@ static void run_check_print(const struct run_check *check, struct json_writer *j
     json_array_end(json);
 }
 
-static void run_check_on_census(struct census_request *request, enum status status, const struct census *census, const struct error *err)
+static void run_check_on_census(struct census_request *request, enum status status,
+                                const struct census *census, const struct error *err)
 {
     struct run_check *check = container_of(request, struct run_check, census);
     struct json_writer json;
@@ -396,7 +406,8 @@ static enum status run_check_parse(struct run_check *check, struct slice body, s
     if (status == STATUS_OK)
         status = json_get_array(value, "digests", &list, err);
     if (status == STATUS_OK && json_array_size(list) > HAVE_DIGESTS_MAX)
-        status = error_set(err, STATUS_TOO_LARGE, "digests: %zu, at most %d at once", json_array_size(list), HAVE_DIGESTS_MAX);
+        status = error_set(err, STATUS_TOO_LARGE, "digests: %zu, at most %d at once",
+                           json_array_size(list), HAVE_DIGESTS_MAX);
     if (status == STATUS_OK) {
         check->count = json_array_size(list);
         check->digests = calloc(check->count + 1, sizeof *check->digests);
@@ -430,8 +441,11 @@ static void run_check_on_body(struct http_exchange *ex, enum status status, stru
         run_check_free(check);
         return;
     }
-    check->census = (struct census_request){ .run = run, .digests = check->digests, .digests_count = check->count,
-                                             .answers = check->answers, .on_done = run_check_on_census };
+    check->census = (struct census_request){ .run = run,
+                                             .digests = check->digests,
+                                             .digests_count = check->count,
+                                             .answers = check->answers,
+                                             .on_done = run_check_on_census };
     census_take(check->indexer, &check->census);
 }
 

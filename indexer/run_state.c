@@ -98,7 +98,8 @@ bool run_state_takes(const struct indexer *indexer, const struct run_key *run, u
            (state.info.state == RUN_FILLING || state.info.state == RUN_READY);
 }
 
-void run_state_each(const struct indexer *indexer, bool (*each)(void *data, const struct catalog_run *run), void *data)
+void run_state_each(const struct indexer *indexer,
+                    bool (*each)(void *data, const struct catalog_run *run), void *data)
 {
     for (const struct run_entry *entry = indexer->run_states->runs; entry != NULL; entry = entry->hh.next)
         if (entry->run.info.incarnation > 0 && !each(data, &entry->run))
@@ -131,7 +132,8 @@ static enum status run_plan_seen(struct run_op *op)
 
 static enum status run_plan_refuse(const struct run_op *op, const char *why, struct error *err)
 {
-    return error_set(err, STATUS_CONFLICT, "run %s is %s: %s", op->entry->name, run_state_name(op->entry->run.info.state), why);
+    return error_set(err, STATUS_CONFLICT, "run %s is %s: %s", op->entry->name,
+                     run_state_name(op->entry->run.info.state), why);
 }
 
 static enum status run_plan_ready(struct run_op *op, struct error *err)
@@ -220,8 +222,8 @@ static void run_follow(struct run_entry *entry, const struct run_info *was, bool
     struct indexer *indexer = entry->indexer;
     const struct catalog_run *run = &entry->run;
 
-    log_msg(LOG_INFO, "run.state", "%s: %s, incarnation %" PRIu64 ", version %" PRIu64, entry->name, run_state_name(run->info.state),
-            run->info.incarnation, run->info.version);
+    log_msg(LOG_INFO, "run.state", "%s: %s, incarnation %" PRIu64 ", version %" PRIu64, entry->name,
+            run_state_name(run->info.state), run->info.incarnation, run->info.version);
     if (indexer->draining)
         return;
     if (run->info.state == RUN_RETIRED)
@@ -281,7 +283,8 @@ static void run_write_run(struct work *work)
     if (op->writes && work->status == STATUS_OK)
         work->status = catalog_run_put(catalog, &op->next, &op->was, &work->err);
     /* Another indexer was faster, or our own write was thought lost: what is there now holds. */
-    if (work->status == STATUS_CONFLICT && catalog_run_get(catalog, &op->next.run, &op->next, &work->err) != STATUS_OK)
+    if (work->status == STATUS_CONFLICT &&
+        catalog_run_get(catalog, &op->next.run, &op->next, &work->err) != STATUS_OK)
         work->status = work->err.status;
 }
 
@@ -366,8 +369,9 @@ static void run_op_begin(struct run_op *op)
 
 /* --- the ways in --- */
 
-void run_state_seen(struct indexer *indexer, const char *node_url, const struct run_key *run, const struct run_info *info,
-                    void (*on_known)(void *data, enum status status), void *data)
+void run_state_seen(struct indexer *indexer, const char *node_url, const struct run_key *run,
+                    const struct run_info *info, void (*on_known)(void *data, enum status status),
+                    void *data)
 {
     struct catalog_run state;
 
@@ -405,7 +409,8 @@ struct run_step {
 static void run_step_run(struct work *work)
 {
     struct run_step *step = container_of(work, struct run_step, work);
-    work->status = catalog_run_put(step->entry->indexer->catalog, &step->next, &step->next.info, &work->err);
+    work->status = catalog_run_put(step->entry->indexer->catalog, &step->next, &step->next.info,
+                                   &work->err);
 }
 
 static void run_step_on_done(struct work *work)
@@ -422,8 +427,8 @@ static void run_step_on_done(struct work *work)
     run_states_stop_if_idle(indexer);
 }
 
-void run_state_step(struct indexer *indexer, const struct catalog_run *run, unsigned number, void (*on_done)(void *data, enum status status),
-                    void *data)
+void run_state_step(struct indexer *indexer, const struct catalog_run *run, unsigned number,
+                    void (*on_done)(void *data, enum status status), void *data)
 {
     struct run_step *step = calloc(1, sizeof *step);
 
@@ -438,7 +443,8 @@ void run_state_step(struct indexer *indexer, const struct catalog_run *run, unsi
     work_start(indexer->loop, &step->work, run_step_run, run_step_on_done);
 }
 
-void run_state_purged(struct indexer *indexer, const struct run_key *run, void (*on_done)(void *data, enum status status), void *data)
+void run_state_purged(struct indexer *indexer, const struct run_key *run,
+                      void (*on_done)(void *data, enum status status), void *data)
 {
     struct run_op *op = run_op_add(indexer, RUN_OP_PURGED, run);
 

@@ -8,7 +8,8 @@
 #include "indexer/indexer.h"
 #include "proto/run.h"
 
-enum status run_states_start(struct indexer *indexer, struct error *err); /* reads the catalog's runs; retirements go on (retire.h) */
+enum status run_states_start(struct indexer *indexer,
+                             struct error *err); /* reads the catalog's runs; retirements go on (retire.h) */
 void run_states_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer));
 
 /* The state as the catalog has it (kept in memory, written through). false: not known. */
@@ -17,31 +18,35 @@ bool run_state_get(const struct indexer *indexer, const struct run_key *run, str
 bool run_state_takes(const struct indexer *indexer, const struct run_key *run, uint64_t incarnation);
 
 /* A node's listing says this of a run: enters it, or tells the node. on_known when the catalog has the run (at once when it had). */
-void run_state_seen(struct indexer *indexer, const char *node_url, const struct run_key *run, const struct run_info *info,
-                    void (*on_known)(void *data, enum status status), void *data);
+void run_state_seen(struct indexer *indexer, const char *node_url, const struct run_key *run,
+                    const struct run_info *info, void (*on_known)(void *data, enum status status),
+                    void *data);
 
 /* A change asked for. CONFLICT and err: the run is in another state. */
 struct run_state_change {
     struct run_key run;
-    enum run_state to;      /* READY (from filling; or undo of a retirement), RETIRED, FILLING (reopen: from purged) */
+    enum run_state to; /* READY (from filling; or undo of a retirement), RETIRED, FILLING (reopen: from purged) */
     bool reopen;
-    uint64_t grace_ms;      /* RETIRED */
-    void (*on_done)(struct run_state_change *change, enum status status, const struct catalog_run *run, const struct error *err);
+    uint64_t grace_ms; /* RETIRED */
+    void (*on_done)(struct run_state_change *change, enum status status,
+                    const struct catalog_run *run, const struct error *err);
     void *user;
 };
 void run_state_change(struct indexer *indexer, struct run_state_change *change);
 
 /* For retire.c: the step that begins is written (the version stays), of the run as retire.c knows it: CONFLICT when it has moved on. PURGED
  * takes the run there. on_done once, later. */
-void run_state_step(struct indexer *indexer, const struct catalog_run *run, unsigned step, void (*on_done)(void *data, enum status status),
-                    void *data);
-void run_state_purged(struct indexer *indexer, const struct run_key *run, void (*on_done)(void *data, enum status status), void *data);
+void run_state_step(struct indexer *indexer, const struct catalog_run *run, unsigned step,
+                    void (*on_done)(void *data, enum status status), void *data);
+void run_state_purged(struct indexer *indexer, const struct run_key *run,
+                      void (*on_done)(void *data, enum status status), void *data);
 
 /* All known runs, in no order; each() returns false to stop. */
-void run_state_each(const struct indexer *indexer, bool (*each)(void *data, const struct catalog_run *run), void *data);
+void run_state_each(const struct indexer *indexer,
+                    bool (*each)(void *data, const struct catalog_run *run), void *data);
 
-void run_list_route(struct http_exchange *ex);   /* GET /v1/runs[?source=&state=] -> {"runs": [...]} */
-void run_get_route(struct http_exchange *ex);    /* GET /v1/runs/{source}/{base_time} */
+void run_list_route(struct http_exchange *ex); /* GET /v1/runs[?source=&state=] -> {"runs": [...]} */
+void run_get_route(struct http_exchange *ex);  /* GET /v1/runs/{source}/{base_time} */
 void run_check_route(struct http_exchange *ex);  /* POST .../check */
 void run_ready_route(struct http_exchange *ex);  /* POST .../ready */
 void run_retire_route(struct http_exchange *ex); /* POST .../retire[?grace=60s] */

@@ -50,7 +50,8 @@ static void run_tell_on_done(struct node_request *request, enum status status, c
         run_tell_end(tell);
 }
 
-static void run_tell_send(struct run_tell *tell, enum run_order order, const char *url, const struct run_info *info)
+static void run_tell_send(struct run_tell *tell, enum run_order order, const char *url,
+                          const struct run_info *info)
 {
     struct run_tell_request *one = calloc(1, sizeof *one);
     char base_time[BASE_TIME_TEXT_SIZE];
@@ -63,8 +64,8 @@ static void run_tell_send(struct run_tell *tell, enum run_order order, const cha
     tell->left++;
     if (order == RUN_DELETE) {
         node_request_start(&one->request, "DELETE", url, RUN_TELL_TIMEOUT_MS, run_tell_on_done,
-                           "/data/%s/%s/?incarnation=%" PRIu64 "&version=%" PRIu64, tell->run.source, base_time, info->incarnation,
-                           info->version);
+                           "/data/%s/%s/?incarnation=%" PRIu64 "&version=%" PRIu64,
+                           tell->run.source, base_time, info->incarnation, info->version);
         return;
     }
     json_init(&json, &one->request.body);
@@ -73,8 +74,8 @@ static void run_tell_send(struct run_tell *tell, enum run_order order, const cha
     json_put_u64(&json, "version", info->version);
     json_put_string(&json, "state", run_state_name(info->state));
     json_object_end(&json);
-    node_request_start(&one->request, "PUT", url, RUN_TELL_TIMEOUT_MS, run_tell_on_done, "/cluster/runs/%s/%s", tell->run.source,
-                       base_time);
+    node_request_start(&one->request, "PUT", url, RUN_TELL_TIMEOUT_MS, run_tell_on_done,
+                       "/cluster/runs/%s/%s", tell->run.source, base_time);
 }
 
 static struct run_tell *run_tell_new(struct indexer *indexer, const struct run_key *run)
@@ -97,8 +98,8 @@ static void run_tell_none_done(struct work *work)
     run_tell_end(container_of(work, struct run_tell, none));
 }
 
-void run_tell_all(struct indexer *indexer, enum run_order order, const struct run_key *run, const struct run_info *info,
-                  void (*on_done)(void *data, unsigned failed), void *data)
+void run_tell_all(struct indexer *indexer, enum run_order order, const struct run_key *run,
+                  const struct run_info *info, void (*on_done)(void *data, unsigned failed), void *data)
 {
     const struct cluster_map *map = map_authority_map(indexer);
     struct run_tell *tell = run_tell_new(indexer, run);
@@ -112,7 +113,8 @@ void run_tell_all(struct indexer *indexer, enum run_order order, const struct ru
         work_start(indexer->loop, &tell->none, run_tell_none_run, run_tell_none_done);
 }
 
-void run_tell_node(struct indexer *indexer, const char *node_url, const struct run_key *run, const struct run_info *info)
+void run_tell_node(struct indexer *indexer, const char *node_url, const struct run_key *run,
+                   const struct run_info *info)
 {
     run_tell_send(run_tell_new(indexer, run), RUN_TELL_STATE, node_url, info);
 }

@@ -12,10 +12,11 @@ enum run_order {
 
 /* Every node of the map that is not out. on_done, later, with how many did not do it (they are told when they show a lower
  * state); NULL: nobody waits. */
-void run_tell_all(struct indexer *indexer, enum run_order order, const struct run_key *run, const struct run_info *info,
-                  void (*on_done)(void *data, unsigned failed), void *data);
+void run_tell_all(struct indexer *indexer, enum run_order order, const struct run_key *run,
+                  const struct run_info *info, void (*on_done)(void *data, unsigned failed), void *data);
 
 /* One node; nobody waits. */
-void run_tell_node(struct indexer *indexer, const char *node_url, const struct run_key *run, const struct run_info *info);
+void run_tell_node(struct indexer *indexer, const char *node_url, const struct run_key *run,
+                   const struct run_info *info);
 
 #endif

@@ -75,7 +75,8 @@ static bool tail_listing_has(const struct tail_file *files, size_t count, const 
     return false;
 }
 
-static enum status tail_parse_files(const json_t *list, struct tail_file **files, size_t *count, struct error *err)
+static enum status tail_parse_files(const json_t *list, struct tail_file **files, size_t *count,
+                                    struct error *err)
 {
     size_t size = json_array_size(list);
     uint64_t shard;
@@ -216,7 +217,8 @@ static void tail_weigh_again(struct tail *tail)
     struct catalog_run state;
 
     for (struct tail_run *run = tail->runs; run != NULL; run = run->hh.next)
-        if (run->listed && run_state_get(tail->indexer, &run->run, &state) && run_info_compare(&run->info, &state.info) < 0)
+        if (run->listed && run_state_get(tail->indexer, &run->run, &state) &&
+            run_info_compare(&run->info, &state.info) < 0)
             run->weighed = false;
 }
 
@@ -293,9 +295,11 @@ static void tail_poll(struct tail *tail)
     tail->poll.transfer.answer_max = TAIL_LISTING_SIZE_MAX;
     tail->poll.transfer.stall_timeout_ms = TAIL_POLL_TIMEOUT_MS;
     if (tail->seq[0] == '\0')
-        node_request_start(&tail->poll, "GET", tail->url, TAIL_POLL_TIMEOUT_MS, tail_on_poll, "/cluster/runs");
+        node_request_start(&tail->poll, "GET", tail->url, TAIL_POLL_TIMEOUT_MS, tail_on_poll,
+                           "/cluster/runs");
     else
-        node_request_start(&tail->poll, "GET", tail->url, TAIL_POLL_TIMEOUT_MS, tail_on_poll, "/cluster/runs?since=%s", tail->seq);
+        node_request_start(&tail->poll, "GET", tail->url, TAIL_POLL_TIMEOUT_MS, tail_on_poll,
+                           "/cluster/runs?since=%s", tail->seq);
 }
 
 static void tail_on_retry(uv_timer_t *timer)
@@ -395,7 +399,8 @@ static void tail_start(struct indexer *indexer, const struct map_node *node)
     uv_timer_init(indexer->loop, &tail->again);
     tail->retry.data = tail->again.data = tail;
     list_append(&indexer->tails->list, &tail->list);
-    log_msg(LOG_INFO, "tail.start", "node %s at %s%s", tail->id, tail->url, tail->out ? " is out: what it held is forgotten" : "");
+    log_msg(LOG_INFO, "tail.start", "node %s at %s%s", tail->id, tail->url,
+            tail->out ? " is out: what it held is forgotten" : "");
     tail_pump(tail);
 }
 
@@ -423,7 +428,8 @@ static void tail_on_again_closed(uv_handle_t *handle)
 
 static void tail_stop_if_idle(struct tail *tail)
 {
-    if (tail->stopping && !tail->polling && !tail->loading && !tail->reading && !uv_is_closing((uv_handle_t *)&tail->again))
+    if (tail->stopping && !tail->polling && !tail->loading && !tail->reading &&
+        !uv_is_closing((uv_handle_t *)&tail->again))
         uv_close((uv_handle_t *)&tail->again, tail_on_again_closed);
 }
 
@@ -441,16 +447,15 @@ static void tail_stop(struct tail *tail)
 
 static bool tail_serves(const struct tail *tail, const struct map_node *node)
 {
-    return !tail->stopping && tail->out == (node->state == NODE_OUT) && strcmp(tail->id, node->id) == 0 &&
-           strcmp(tail->url, node->url) == 0;
+    return !tail->stopping && tail->out == (node->state == NODE_OUT) &&
+           strcmp(tail->id, node->id) == 0 && strcmp(tail->url, node->url) == 0;
 }
 
 void tails_on_map(struct indexer *indexer, struct cluster_map *map)
 {
     if (indexer->tails == NULL || indexer->tails->on_stopped != NULL)
         return; /* stopping */
-    list_for_each_safe(at, after, &indexer->tails->list)
-    {
+    list_for_each_safe (at, after, &indexer->tails->list) {
         struct tail *tail = container_of(at, struct tail, list);
         const struct map_node *node = map_find(map, tail->id);
         if (node == NULL || !tail_serves(tail, node))
@@ -458,7 +463,7 @@ void tails_on_map(struct indexer *indexer, struct cluster_map *map)
     }
     for (unsigned i = 0; i < map->nodes_count; i++) {
         bool served = false;
-        list_for_each(at, &indexer->tails->list)
+        list_for_each (at, &indexer->tails->list)
             served = served || tail_serves(container_of(at, struct tail, list), &map->nodes[i]);
         if (!served)
             tail_start(indexer, &map->nodes[i]);
@@ -497,7 +502,8 @@ void tails_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *inde
         tails_stopped(tails);
         return;
     }
-    list_for_each_safe(at, after, &tails->list) tail_stop(container_of(at, struct tail, list));
+    list_for_each_safe (at, after, &tails->list)
+        tail_stop(container_of(at, struct tail, list));
 }
 
 /* --- for run states --- */
@@ -506,8 +512,7 @@ void tails_reread(struct indexer *indexer, const struct run_key *key)
 {
     if (indexer->tails == NULL)
         return;
-    list_for_each(at, &indexer->tails->list)
-    {
+    list_for_each (at, &indexer->tails->list) {
         struct tail *tail = container_of(at, struct tail, list);
         struct tail_run *run = tail_find(tail, key);
         if (run == NULL)
@@ -534,13 +539,14 @@ size_t tails_status(struct indexer *indexer, struct tail_status *status, size_t 
 
     if (indexer->tails == NULL)
         return 0;
-    list_for_each(at, &indexer->tails->list)
-    {
+    list_for_each (at, &indexer->tails->list) {
         const struct tail *tail = container_of(at, struct tail, list);
         if (count == count_max || tail->stopping || tail->out)
             continue;
         struct tail_status *to = &status[count++];
-        *to = (struct tail_status){ .reachable = tail->reachable, .last_heard_us = tail->last_heard_us, .records_read = tail->records_read };
+        *to = (struct tail_status){ .reachable = tail->reachable,
+                                    .last_heard_us = tail->last_heard_us,
+                                    .records_read = tail->records_read };
         snprintf(to->node, sizeof to->node, "%s", tail->id);
         snprintf(to->url, sizeof to->url, "%s", tail->url);
         snprintf(to->error, sizeof to->error, "%s", tail->error);

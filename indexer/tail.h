@@ -10,7 +10,8 @@ void tails_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *inde
 
 /* Calls back once no batch of this run is under way in any tail (those under way when called are finished); later ones look at the
  * run's state first. What a retirement waits for before it removes records. */
-void tails_settle(struct indexer *indexer, const struct run_key *run, void (*on_settled)(void *data), void *data);
+void tails_settle(struct indexer *indexer, const struct run_key *run,
+                  void (*on_settled)(void *data), void *data);
 /* The run's cursors were forgotten (undo of a retirement, reopen): read it again from every node. */
 void tails_reread(struct indexer *indexer, const struct run_key *run);
 
@@ -20,7 +21,7 @@ struct tail_status {
     char url[URL_SIZE_MAX + 1];
     bool reachable, caught_up; /* every run listed is read to its end */
     uint64_t records_read, records_behind;
-    uint64_t last_heard_us;    /* wall clock; 0: never */
+    uint64_t last_heard_us; /* wall clock; 0: never */
     char error[256];
 };
 size_t tails_status(struct indexer *indexer, struct tail_status *status, size_t count_max);

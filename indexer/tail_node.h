@@ -50,20 +50,20 @@ struct tail_run {
     struct tail_file *files; /* owned */
     size_t files_count;
     bool listed;
-    bool weighed; /* its state was compared with the catalog's since it was listed */
-    uint64_t retry_ms;      /* how long it waits after its next failure; 0: the last reading went well */
+    bool weighed;      /* its state was compared with the catalog's since it was listed */
+    uint64_t retry_ms; /* how long it waits after its next failure; 0: the last reading went well */
     uint64_t not_before_ms; /* monotonic: it failed, and the others have their turn until then */
     bool skipped; /* not read now: retired, purged, another incarnation; looked at again when its listing changes */
-    bool stale;   /* the catalog may name files that the listing has not */
+    bool stale; /* the catalog may name files that the listing has not */
     bool has_cursor;
     struct catalog_cursor cursor;
     uint64_t scanned;          /* records read by this process */
     uint32_t check;            /* checksum of the last of them */
     struct tail_birth *births; /* owned; file in effect a shard, as of scanned */
     size_t births_count;
-    struct tail_named *named;  /* owned; in journal order, each once */
+    struct tail_named *named; /* owned; in journal order, each once */
     size_t named_count;
-    unsigned generation;       /* counts up with tails_reread() */
+    unsigned generation; /* counts up with tails_reread() */
     UT_hash_handle hh;
 };
 
@@ -76,12 +76,12 @@ struct tail_reader {
     uint64_t journal_id; /* being read */
     struct node_request request;
     bool request_open, request_sent; /* has memory; is under way */
-    uint8_t *records;    /* borrowed from the request's answer */
+    uint8_t *records;                /* borrowed from the request's answer */
     size_t records_count, at;
-    uint64_t first;      /* number of records[0] */
+    uint64_t first; /* number of records[0] */
     struct upsert_batch batch;
     struct upsert_record batch_records[UPSERT_BATCH_MAX];
-    bool removes;        /* records[at] is a removal */
+    bool removes; /* records[at] is a removal */
     struct journal_record removal;
     struct tail_birth removal_birth;
     struct work work;

@@ -26,7 +26,17 @@ enum {
     READER_CHUNK_SIZE_MAX = 64 << 20,
 };
 
-enum reader_step { READER_STATE, READER_RECONCILE, READER_READ, READER_TAKE, READER_BATCH, READER_REMOVE, READER_CURSOR, READER_FINISH, READER_DONE };
+enum reader_step {
+    READER_STATE,
+    READER_RECONCILE,
+    READER_READ,
+    READER_TAKE,
+    READER_BATCH,
+    READER_REMOVE,
+    READER_CURSOR,
+    READER_FINISH,
+    READER_DONE
+};
 
 /* One that waits until no reader is at its run. */
 struct tail_settle {
@@ -51,7 +61,8 @@ static bool reader_has_news(const struct tail_run *run)
         return run->has_cursor || run->stale;
     if (run->skipped)
         return false;
-    return run->stale || !tail_cursor_holds(run) || !run->cursor.complete || run->cursor.record < run->records;
+    return run->stale || !tail_cursor_holds(run) || !run->cursor.complete ||
+           run->cursor.record < run->records;
 }
 
 /* The run is to be read again from the beginning of its journal (or not at all). */
@@ -92,7 +103,8 @@ static enum fsm_next reader_state(struct fsm *fsm)
     if (!reader->run->listed || reader->run->weighed)
         return fsm_go(fsm, READER_RECONCILE);
     reader->run->weighed = true;
-    run_state_seen(reader->tail->indexer, reader->tail->url, &reader->run->run, &reader->run->info, reader_on_known, reader);
+    run_state_seen(reader->tail->indexer, reader->tail->url, &reader->run->run, &reader->run->info,
+                   reader_on_known, reader);
     return fsm_wait(fsm, 1, READER_RECONCILE);
 }
 
@@ -135,8 +147,9 @@ static void reader_reconcile_run(struct work *work)
     struct catalog *catalog = reader->tail->indexer->catalog;
     const struct run_key *run = &reader->run->run;
 
-    work->status = catalog_remove_locations(catalog, run, reader->tail->id, NULL,
-                                            reader->journal_id == 0 ? NULL : (const char *const *)reader->keep_only, &work->err);
+    work->status = catalog_remove_locations(
+        catalog, run, reader->tail->id, NULL,
+        reader->journal_id == 0 ? NULL : (const char *const *)reader->keep_only, &work->err);
     if (work->status == STATUS_OK && reader->run_gone)
         work->status = catalog_cursor_remove(catalog, reader->tail->id, run, &work->err);
 }
@@ -162,7 +175,8 @@ static enum fsm_next reader_reconcile(struct fsm *fsm)
 
     if (reader_overtaken(reader))
         return reader_leave(reader);
-    if (reader->journal_id != 0 && !run_state_takes(reader->tail->indexer, &run->run, run->info.incarnation)) {
+    if (reader->journal_id != 0 &&
+        !run_state_takes(reader->tail->indexer, &run->run, run->info.incarnation)) {
         run->skipped = true;
         return reader_leave(reader);
     }
@@ -227,8 +241,8 @@ static enum fsm_next reader_read(struct fsm *fsm)
     reader->request_open = reader->request_sent = true;
     reader->request.transfer.answer_max = READER_CHUNK_SIZE_MAX;
     node_request_start(&reader->request, "GET", reader->tail->url, READER_TIMEOUT_MS, reader_on_chunk,
-                       "/cluster/journal/%s/%s?journal=%016" PRIx64 "&from=%" PRIu64 "%s", run->run.source, base_time,
-                       reader->journal_id, run->scanned, check);
+                       "/cluster/journal/%s/%s?journal=%016" PRIx64 "&from=%" PRIu64 "%s",
+                       run->run.source, base_time, reader->journal_id, run->scanned, check);
     return fsm_wait(fsm, 1, READER_TAKE);
 }
 
@@ -240,10 +254,12 @@ static void reader_add_named(struct tail_run *run, const struct journal_record *
         return; /* a second reading */
     run->named = realloc(run->named, (run->named_count + 1) * sizeof *run->named);
     assert(run->named != NULL);
-    run->named[run->named_count++] = (struct tail_named){ .file = { record->shard, record->birth }, .record = number };
+    run->named[run->named_count++] = (struct tail_named){ .file = { record->shard, record->birth },
+                                                          .record = number };
 }
 
-static enum status reader_set_birth(struct tail_run *run, const struct journal_record *record, uint64_t number, struct error *err)
+static enum status reader_set_birth(struct tail_run *run, const struct journal_record *record,
+                                    uint64_t number, struct error *err)
 {
     if (record->shard >= MAP_SHARDS_MAX)
         return error_set(err, STATUS_CORRUPT, "shard %u", record->shard);
@@ -259,7 +275,8 @@ static enum status reader_set_birth(struct tail_run *run, const struct journal_r
     return STATUS_OK;
 }
 
-static enum status reader_add_stored(struct tail_reader *reader, const struct journal_record *record, uint64_t number, struct error *err)
+static enum status reader_add_stored(struct tail_reader *reader, const struct journal_record *record,
+                                     uint64_t number, struct error *err)
 {
     const struct tail_run *run = reader->run;
 
@@ -331,8 +348,9 @@ static enum fsm_next reader_take(struct fsm *fsm)
         return reader_leave(reader);
     }
     if (reader->records_count == 0) {
-        error_set(&err, STATUS_MALFORMED, "journal of %s: the listing has %" PRIu64 " records, the journal ends at %" PRIu64, run->name,
-                  run->records, run->scanned);
+        error_set(&err, STATUS_MALFORMED,
+                  "journal of %s: the listing has %" PRIu64 " records, the journal ends at %" PRIu64,
+                  run->name, run->records, run->scanned);
         return fsm_fail(fsm, STATUS_MALFORMED, &err);
     }
     reader->batch.count = 0;
@@ -392,7 +410,9 @@ static bool reader_bad_one(void *data, const struct field_document *document)
         bad->events = realloc(bad->events, (bad->count + 1) * sizeof *bad->events);
         assert(bad->events != NULL);
         struct field_event *event = &bad->events[bad->count++];
-        *event = (struct field_event){ .kind = FIELD_REMOVE, .id = document->id, .run = document->run, .has_digest = true };
+        *event = (struct field_event){
+            .kind = FIELD_REMOVE, .id = document->id, .run = document->run, .has_digest = true
+        };
         event->digest = bad->reader->removal.digest;
         snprintf(event->node, sizeof event->node, "%s", bad->reader->tail->id);
         break;
@@ -409,7 +429,8 @@ static enum status reader_remove_bad(const struct tail_reader *reader, struct er
     if (status == STATUS_OK && bad.count > 0)
         status = catalog_apply(catalog, bad.events, bad.count, err);
     if (status == STATUS_OK)
-        status = catalog_quarantine_remove_node(catalog, &reader->run->run, &reader->removal.digest, reader->tail->id, err);
+        status = catalog_quarantine_remove_node(catalog, &reader->run->run, &reader->removal.digest,
+                                                reader->tail->id, err);
     free(bad.events);
     return status;
 }
@@ -424,7 +445,8 @@ static void reader_remove_run(struct work *work)
         return;
     }
     data_file_name_print(reader->removal.shard, reader->removal.birth, file);
-    work->status = catalog_remove_locations(reader->tail->indexer->catalog, &reader->run->run, reader->tail->id, file, NULL, &work->err);
+    work->status = catalog_remove_locations(reader->tail->indexer->catalog, &reader->run->run,
+                                            reader->tail->id, file, NULL, &work->err);
 }
 
 static void reader_on_work(struct work *work)
@@ -499,7 +521,8 @@ static void reader_finish_run(struct work *work)
 {
     struct tail_reader *reader = container_of(work, struct tail_reader, work);
 
-    work->status = catalog_remove_locations(reader->tail->indexer->catalog, &reader->run->run, reader->tail->id, NULL,
+    work->status = catalog_remove_locations(reader->tail->indexer->catalog, &reader->run->run,
+                                            reader->tail->id, NULL,
                                             (const char *const *)reader->keep_only, &work->err);
     if (work->status == STATUS_OK)
         work->status = catalog_cursor_put(reader->tail->indexer->catalog, &reader->cursor, &work->err);
@@ -521,9 +544,11 @@ static enum fsm_next reader_finish(struct fsm *fsm)
 
     if (tail_cursor_holds(run) && run->cursor.complete)
         return fsm_go(fsm, READER_DONE);
-    reader->cursor = (struct catalog_cursor){
-        .run = run->run, .journal_id = reader->journal_id, .record = run->scanned, .check = run->scanned > 0 ? reader->run->check : 0, .complete = true
-    };
+    reader->cursor = (struct catalog_cursor){ .run = run->run,
+                                              .journal_id = reader->journal_id,
+                                              .record = run->scanned,
+                                              .check = run->scanned > 0 ? reader->run->check : 0,
+                                              .complete = true };
     snprintf(reader->cursor.node, sizeof reader->cursor.node, "%s", reader->tail->id);
     reader_keep_listed(reader);
     error_init(&reader->work.err);
@@ -626,8 +651,7 @@ void tail_reader_next(struct tail *tail)
 
 static bool tails_at(const struct tails *tails, const struct run_key *run)
 {
-    list_for_each(at, &tails->list)
-    {
+    list_for_each (at, &tails->list) {
         const struct tail *tail = container_of(at, struct tail, list);
         if (tail->reading && tail->reader.run != NULL && run_key_compare(&tail->reader.run->run, run) == 0)
             return true;
@@ -650,8 +674,7 @@ static void settle_on_done(struct work *work)
 
 void tails_check_settled(struct tails *tails)
 {
-    list_for_each_safe(at, after, &tails->settles)
-    {
+    list_for_each_safe (at, after, &tails->settles) {
         struct tail_settle *settle = container_of(at, struct tail_settle, list);
         if (tails_at(tails, &settle->run))
             continue;
@@ -660,7 +683,8 @@ void tails_check_settled(struct tails *tails)
     }
 }
 
-void tails_settle(struct indexer *indexer, const struct run_key *run, void (*on_settled)(void *data), void *data)
+void tails_settle(struct indexer *indexer, const struct run_key *run,
+                  void (*on_settled)(void *data), void *data)
 {
     struct tail_settle *settle = calloc(1, sizeof *settle);
 

@@ -7,8 +7,8 @@
  * that wait for each other's digests can't stand still. */
 #include "indexer/upsert.h"
 
-#include "indexer/decoded_cache.h"
 #include "indexer/census.h"
+#include "indexer/decoded_cache.h"
 #include "indexer/node_request.h"
 #include "proto/base/clock.h"
 #include "proto/base/fsm.h"
@@ -26,7 +26,14 @@ enum {
     UPSERT_HEADS_TIMEOUT_MS = 60000,
 };
 
-enum upsert_step { UPSERT_LOOK, UPSERT_HEADS, UPSERT_DECODE, UPSERT_WAIT, UPSERT_APPLY, UPSERT_DONE };
+enum upsert_step {
+    UPSERT_LOOK,
+    UPSERT_HEADS,
+    UPSERT_DECODE,
+    UPSERT_WAIT,
+    UPSERT_APPLY,
+    UPSERT_DONE
+};
 
 /* One record of the batch. */
 struct upsert_item {
@@ -63,8 +70,12 @@ struct upserts {
     struct list machines;
 };
 
-static struct metric upsert_fields = { .name = "gribstore_index_fields_total", .help = "Fields written to the catalog (copies count).", .kind = METRIC_COUNTER };
-static struct metric upsert_quarantined = { .name = "gribstore_index_quarantined_total", .help = "Messages put into quarantine (copies count).", .kind = METRIC_COUNTER };
+static struct metric upsert_fields = { .name = "gribstore_index_fields_total",
+                                       .help = "Fields written to the catalog (copies count).",
+                                       .kind = METRIC_COUNTER };
+static struct metric upsert_quarantined = { .name = "gribstore_index_quarantined_total",
+                                            .help = "Messages put into quarantine (copies count).",
+                                            .kind = METRIC_COUNTER };
 
 /* A record that the node has no heads of may be void by now: then a later record takes its place away again. If it is not, it is damaged,
  * or framed and no GRIB inside, and must not be missing without a word: so it goes to quarantine, for this node only, as another's
@@ -133,8 +144,8 @@ static enum fsm_next upsert_heads(struct fsm *fsm)
     json_array_end(&json);
     json_object_end(&json);
     base_time_print(batch->run.base_time, base_time);
-    node_request_start(&machine->heads, "POST", batch->url, UPSERT_HEADS_TIMEOUT_MS, upsert_on_heads, "/cluster/heads/%s/%s",
-                       batch->run.source, base_time);
+    node_request_start(&machine->heads, "POST", batch->url, UPSERT_HEADS_TIMEOUT_MS,
+                       upsert_on_heads, "/cluster/heads/%s/%s", batch->run.source, base_time);
     return fsm_wait(fsm, 1, UPSERT_DECODE);
 }
 
@@ -144,7 +155,8 @@ static void upsert_decode_add(struct upsert_machine *machine, const uint8_t *hea
 {
     if (machine->decode_count == machine->decode_capacity) {
         machine->decode_capacity = machine->decode_capacity == 0 ? 1024 : machine->decode_capacity * 2;
-        machine->decode_items = realloc(machine->decode_items, machine->decode_capacity * sizeof *machine->decode_items);
+        machine->decode_items = realloc(machine->decode_items,
+                                        machine->decode_capacity * sizeof *machine->decode_items);
         assert(machine->decode_items != NULL);
     }
     machine->decode_items[machine->decode_count++] = (struct decode_item){ .head = head, .size = size };
@@ -212,8 +224,7 @@ static void upsert_take_fields(struct upsert_machine *machine, struct upsert_ite
 
 static void upsert_wake_waiting(struct upserts *upserts)
 {
-    list_for_each_safe(at, after, &upserts->machines)
-    {
+    list_for_each_safe (at, after, &upserts->machines) {
         struct upsert_machine *machine = container_of(at, struct upsert_machine, list);
         bool pending = false;
 
@@ -327,7 +338,8 @@ static enum fsm_next upsert_wait(struct fsm *fsm)
 
 /* --- APPLY --- */
 
-static void upsert_location(const struct upsert_batch *batch, const struct upsert_record *record, struct field_location *location)
+static void upsert_location(const struct upsert_batch *batch, const struct upsert_record *record,
+                            struct field_location *location)
 {
     char path[DATA_PATH_SIZE];
 
@@ -339,7 +351,8 @@ static void upsert_location(const struct upsert_batch *batch, const struct upser
     location->length = record->length;
 }
 
-static struct field_location *upsert_location_new(const struct upsert_batch *batch, const struct upsert_record *record)
+static struct field_location *upsert_location_new(const struct upsert_batch *batch,
+                                                  const struct upsert_record *record)
 {
     struct field_location *location = calloc(1, sizeof *location);
 
@@ -348,8 +361,8 @@ static struct field_location *upsert_location_new(const struct upsert_batch *bat
     return location;
 }
 
-static enum status upsert_add_event(struct upsert_machine *machine, const struct upsert_record *record, const struct decoded_field *field,
-                                    unsigned sub, struct error *err)
+static enum status upsert_add_event(struct upsert_machine *machine, const struct upsert_record *record,
+                                    const struct decoded_field *field, unsigned sub, struct error *err)
 {
     json_t *keys = NULL;
     enum status status = json_parse(field->keys, field->keys_size, &keys, err);
@@ -371,7 +384,8 @@ static enum status upsert_add_event(struct upsert_machine *machine, const struct
     return STATUS_OK;
 }
 
-static void upsert_add_refusal(struct upsert_machine *machine, const struct upsert_record *record, const char *reason)
+static void upsert_add_refusal(struct upsert_machine *machine, const struct upsert_record *record,
+                               const char *reason)
 {
     struct quarantine_entry *entry = &machine->refusals[machine->refusals_count++];
 
@@ -409,7 +423,8 @@ static enum status upsert_make_events(struct upsert_machine *machine, struct err
             upsert_add_refusal(machine, &batch->records[i], decoded->reason);
         else
             for (unsigned sub = 0; status == STATUS_OK && sub < decoded->fields_count; sub++)
-                status = upsert_add_event(machine, &batch->records[i], &decoded->fields[sub], sub + 1, err);
+                status = upsert_add_event(machine, &batch->records[i], &decoded->fields[sub],
+                                          sub + 1, err);
     }
     return status;
 }
@@ -443,7 +458,8 @@ static enum fsm_next upsert_apply(struct fsm *fsm)
     struct upsert_machine *machine = container_of(fsm, struct upsert_machine, fsm);
 
     if (machine->indexer->decoders != NULL)
-        snprintf(machine->release, sizeof machine->release, "%s", decoders_release(machine->indexer->decoders));
+        snprintf(machine->release, sizeof machine->release, "%s",
+                 decoders_release(machine->indexer->decoders));
     error_init(&machine->apply.err);
     work_start(machine->indexer->loop, &machine->apply, upsert_apply_run, upsert_on_applied);
     return fsm_wait(fsm, 1, UPSERT_DONE);

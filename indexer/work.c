@@ -34,7 +34,8 @@ void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *wor
 enum status work_status_shown(enum status status, const struct error *err, struct error *shown)
 {
     if (status == STATUS_UNREACHABLE || status == STATUS_TIMEOUT)
-        return error_set(shown, STATUS_OVERLOADED, "the index database does not answer in time: %.300s", err->text);
+        return error_set(shown, STATUS_OVERLOADED,
+                         "the index database does not answer in time: %.300s", err->text);
     *shown = *err;
     return status;
 }

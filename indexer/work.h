@@ -18,7 +18,8 @@ struct work {
     struct error err;   /* set by run */
 };
 
-void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *work), void (*on_done)(struct work *work));
+void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *work),
+                void (*on_done)(struct work *work));
 
 /* What a client is told of work that failed: a database that does not answer is 503, try again, whatever the driver calls it. */
 enum status work_status_shown(enum status status, const struct error *err, struct error *shown);

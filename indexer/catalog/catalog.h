@@ -20,26 +20,28 @@ const char *catalog_backend(const struct catalog *catalog); /* "sqlite", "mongod
 /* --- fields --- */
 /* Applies events in order (several may concern one id; those of up to 5,000 ids are one transaction in SQLite): reads what is there, field_merge(), writes where (_id, rev) is as
  * read, else reads again. All or an error; on error some may have been applied: apply all again. */
-enum status catalog_apply(struct catalog *catalog, const struct field_event *events, size_t count, struct error *err);
+enum status catalog_apply(struct catalog *catalog, const struct field_event *events, size_t count,
+                          struct error *err);
 
 /* Removes a node's locations in a run: all, or those of one file (file != NULL), or (keep_only != NULL) those in files that are
  * not in the list. Quarantine's too. */
-enum status catalog_remove_locations(struct catalog *catalog, const struct run_key *run, const char *node, const char *file,
+enum status catalog_remove_locations(struct catalog *catalog, const struct run_key *run,
+                                     const char *node, const char *file,
                                      const char *const *keep_only, struct error *err);
 
 /* Deletes documents and quarantine entries of a run whose incarnation is at most this, at most limit of them; *removed:
  * how many went (< limit: all gone). */
-enum status catalog_remove_run(struct catalog *catalog, const struct run_key *run, uint64_t incarnation, size_t limit,
-                               size_t *removed, struct error *err);
+enum status catalog_remove_run(struct catalog *catalog, const struct run_key *run,
+                               uint64_t incarnation, size_t limit, size_t *removed, struct error *err);
 
 /* --- queries --- */
 enum { QUERY_TERMS_MAX = 32, QUERY_VALUES_MAX = 10000, QUERY_LIMIT_MAX = 10000 };
 
 enum query_type { QUERY_TEXT, QUERY_NUMBER, QUERY_TIME };
 struct query_value {
-    char *text;     /* QUERY_TEXT; owned by the query */
-    double number;  /* QUERY_NUMBER */
-    int64_t time;   /* QUERY_TIME: seconds since 1970 */
+    char *text;    /* QUERY_TEXT; owned by the query */
+    double number; /* QUERY_NUMBER */
+    int64_t time;  /* QUERY_TIME: seconds since 1970 */
 };
 struct query_term {
     const char *key; /* borrowed for good: a name of the table of keys (query.h) */
@@ -51,18 +53,20 @@ struct query_term {
 struct catalog_query {
     size_t terms_count;
     struct query_term terms[QUERY_TERMS_MAX]; /* all must hold; an absent key never matches */
-    bool all;            /* older issues too, as documents of their own (same id) */
-    size_t limit;        /* 0: none. With all the last document's issues are given whole, so a few more may come */
+    bool all; /* older issues too, as documents of their own (same id) */
+    size_t limit; /* 0: none. With all the last document's issues are given whole, so a few more may come */
     struct field_id after; /* size 0: from the beginning */
 };
 /* Whether all that matches is of one run, and which. Pure. */
 bool catalog_query_names_run(const struct catalog_query *query, struct run_key *run);
 /* Documents in the catalog's order of ids, each to each(), which may stop it by returning false. The document is borrowed. */
 enum status catalog_find(struct catalog *catalog, const struct catalog_query *query,
-                         bool (*each)(void *data, const struct field_document *document), void *data, struct error *err);
+                         bool (*each)(void *data, const struct field_document *document),
+                         void *data, struct error *err);
 /* Everything of a run, documents with all their issues. */
 enum status catalog_scan_run(struct catalog *catalog, const struct run_key *run,
-                             bool (*each)(void *data, const struct field_document *document), void *data, struct error *err);
+                             bool (*each)(void *data, const struct field_document *document),
+                             void *data, struct error *err);
 
 /* What a census needs of a document, without its keys: a third of the time of catalog_scan_run(). The current issue first. */
 struct catalog_issue {
@@ -71,8 +75,8 @@ struct catalog_issue {
     unsigned nodes; /* distinct ones that hold it */
 };
 enum status catalog_scan_issues(struct catalog *catalog, const struct run_key *run,
-                                bool (*each)(void *data, const struct catalog_issue *issues, unsigned count), void *data,
-                                struct error *err);
+                                bool (*each)(void *data, const struct catalog_issue *issues, unsigned count),
+                                void *data, struct error *err);
 
 /* --- quarantine: messages that don't decode --- */
 struct quarantine_entry {
@@ -85,13 +89,17 @@ struct quarantine_entry {
     unsigned locations_count;
     struct field_location *locations; /* owned */
 };
-enum status catalog_quarantine_put(struct catalog *catalog, const struct quarantine_entry *entry, struct error *err); /* union of locations */
-enum status catalog_quarantine_remove(struct catalog *catalog, const struct run_key *run, const struct digest *digest, struct error *err);
+enum status catalog_quarantine_put(struct catalog *catalog, const struct quarantine_entry *entry,
+                                   struct error *err); /* union of locations */
+enum status catalog_quarantine_remove(struct catalog *catalog, const struct run_key *run,
+                                      const struct digest *digest, struct error *err);
 /* One message's locations on one node; the entry too when no other holds it. */
-enum status catalog_quarantine_remove_node(struct catalog *catalog, const struct run_key *run, const struct digest *digest, const char *node,
+enum status catalog_quarantine_remove_node(struct catalog *catalog, const struct run_key *run,
+                                           const struct digest *digest, const char *node,
                                            struct error *err);
 enum status catalog_quarantine_scan(struct catalog *catalog, const struct run_key *run, /* NULL: all */
-                                    bool (*each)(void *data, const struct quarantine_entry *entry), void *data, struct error *err);
+                                    bool (*each)(void *data, const struct quarantine_entry *entry),
+                                    void *data, struct error *err);
 void quarantine_entry_fini(struct quarantine_entry *entry);
 
 /* --- cursors: where tailing a run's journal on a node goes on --- */
@@ -101,32 +109,42 @@ struct catalog_cursor {
     uint64_t journal_id;
     uint64_t record; /* the next to read */
     uint32_t check;  /* checksum of record - 1 */
-    bool complete;   /* a first reading of this journal reached its end and what it did not name was removed */
+    bool complete; /* a first reading of this journal reached its end and what it did not name was removed */
 };
-enum status catalog_cursor_put(struct catalog *catalog, const struct catalog_cursor *cursor, struct error *err);
-enum status catalog_cursor_remove(struct catalog *catalog, const char *node, const struct run_key *run, struct error *err); /* node or run NULL: any */
+enum status catalog_cursor_put(struct catalog *catalog, const struct catalog_cursor *cursor,
+                               struct error *err);
+enum status catalog_cursor_remove(struct catalog *catalog, const char *node, const struct run_key *run,
+                                  struct error *err); /* node or run NULL: any */
 enum status catalog_cursor_scan(struct catalog *catalog, const char *node, /* NULL: all */
-                                bool (*each)(void *data, const struct catalog_cursor *cursor), void *data, struct error *err);
+                                bool (*each)(void *data, const struct catalog_cursor *cursor),
+                                void *data, struct error *err);
 
 /* --- runs --- */
 struct catalog_run {
     struct run_key run;
     struct run_info info;
     uint64_t ready_at_us, retired_at_us, purged_at_us; /* 0: not */
-    uint64_t grace_ms;      /* of its retirement */
-    unsigned step;          /* of a retirement under way (run_state.h) */
+    uint64_t grace_ms;                                 /* of its retirement */
+    unsigned step;                                     /* of a retirement under way (run_state.h) */
 };
-enum status catalog_run_get(struct catalog *catalog, const struct run_key *run, struct catalog_run *found, struct error *err); /* NOT_FOUND */
-enum status catalog_run_scan(struct catalog *catalog, bool (*each)(void *data, const struct catalog_run *run), void *data, struct error *err);
+enum status catalog_run_get(struct catalog *catalog, const struct run_key *run,
+                            struct catalog_run *found, struct error *err); /* NOT_FOUND */
+enum status catalog_run_scan(struct catalog *catalog,
+                             bool (*each)(void *data, const struct catalog_run *run), void *data,
+                             struct error *err);
 /* Compare and set: written only if the stored (incarnation, version) is `was` (incarnation 0: not there); CONFLICT otherwise. */
-enum status catalog_run_put(struct catalog *catalog, const struct catalog_run *run, const struct run_info *was, struct error *err);
+enum status catalog_run_put(struct catalog *catalog, const struct catalog_run *run,
+                            const struct run_info *was, struct error *err);
 
 /* --- the cluster map, and leases --- */
 enum status catalog_map_get(struct catalog *catalog, struct buf *json, struct error *err); /* NOT_FOUND */
 /* Compare and set on epoch: was = epoch stored now (UINT64_MAX: none yet); STALE_EPOCH otherwise. */
-enum status catalog_map_put(struct catalog *catalog, const void *json, size_t size, uint64_t epoch, uint64_t was, struct error *err);
+enum status catalog_map_put(struct catalog *catalog, const void *json, size_t size, uint64_t epoch,
+                            uint64_t was, struct error *err);
 /* Takes or renews; CONFLICT: somebody else holds it, `holder` (64 bytes) says who. Time is the database's where it has one. */
-enum status catalog_lease_take(struct catalog *catalog, const char *name, const char *owner, uint64_t ttl_ms, char holder[64], struct error *err);
-enum status catalog_lease_release(struct catalog *catalog, const char *name, const char *owner, struct error *err);
+enum status catalog_lease_take(struct catalog *catalog, const char *name, const char *owner,
+                               uint64_t ttl_ms, char holder[64], struct error *err);
+enum status catalog_lease_release(struct catalog *catalog, const char *name, const char *owner,
+                                  struct error *err);
 
 #endif

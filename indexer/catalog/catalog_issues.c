@@ -53,8 +53,9 @@ static bool issues_on_record(void *data, const struct record *record)
     const json_t *older = json_object_get(record->doc, "older");
     size_t count = 1 + json_array_size(older);
 
-    reading->status = count > FIELD_ISSUES_MAX ? error_set(reading->err, STATUS_CORRUPT, "older: %zu issues", count - 1)
-                                               : issue_read(record->doc, &issues[0], reading->err);
+    reading->status = count > FIELD_ISSUES_MAX
+                          ? error_set(reading->err, STATUS_CORRUPT, "older: %zu issues", count - 1)
+                          : issue_read(record->doc, &issues[0], reading->err);
     for (size_t i = 1; i < count && reading->status == STATUS_OK; i++)
         reading->status = issue_read(json_array_get(older, i - 1), &issues[i], reading->err);
     return reading->status == STATUS_OK && reading->each(reading->data, issues, (unsigned)count);
@@ -70,7 +71,8 @@ enum status catalog_scan_issues(struct catalog *catalog, const struct run_key *r
 
     record_range_run(&range, run, GRIB_IDENTITY_SIZE);
     range.brief = true;
-    enum status status = catalog->ops->scan(catalog, CATALOG_FIELDS, &range, issues_on_record, &reading, reading.err);
+    enum status status = catalog->ops->scan(catalog, CATALOG_FIELDS, &range, issues_on_record,
+                                            &reading, reading.err);
     if (status == STATUS_OK)
         status = reading.status;
     return status == STATUS_OK ? STATUS_OK : error_wrap(reading.err, "issues of %s", run->source);

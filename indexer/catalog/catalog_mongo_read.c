@@ -99,8 +99,12 @@ static void append_hint(bson_t *filter, const struct record_range *range)
 
 static void append_brief(bson_t *opts)
 {
-    static const char *const members[] = { "rev",          "digest",       "length",
-                                           "locations.node", "older.digest", "older.length",
+    static const char *const members[] = { "rev",
+                                           "digest",
+                                           "length",
+                                           "locations.node",
+                                           "older.digest",
+                                           "older.length",
                                            "older.locations.node" };
     bson_t projection;
 

@@ -226,7 +226,8 @@ static enum status strip(struct catalog *catalog, const struct record_id *id, co
 }
 
 enum status catalog_quarantine_remove_node(struct catalog *catalog, const struct run_key *run,
-                                           const struct digest *digest, const char *node, struct error *err)
+                                           const struct digest *digest, const char *node,
+                                           struct error *err)
 {
     struct record_id id;
 

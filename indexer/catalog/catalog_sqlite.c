@@ -257,8 +257,8 @@ static enum status sqlite_scan(struct catalog *catalog, enum catalog_table table
     assert(!range->brief || table == CATALOG_FIELDS);
     hint_print(range, hint, sizeof hint);
     enum sqlite_statement which = hint[0] != '\0' ? STATEMENT_SCAN_HINT
-                                  : range->brief   ? STATEMENT_SCAN_BRIEF
-                                                   : STATEMENT_SCAN;
+                                  : range->brief  ? STATEMENT_SCAN_BRIEF
+                                                  : STATEMENT_SCAN;
     sqlite3_stmt *statement = sqlite_prepared(link, table, which, err);
     if (statement != NULL) {
         range_bind(statement, range);

@@ -18,7 +18,8 @@ enum http_condition {
 };
 
 /* etag with its quotes, strong; modified in seconds since 1970 (whole). For GET and HEAD of something that exists. */
-enum http_condition http_condition_check(const struct http_conditions *conditions, const char *etag, int64_t modified);
+enum http_condition http_condition_check(const struct http_conditions *conditions, const char *etag,
+                                         int64_t modified);
 
 bool http_date_parse(struct slice text, int64_t *time); /* the three forms of RFC 9110 section 5.6.7 */
 enum { HTTP_DATE_SIZE = 32 };

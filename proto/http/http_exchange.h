@@ -19,14 +19,20 @@ struct http_exchange;
 struct http_server;
 
 enum http_method {
-    HTTP_GET_, HTTP_HEAD_, HTTP_PUT_, HTTP_POST_, HTTP_DELETE_, HTTP_OPTIONS_,
+    HTTP_GET_,
+    HTTP_HEAD_,
+    HTTP_PUT_,
+    HTTP_POST_,
+    HTTP_DELETE_,
+    HTTP_OPTIONS_,
 };
 #define HTTP_LENGTH_UNKNOWN UINT64_MAX
 
 /* --- the request --- */
 enum http_method http_method(const struct http_exchange *ex);
-struct slice http_path(const struct http_exchange *ex);          /* as sent, without the query */
-struct slice http_param(const struct http_exchange *ex, const char *name); /* of the route's pattern, percent-decoded; size 0: none */
+struct slice http_path(const struct http_exchange *ex); /* as sent, without the query */
+struct slice http_param(const struct http_exchange *ex,
+                        const char *name); /* of the route's pattern, percent-decoded; size 0: none */
 /* The value of a query key, decoded; data NULL: absent. http_query_next() walks all pairs in order: start with *at = 0;
  * false at the end. Decoded text lives as long as the request. '+' is a blank. */
 struct slice http_query(struct http_exchange *ex, const char *key);
@@ -35,9 +41,9 @@ struct slice http_header(const struct http_exchange *ex, const char *name); /* t
 /* All fields of that name joined by ", " (RFC 9110 section 5.3), for list-valued ones. */
 struct slice http_header_joined(struct http_exchange *ex, const char *name);
 uint64_t http_content_length(const struct http_exchange *ex); /* HTTP_LENGTH_UNKNOWN: chunked; 0: no body */
-const char *http_request_id(const struct http_exchange *ex);  /* X-Request-Id as sent (if sane), or made here */
-bool http_gone(const struct http_exchange *ex);               /* the client left */
-void *http_context(const struct http_exchange *ex);           /* the server's context: node, indexer */
+const char *http_request_id(const struct http_exchange *ex); /* X-Request-Id as sent (if sane), or made here */
+bool http_gone(const struct http_exchange *ex);              /* the client left */
+void *http_context(const struct http_exchange *ex); /* the server's context: node, indexer */
 uv_loop_t *http_loop(const struct http_exchange *ex);
 struct http_server *http_exchange_server(const struct http_exchange *ex);
 
@@ -54,7 +60,8 @@ void http_body_gather(struct http_exchange *ex, size_t size_max,
 /* Stream it. on_chunk gets bytes (borrowed during the call; all are taken); after http_body_pause() no more come until
  * http_body_resume(), and at most one read buffer is held. on_end comes once: OK, or as above. A conductor that replies
  * before the end gets no further call; the rest is read and thrown away within limits, or the connection is closed. */
-void http_body_stream(struct http_exchange *ex, void (*on_chunk)(struct http_exchange *ex, struct slice chunk),
+void http_body_stream(struct http_exchange *ex,
+                      void (*on_chunk)(struct http_exchange *ex, struct slice chunk),
                       void (*on_end)(struct http_exchange *ex, enum status status));
 void http_body_pause(struct http_exchange *ex);
 void http_body_resume(struct http_exchange *ex);
@@ -66,12 +73,14 @@ void http_reply_header(struct http_exchange *ex, const char *name, const char *f
 
 /* A whole body; the buffer's memory goes to the exchange, the buffer is left empty. body NULL or empty: no body. */
 void http_reply(struct http_exchange *ex, int http_status, const char *content_type, struct buf *body);
-void http_reply_text(struct http_exchange *ex, int http_status, const char *content_type, const char *text);
+void http_reply_text(struct http_exchange *ex, int http_status, const char *content_type,
+                     const char *text);
 
 /* application/problem+json: status decides code, title and HTTP status; err (may be NULL) the detail and offset. With
  * 503 and 429 a Retry-After of a few seconds. extra (may be NULL, memory taken) holds further members as
  * `"stored":1,"known":0` without braces. */
-void http_reply_error(struct http_exchange *ex, enum status status, const struct error *err, struct buf *extra);
+void http_reply_error(struct http_exchange *ex, enum status status, const struct error *err,
+                      struct buf *extra);
 
 /* Pieces of a file (or of memory), one after another; the length is their sum. `head` of each piece is written first
  * (multipart delimiters). The file is read with preadv2 where the page cache has it, on the thread pool where not; small
@@ -83,15 +92,15 @@ struct http_piece {
     int fd;                        /* -1: no file bytes */
     uint64_t offset, length;
 };
-void http_reply_file(struct http_exchange *ex, int http_status, const char *content_type, struct http_piece *pieces,
-                     unsigned count, struct buf *text);
+void http_reply_file(struct http_exchange *ex, int http_status, const char *content_type,
+                     struct http_piece *pieces, unsigned count, struct buf *text);
 
 /* Streamed: after http_stream_start() the exchange calls on_ready whenever it can take more (at once the first time);
  * the conductor then, now or later, calls http_stream_push() once (memory taken as in http_reply()); last ends the body.
  * length: of it all, or HTTP_LENGTH_UNKNOWN. http_stream_fail() cuts the connection, so that nobody takes the part for
  * the whole. */
-void http_stream_start(struct http_exchange *ex, int http_status, const char *content_type, uint64_t length,
-                       void (*on_ready)(struct http_exchange *ex));
+void http_stream_start(struct http_exchange *ex, int http_status, const char *content_type,
+                       uint64_t length, void (*on_ready)(struct http_exchange *ex));
 void http_stream_push(struct http_exchange *ex, struct buf *data, bool last);
 void http_stream_fail(struct http_exchange *ex);
 

@@ -6,7 +6,7 @@
 #include "proto/base/buf.h"
 
 /* extra: further members as text without braces, or NULL. */
-void http_problem_print(struct buf *buf, enum status status, const struct error *err, const char *instance,
-                        const struct buf *extra);
+void http_problem_print(struct buf *buf, enum status status, const struct error *err,
+                        const char *instance, const struct buf *extra);
 
 #endif

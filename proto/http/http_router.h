@@ -8,7 +8,13 @@
 
 #include "proto/http/http_exchange.h"
 
-enum http_role { ROLE_NONE, ROLE_READ, ROLE_INGEST, ROLE_ADMIN, ROLE_NODE }; /* who may; told here, enforced with tokens */
+enum http_role {
+    ROLE_NONE,
+    ROLE_READ,
+    ROLE_INGEST,
+    ROLE_ADMIN,
+    ROLE_NODE
+}; /* who may; told here, enforced with tokens */
 enum { HTTP_PARAMS_MAX = 4 };
 
 struct http_route {

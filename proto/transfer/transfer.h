@@ -46,8 +46,8 @@ struct transfer_request {
     void (*on_done)(struct transfer_request *request, enum status status, const struct error *err);
     void *user;
     /* --- results --- */
-    int http_status;    /* 0: no answer */
-    struct buf answer;  /* the request's until transfer_request_fini() */
+    int http_status;   /* 0: no answer */
+    struct buf answer; /* the request's until transfer_request_fini() */
     /* --- the transfer's --- */
     struct transfer *transfer;
     void *handle;
@@ -58,7 +58,8 @@ struct transfer_request {
     struct error err;
 };
 
-enum status transfer_new(const struct transfer_options *options, struct transfer **transfer, struct error *err);
+enum status transfer_new(const struct transfer_options *options, struct transfer **transfer,
+                         struct error *err);
 void transfer_free(struct transfer *transfer); /* what is under way is cancelled: on_done(CANCELLED) */
 
 void transfer_request_init(struct transfer_request *request); /* zeroed, defaults */
@@ -77,6 +78,7 @@ unsigned transfer_run(struct transfer *transfer, uint64_t timeout_ms);
 void transfer_break(struct transfer *transfer);
 
 /* One blocking request: start, run, and the status of the answer as transfer_answer_status(). */
-enum status transfer_perform(struct transfer *transfer, struct transfer_request *request, struct error *err);
+enum status transfer_perform(struct transfer *transfer, struct transfer_request *request,
+                             struct error *err);
 
 #endif

@@ -30,7 +30,7 @@ struct transfer_handle {
 };
 
 struct transfer {
-    CURLM *multi; /* owned */
+    CURLM *multi;                    /* owned */
     struct transfer_options options; /* texts owned */
     struct list starting, running, finished;
     unsigned under_way; /* on any of the lists */
@@ -44,7 +44,8 @@ struct transfer {
 };
 
 /* The members common to both drivers; transfer_teardown() frees them, nothing may be under way then. */
-enum status transfer_setup(struct transfer *transfer, const struct transfer_options *options, struct error *err);
+enum status transfer_setup(struct transfer *transfer, const struct transfer_options *options,
+                           struct error *err);
 void transfer_teardown(struct transfer *transfer);
 
 /* Outside of libcurl: admit what was started, expire, take results, call back. */
@@ -54,7 +55,8 @@ void transfer_cancel_all(struct transfer *transfer);
 /* transfer_handle.c: a handle set up for a request; its texts are copied by libcurl or live as long as the request. */
 struct transfer_handle *transfer_handle_new(void);
 void transfer_handle_free(struct transfer_handle *handle);
-enum status transfer_handle_prepare(struct transfer_handle *handle, struct transfer_request *request, struct error *err);
+enum status transfer_handle_prepare(struct transfer_handle *handle,
+                                    struct transfer_request *request, struct error *err);
 void transfer_handle_result(struct transfer_handle *handle, CURLcode code); /* into request->err and http_status */
 
 /* When the request has run out of time, monotonic; UINT64_MAX: never, as things stand. */

@@ -6,8 +6,8 @@
 
 #include <uv.h>
 
-enum status transfer_uv_new(const struct transfer_options *options, uv_loop_t *loop, struct transfer **transfer,
-                            struct error *err);
+enum status transfer_uv_new(const struct transfer_options *options, uv_loop_t *loop,
+                            struct transfer **transfer, struct error *err);
 /* Cancels what is under way and closes its handles; on_closed when the loop no longer knows it. */
 void transfer_uv_close(struct transfer *transfer, void (*on_closed)(void *data), void *data);
 

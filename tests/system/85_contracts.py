@@ -1088,6 +1088,7 @@ def test_errors_while_others_are_away(daemons):
     indexer = daemons.begin(Indexer("waiting", daemons.folder, [types.SimpleNamespace(url=dead)]), ready=False)
     await_condition(indexer.answers, "it answers")
     check_problem(indexer.get("/v1/cluster/map"), 503, "overloaded")
+    check_problem(indexer.put("/v1/cluster/map", json.dumps(held), headers={"If-Match": "4"}), 412, "precondition")  # it has none
     check_problem(indexer.post(f"/v1/runs/x/{COMPACT}/check", json={"digests": []}), 503, "overloaded")
 
 

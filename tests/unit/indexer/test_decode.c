@@ -544,7 +544,9 @@ static void what_ecCodes_does_not_know_is_refused_with_its_words(void **state)
 static void a_grid_that_ecCodes_does_not_know_costs_only_the_keys_of_the_grid(void **state)
 {
     (void)state;
-    static const char *const same[] = { "param", "paramId", "levtype", "step_seconds", "date", "time", "units", "packingType", NULL };
+    static const char *const same[] = { "param",        "paramId",     "levtype",
+                                        "step_seconds", "date",        "time",
+                                        "units",        "packingType", NULL };
     struct file file;
     struct slice head = { .size = 0 };
     struct error err;

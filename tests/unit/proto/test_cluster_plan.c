@@ -12,12 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    NODES_MAX = 41,
-    SHARDS_MAX = 1024,
-    OWNERS_MAX = SHARDS_MAX * MAP_REPLICAS_MAX,
-    ROUNDS = 40
-};
+enum { NODES_MAX = 41, SHARDS_MAX = 1024, OWNERS_MAX = SHARDS_MAX * MAP_REPLICAS_MAX, ROUNDS = 40 };
 
 /* The same numbers in every run: splitmix64. */
 static uint64_t random_state;

@@ -6,9 +6,9 @@
 
 #include "proto/grib_scan.h"
 #include "proto/run.h"
+#include "tests/lib/real_files.h"
 #include "tests/unit/proto/cmocka_all.h"
 #include "tests/unit/proto/grib_bytes.h"
-#include "tests/lib/real_files.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -250,8 +250,13 @@ static bool serve_stalled(struct connection *conn, const struct request *request
 static bool serve_odd(struct connection *conn, const struct request *request)
 {
     static const char *const heads[TEST_SERVER_ODD_COUNT] = {
-        "HTTP/1.1  200 OK", "HTTP/1.1 200 OK\r\nHTTP/1.1: x", "HTTP/1.1 200 OK\r\nHTTP/: 99",
-        "HTTP/1.1 000 OK", "HTTP/1.1 2000 OK", "ICY 200 OK", "nothing of the kind",
+        "HTTP/1.1  200 OK",
+        "HTTP/1.1 200 OK\r\nHTTP/1.1: x",
+        "HTTP/1.1 200 OK\r\nHTTP/: 99",
+        "HTTP/1.1 000 OK",
+        "HTTP/1.1 2000 OK",
+        "ICY 200 OK",
+        "nothing of the kind",
     };
     size_t which = strtoull(request->target + strlen("/odd/"), NULL, 10);
 
