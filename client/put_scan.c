@@ -106,7 +106,8 @@ static enum status put_file_fail(enum status status, const char *name, struct er
 }
 
 enum status put_file_open(struct put_file *file, const struct gs_input *input,
-                          enum status (*on_copy)(void *user, struct error *err), void *user, struct error *err)
+                          enum status (*on_copy)(void *user, struct error *err), void *user,
+                          struct error *err)
 {
     struct spool spool = { .on_copy = on_copy, .user = user };
     struct stat info;

@@ -45,7 +45,8 @@ enum { PUT_FILE_COPY_WAIT_MS = 100 };
 /* Opens the file or copies a pipe to an unnamed one. on_copy (may be NULL) is called after each piece of a pipe, and every
  * PUT_FILE_COPY_WAIT_MS while it brings nothing; other than OK ends the copy. NOT_FOUND: no such file; IO: another failure here. */
 enum status put_file_open(struct put_file *file, const struct gs_input *input,
-                          enum status (*on_copy)(void *user, struct error *err), void *user, struct error *err);
+                          enum status (*on_copy)(void *user, struct error *err), void *user,
+                          struct error *err);
 void put_file_close(struct put_file *file);
 void put_file_settle(struct put_file *file); /* closes it when nobody needs it any more */
 

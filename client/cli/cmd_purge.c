@@ -108,7 +108,8 @@ static int purge_undo(struct cli *cli, const char *source, const char *base_time
     if (gs_run(cli->session, source, base_time, &run, &error) != GS_OK)
         return cli_fail(cli, &error);
     if (strcmp(run.state, "retired") != 0) { /* ready would be a run that nobody has finished filling */
-        snprintf(text, sizeof text, "%s/%s is %s: there is nothing to undo", run.source, run.base_time, run.state);
+        snprintf(text, sizeof text, "%s/%s is %s: there is nothing to undo", run.source,
+                 run.base_time, run.state);
         return purge_refuse(cli, text, "`gribstore runs` lists which runs are retired");
     }
     if (gs_run_ready(cli->session, source, base_time, &run, &error) != GS_OK)

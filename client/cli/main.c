@@ -109,6 +109,16 @@ static void print_version(const struct command *command, struct buf *buf)
     buf_format(buf, "gribstore %s\n", gs_version());
 }
 
+/* Options that can't be read leave no settings; but who asked for JSON gets the error as JSON. */
+static bool asks_json(char **arguments, int count)
+{
+    for (int i = 0; i < count && strcmp(arguments[i], "--") != 0; i++) {
+        if (strcmp(arguments[i], "--json") == 0)
+            return true;
+    }
+    return false;
+}
+
 static int run_command(const struct command *command, int argc, char **argv)
 {
     struct config_program program = { .name = command->name, .options = command->options };
@@ -130,6 +140,7 @@ static int run_command(const struct command *command, int argc, char **argv)
     error_init(&err);
     if (config_load(&program, argc, argv, settings, &rest, &asked, &err) != STATUS_OK) {
         free(settings);
+        none.json = asks_json(argv + 1, argc - 1);
         return cli_usage(&cli, "%s", err.text);
     }
     cli.settings = settings;

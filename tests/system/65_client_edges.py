@@ -210,7 +210,7 @@ def test_every_json_is_json(cluster, tmp_path):
     # Failures are one JSON line of standard error, with the exit code.
     for arguments, code in ((["query", "param="], 2), (["runs", "edge/20200101T0000Z"], 4), (["purge", "edge", BASE_TIME], 6),
                             (["get", "param=msl", "source=nobody"], 4), (["put", "--source", "edge", "/nonexistent"], 4),
-                            (["put", "--source", "Bad Source", file], 2)):
+                            (["put", "--source", "Bad Source", file], 2), (["runs", "--no-such-option"], 2)):
         done = client.run(*arguments, "--json", expected=code, stdin=subprocess.DEVNULL)
         errors = [json.loads(line) for line in done.stderr.splitlines()]
         told = errors[-1]["error"] if errors else json.loads(done.stdout)["problems"][0]

@@ -177,3 +177,28 @@ def test_a_rotation_that_is_told_to_stop_gives_its_lease_back(cluster, tmp_path,
     assert wait(stopped, 15)[0] == code
     assert lease_free(indexer)
     assert states(indexer)["2026-11-19T12:00:00Z"] == "ready"
+
+
+@pytest.mark.parametrize("phase", ["push", "index", "ready", "retire"])
+def test_a_rotator_that_slept_while_another_went_on_purges_nothing_wrong(cluster, tmp_path, grib, phase):
+    """The sleeper holds an older run; when it wakes up, a newer one is ready and its own on the way out."""
+    client, indexer = cluster.client, cluster.indexer
+    first, slept, newest = (stamped(tmp_path, at) for at in (OLD, NEW, "20261120T0000Z"))
+    assert wait(rotator(client, first))[0] == 0
+    sleeper = rotator(client, slept)
+    for line in sleeper.stderr:
+        if line.decode().split()[0] == phase:
+            break
+    sleeper.send_signal(signal.SIGSTOP)
+    free_lease(indexer)
+    code, told = wait(rotator(client, newest))
+    assert code == 0, told
+    assert states(indexer)["2026-11-20T00:00:00Z"] == "ready"
+    sleeper.send_signal(signal.SIGCONT)
+    code, told = wait(sleeper, 60)
+    assert code in (0, 6), told
+    assert states(indexer)["2026-11-20T00:00:00Z"] == "ready"
+    assert {field["base_time"] for field in indexer.fields(source="crash", limit=10000)} >= {"2026-11-20T00:00:00Z"}
+    # Whatever the sleeper left, the next rotation of the newest puts straight.
+    assert wait(rotator(client, newest))[0] == 0
+    check_end(cluster, grib, newest, [run for run, state in sorted(states(indexer).items()) if run < "2026-11-20"])

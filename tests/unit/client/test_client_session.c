@@ -25,9 +25,9 @@ enum { NODES = 2, MESSAGES = 5, MESSAGE_SIZE = 200, HELD_MAX = 64 };
 struct fake_node {
     struct fake_server server;
     struct world *world;
-    int fail_puts; /* answer so many PUTs with 503 */
-    bool dead;     /* close every connection without an answer */
-    bool lies;     /* PUT: another digest; GET: other bytes */
+    int fail_puts;            /* answer so many PUTs with 503 */
+    bool dead;                /* close every connection without an answer */
+    bool lies;                /* PUT: another digest; GET: other bytes */
     unsigned puts, asks, met; /* met: requests of any kind */
 };
 
@@ -567,13 +567,24 @@ static void a_range_is_handed_out_as_it_is(void **state)
 
 static void a_token_goes_over_https_or_stays_on_this_machine(void **state)
 {
-    static const char *const keep[] = { "https://storage.example:8410/x", "HTTPS://a/",           "http://127.0.0.1:8410/x",
-                                        "http://127.1.2.3",               "http://localhost:8400", "http://localhost/",
+    static const char *const keep[] = { "https://storage.example:8410/x",
+                                        "HTTPS://a/",
+                                        "http://127.0.0.1:8410/x",
+                                        "http://127.1.2.3",
+                                        "http://localhost:8400",
+                                        "http://localhost/",
                                         "http://[::1]:8400/x" };
-    static const char *const tell[] = { "http://127.example:8400/",   "http://127.0.0.1.example/", "http://localhost.example/",
-                                        "http://localhost:x@example", "http://127.0.0.1@example/", "http://[::1].example/",
-                                        "http://10.0.0.1:8410/",      "http://[::2]/",             "http://",
-                                        "ftp://127.0.0.1/",           "http://127.0.0.1\\@example/" };
+    static const char *const tell[] = { "http://127.example:8400/",
+                                        "http://127.0.0.1.example/",
+                                        "http://localhost.example/",
+                                        "http://localhost:x@example",
+                                        "http://127.0.0.1@example/",
+                                        "http://[::1].example/",
+                                        "http://10.0.0.1:8410/",
+                                        "http://[::2]/",
+                                        "http://",
+                                        "ftp://127.0.0.1/",
+                                        "http://127.0.0.1\\@example/" };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(keep); i++)
