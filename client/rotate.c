@@ -287,7 +287,7 @@ static enum status rotate_choose(struct rotate *rotate, struct error *err)
         rotate->retire = calloc(rotate->list.count + 1, sizeof *rotate->retire);
     if (pushed == NULL || (status == STATUS_OK && rotate->retire == NULL))
         status = error_set(err, STATUS_NO_MEMORY, "no memory for the list of runs");
-    for (size_t i = 0; status == STATUS_OK && i < rotate->runs.count; i++)
+    for (size_t i = 0; pushed != NULL && status == STATUS_OK && i < rotate->runs.count; i++)
         pushed[i] = rotate->runs.items[i].base_time;
     if (status == STATUS_OK)
         runs_past_retention(&rotate->list, rotate->options.keep, pushed, rotate->runs.count,
