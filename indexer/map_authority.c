@@ -512,7 +512,7 @@ static void map_on_put_body(struct http_exchange *ex, enum status status, struct
     struct indexer *indexer = http_context(ex);
     struct map_authority *authority = indexer->map_authority;
     struct cluster_map *map = NULL;
-    uint64_t match, now = authority->map != NULL ? authority->map->epoch : 0;
+    uint64_t match = 0, now = authority->map != NULL ? authority->map->epoch : 0;
     struct error err;
 
     error_init(&err);
@@ -520,12 +520,13 @@ static void map_on_put_body(struct http_exchange *ex, enum status status, struct
         error_set(&err, status, "the map: %s", status_title(status));
     else
         status = map_if_match(ex, &match, &err);
-    if (status == STATUS_OK && match != now && authority->map != NULL)
+    if (status == STATUS_OK && match != now)
         status = error_set(&err, match < now ? STATUS_STALE_EPOCH : STATUS_PRECONDITION, "If-Match: epoch %" PRIu64 ", the map has %" PRIu64,
                            match, now);
     if (status == STATUS_OK) {
         map = map_parse(body.data, body.size, &err);
-        status = map == NULL ? err.status : STATUS_OK;
+        if (map == NULL)
+            status = err.status != STATUS_OK ? err.status : STATUS_BAD_VALUE;
     }
     if (status == STATUS_OK && map->epoch <= now)
         status = error_set(&err, STATUS_STALE_EPOCH, "epoch %" PRIu64 " is not above %" PRIu64, map->epoch, now);
