@@ -46,17 +46,17 @@ struct map_write {
 
 struct map_authority {
     struct indexer *indexer;
-    struct cluster_map *map; /* owned reference; NULL: not known */
-    uint64_t stored_epoch;   /* what the catalog has */
+    struct cluster_map *map;    /* owned reference; NULL: not known */
+    uint64_t stored_epoch;      /* what the catalog has */
     struct cluster_map *stored; /* owned: the catalog's, while searching */
     struct cluster_map *best;   /* owned: the highest that a probe brought */
     struct list talks;
     unsigned talks_count;
-    unsigned probes;         /* not back */
-    unsigned answered;       /* of this search */
-    bool mixed;              /* probes brought maps of different clusters */
+    unsigned probes;   /* not back */
+    unsigned answered; /* of this search */
+    bool mixed;        /* probes brought maps of different clusters */
     bool searching, stopping;
-    unsigned works;          /* not back */
+    unsigned works; /* not back */
     char why[512];
     uv_timer_t retry;
     struct work read_work;
@@ -66,7 +66,8 @@ struct map_authority {
 
 static void map_read(struct map_authority *authority);
 static void map_search(struct map_authority *authority);
-static void map_write_start(struct map_authority *authority, struct cluster_map *map, struct http_exchange *ex);
+static void map_write_start(struct map_authority *authority, struct cluster_map *map,
+                            struct http_exchange *ex);
 static void map_stop_if_idle(struct map_authority *authority);
 
 struct cluster_map *map_authority_map(const struct indexer *indexer)
@@ -89,12 +90,12 @@ static void map_talk_free(struct map_authority *authority, struct map_talk *talk
     free(talk);
 }
 
-static struct map_talk *map_talk_new(struct map_authority *authority, enum map_talk_kind kind, const char *url)
+static struct map_talk *map_talk_new(struct map_authority *authority, enum map_talk_kind kind,
+                                     const char *url)
 {
     if (authority->stopping || authority->talks_count >= MAP_TALKS_MAX || strlen(url) > URL_SIZE_MAX)
         return NULL;
-    list_for_each(item, &authority->talks)
-    {
+    list_for_each (item, &authority->talks) {
         if (strcmp(container_of(item, struct map_talk, list)->url, url) == 0)
             return NULL; /* one at a time: what this one brings shows the next */
     }
@@ -116,8 +117,8 @@ static void map_offered(struct map_authority *authority, const char *url, struct
     const struct cluster_map *known = authority->map != NULL ? authority->map : authority->stored;
 
     if (known != NULL && known->epoch > 0 && strcmp(map->cluster, known->cluster) != 0) {
-        log_msg(LOG_ERROR, "map.other-cluster", "%s is of cluster %s, this index of %s", url, map->cluster,
-                known->cluster);
+        log_msg(LOG_ERROR, "map.other-cluster", "%s is of cluster %s, this index of %s", url,
+                map->cluster, known->cluster);
         map_unref(map);
         return;
     }
@@ -143,7 +144,8 @@ static void map_search_end(struct map_authority *authority)
     authority->best = NULL;
     if (authority->map != NULL) { /* an admin was faster */
         map_unref(best);
-    } else if (best != NULL && !authority->mixed && (authority->stored == NULL || best->epoch > authority->stored->epoch)) {
+    } else if (best != NULL && !authority->mixed &&
+               (authority->stored == NULL || best->epoch > authority->stored->epoch)) {
         map_write_start(authority, best, NULL); /* takes it */
     } else if (authority->stored != NULL) {
         map_unref(best);
@@ -173,7 +175,8 @@ static void map_on_talk(struct node_request *request, enum status status, const 
         if (map == NULL)
             err = &why;
     }
-    if ((status != STATUS_OK && status != STATUS_CANCELLED) || (kind != MAP_TELL && status == STATUS_OK && map == NULL))
+    if ((status != STATUS_OK && status != STATUS_CANCELLED) ||
+        (kind != MAP_TELL && status == STATUS_OK && map == NULL))
         log_msg(kind == MAP_TELL ? LOG_WARN : LOG_INFO, "map.talk", "%s", err->text);
 
     if (kind == MAP_PROBE) {
@@ -183,7 +186,8 @@ static void map_on_talk(struct node_request *request, enum status status, const 
             map_offered(authority, talk->url, map);
         }
     } else if (map != NULL) {
-        if (authority->map == NULL || (map->epoch > authority->map->epoch && strcmp(map->cluster, authority->map->cluster) == 0))
+        if (authority->map == NULL ||
+            (map->epoch > authority->map->epoch && strcmp(map->cluster, authority->map->cluster) == 0))
             map_write_start(authority, map, NULL);
         else
             map_unref(map);
@@ -201,7 +205,8 @@ static void map_probe(struct map_authority *authority, const char *url)
     if (talk == NULL)
         return;
     authority->probes++;
-    node_request_start(&talk->request, "GET", talk->url, MAP_PROBE_TIMEOUT_MS, map_on_talk, "/cluster/map");
+    node_request_start(&talk->request, "GET", talk->url, MAP_PROBE_TIMEOUT_MS, map_on_talk,
+                       "/cluster/map");
 }
 
 static void map_tell(struct map_authority *authority, const char *url)
@@ -210,14 +215,16 @@ static void map_tell(struct map_authority *authority, const char *url)
     if (talk == NULL)
         return;
     map_print(authority->map, &talk->request.body);
-    node_request_start(&talk->request, "PUT", talk->url, MAP_PROBE_TIMEOUT_MS, map_on_talk, "/cluster/map");
+    node_request_start(&talk->request, "PUT", talk->url, MAP_PROBE_TIMEOUT_MS, map_on_talk,
+                       "/cluster/map");
 }
 
 void map_authority_seen(struct indexer *indexer, const char *node_url, const char *cluster, uint64_t epoch)
 {
     struct map_authority *authority = indexer->map_authority;
 
-    if (authority == NULL || authority->map == NULL || authority->stopping || epoch == authority->map->epoch)
+    if (authority == NULL || authority->map == NULL || authority->stopping ||
+        epoch == authority->map->epoch)
         return;
     if (epoch < authority->map->epoch) {
         for (unsigned i = 0; i < authority->map->nodes_count; i++)
@@ -229,7 +236,8 @@ void map_authority_seen(struct indexer *indexer, const char *node_url, const cha
         return;
     struct map_talk *talk = map_talk_new(authority, MAP_ASK, node_url);
     if (talk != NULL)
-        node_request_start(&talk->request, "GET", talk->url, MAP_PROBE_TIMEOUT_MS, map_on_talk, "/cluster/map");
+        node_request_start(&talk->request, "GET", talk->url, MAP_PROBE_TIMEOUT_MS, map_on_talk,
+                           "/cluster/map");
 }
 
 /* --- searching --- */
@@ -321,7 +329,8 @@ static void map_adopt(struct map_authority *authority, struct cluster_map *map)
     authority->map = map_ref(map);
     authority->stored_epoch = map->epoch;
     authority->why[0] = '\0';
-    log_msg(LOG_INFO, "map.known", "cluster %s epoch %" PRIu64 ", %u nodes", map->cluster, map->epoch, map->nodes_count);
+    log_msg(LOG_INFO, "map.known", "cluster %s epoch %" PRIu64 ", %u nodes", map->cluster,
+            map->epoch, map->nodes_count);
     for (unsigned i = 0; map->epoch > 0 && i < map->nodes_count; i++)
         if (map->nodes[i].state != NODE_OUT)
             map_tell(authority, map->nodes[i].url);
@@ -333,8 +342,8 @@ static void map_write_run(struct work *work)
     struct map_write *write = container_of(work, struct map_write, work);
     struct error ignored;
 
-    work->status = catalog_map_put(write->indexer->catalog, write->json.data, write->json.size, write->map->epoch, write->was,
-                                   &work->err);
+    work->status = catalog_map_put(write->indexer->catalog, write->json.data, write->json.size,
+                                   write->map->epoch, write->was, &work->err);
     if (work->status == STATUS_STALE_EPOCH)
         (void)catalog_map_get(write->indexer->catalog, &write->newer, &ignored); /* empty: none to show */
 }
@@ -351,7 +360,8 @@ static void map_reply(struct http_exchange *ex, const struct cluster_map *map)
 }
 
 /* 412 hands back the map that holds: its members stand beside those of the problem, as a node's do. Also the ETag is its epoch. */
-static void map_reply_stale(struct http_exchange *ex, enum status status, const struct error *err, const struct cluster_map *map)
+static void map_reply_stale(struct http_exchange *ex, enum status status, const struct error *err,
+                            const struct cluster_map *map)
 {
     struct buf body, members;
 
@@ -409,7 +419,8 @@ static void map_on_written(struct work *work)
 }
 
 /* Takes the reference. */
-static void map_write_start(struct map_authority *authority, struct cluster_map *map, struct http_exchange *ex)
+static void map_write_start(struct map_authority *authority, struct cluster_map *map,
+                            struct http_exchange *ex)
 {
     struct map_write *write = calloc(1, sizeof *write);
     assert(write != NULL);
@@ -471,7 +482,8 @@ void map_authority_stop(struct indexer *indexer, void (*on_stopped)(struct index
 
     authority->stopping = true;
     authority->on_stopped = on_stopped;
-    list_for_each(item, &authority->talks) node_request_cancel(&container_of(item, struct map_talk, list)->request);
+    list_for_each (item, &authority->talks)
+        node_request_cancel(&container_of(item, struct map_talk, list)->request);
     map_stop_if_idle(authority);
 }
 
@@ -498,12 +510,13 @@ static enum status map_if_match(const struct http_exchange *ex, uint64_t *epoch,
     struct slice text = http_header(ex, "If-Match");
 
     if (text.data == NULL)
-        return error_set(err, STATUS_BAD_REQUEST, "If-Match is missing: the epoch of the map that this one replaces (0: none yet)");
+        return error_set(err, STATUS_BAD_REQUEST,
+                         "If-Match is missing: the epoch of the map that this one replaces (0: none yet)");
     if (text.size >= 2 && text.data[0] == '"' && text.data[text.size - 1] == '"')
         text = slice_of(text.data + 1, text.size - 2);
     if (decimal_parse((const char *)text.data, text.size, UINT64_MAX - 1, epoch) != 0)
-        return error_set(err, STATUS_BAD_VALUE, "If-Match: %.*s is not an epoch", (int)(text.size > 40 ? 40 : text.size),
-                         (const char *)text.data);
+        return error_set(err, STATUS_BAD_VALUE, "If-Match: %.*s is not an epoch",
+                         (int)(text.size > 40 ? 40 : text.size), (const char *)text.data);
     return STATUS_OK;
 }
 
@@ -521,17 +534,20 @@ static void map_on_put_body(struct http_exchange *ex, enum status status, struct
     else
         status = map_if_match(ex, &match, &err);
     if (status == STATUS_OK && match != now)
-        status = error_set(&err, match < now ? STATUS_STALE_EPOCH : STATUS_PRECONDITION, "If-Match: epoch %" PRIu64 ", the map has %" PRIu64,
-                           match, now);
+        status = error_set(&err, match < now ? STATUS_STALE_EPOCH : STATUS_PRECONDITION,
+                           "If-Match: epoch %" PRIu64 ", the map has %" PRIu64, match, now);
     if (status == STATUS_OK) {
         map = map_parse(body.data, body.size, &err);
         if (map == NULL)
             status = err.status != STATUS_OK ? err.status : STATUS_BAD_VALUE;
     }
     if (status == STATUS_OK && map->epoch <= now)
-        status = error_set(&err, STATUS_STALE_EPOCH, "epoch %" PRIu64 " is not above %" PRIu64, map->epoch, now);
-    if (status == STATUS_OK && authority->map != NULL && now > 0 && strcmp(map->cluster, authority->map->cluster) != 0)
-        status = error_set(&err, STATUS_OTHER_CLUSTER, "this is cluster %s, the map is of %s", authority->map->cluster, map->cluster);
+        status = error_set(&err, STATUS_STALE_EPOCH, "epoch %" PRIu64 " is not above %" PRIu64,
+                           map->epoch, now);
+    if (status == STATUS_OK && authority->map != NULL && now > 0 &&
+        strcmp(map->cluster, authority->map->cluster) != 0)
+        status = error_set(&err, STATUS_OTHER_CLUSTER, "this is cluster %s, the map is of %s",
+                           authority->map->cluster, map->cluster);
     if (status != STATUS_OK) {
         map_unref(map);
         if (authority->map != NULL && status_http(status) == 412)
