@@ -119,6 +119,7 @@ static void census_fold(struct census_run *run)
 {
     size_t kept = 0;
 
+    assert(run->next_messages != NULL);
     qsort(run->next_messages, run->next_count, sizeof *run->next_messages, census_compare);
     for (size_t i = 0; i < run->next_count; i++) {
         const struct census_message *message = &run->next_messages[i];
@@ -270,7 +271,8 @@ void censuses_stop(struct indexer *indexer)
     HASH_ITER(hh, indexer->censuses->runs, run, after)
     {
         assert(!run->scanning);
-        HASH_DEL(indexer->censuses->runs, run);
+        HASH_DEL(indexer->censuses->runs,
+                 run); /* NOLINT(clang-analyzer-unix.Malloc): it does not follow uthash's links */
         free(run->messages);
         free(run->next_messages);
         free(run);

@@ -25,7 +25,7 @@ static void decoded_unlist(struct decoded_cache *cache, struct decoded *decoded)
 {
     if (!decoded->listed)
         return;
-    HASH_DEL(cache->table, decoded);
+    HASH_DEL(cache->table, decoded); /* NOLINT(clang-analyzer-core.NullDereference): it does not follow uthash's links */
     list_remove(&decoded->list);
     cache->size -= decoded->size;
     decoded->listed = false;

@@ -77,6 +77,7 @@ void node_request_start(struct node_request *request, const char *method, const 
     int used = snprintf(request->url, sizeof request->url, "%s", node_url);
     assert(used > 0 && (size_t)used < sizeof request->url);
     va_start(list, path_format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start is two lines up */
     int path = vsnprintf(request->url + used, sizeof request->url - (size_t)used, path_format, list);
     va_end(list);
     assert(path > 0 && (size_t)(used + path) < sizeof request->url);

@@ -243,7 +243,7 @@ static void run_states_stop_if_idle(struct indexer *indexer)
         return;
     HASH_ITER(hh, states->runs, entry, after)
     {
-        HASH_DEL(states->runs, entry);
+        HASH_DEL(states->runs, entry); /* NOLINT(clang-analyzer-unix.Malloc): it does not follow uthash's links */
         free(entry);
     }
     indexer->run_states = NULL;

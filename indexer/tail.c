@@ -57,7 +57,7 @@ static struct tail_run *tail_run_make(struct tail *tail, const struct run_key *r
 
 void tail_run_free(struct tail *tail, struct tail_run *run)
 {
-    HASH_DEL(tail->runs, run);
+    HASH_DEL(tail->runs, run); /* NOLINT(clang-analyzer-unix.Malloc): it does not follow uthash's links */
     free(run->files);
     free(run->births);
     free(run->named);

@@ -417,6 +417,7 @@ static enum status upsert_make_events(struct upsert_machine *machine, struct err
     assert(machine->events != NULL && machine->refusals != NULL);
     for (size_t i = 0; i < batch->count; i++) {
         const struct decoded *decoded = machine->items[i].decoded;
+        assert(decoded != NULL || machine->items[i].headless != NULL);
         if (machine->items[i].headless != NULL)
             upsert_add_refusal(machine, &batch->records[i], machine->items[i].headless);
         else if (decoded->refused)
