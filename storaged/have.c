@@ -100,13 +100,13 @@ static enum status have_look_up_run(struct have *have)
     if (have->incarnation > info.incarnation)
         return STATUS_OK; /* all missing */
     have_look_up(have);
-    if (have->incarnation == 0)
-        return STATUS_OK;
     store_run_state(store, run, &info);
-    if (info.incarnation > have->incarnation)
+    if (have->incarnation != 0 && info.incarnation > have->incarnation)
         return error_set(&have->err, STATUS_STALE_RUN, "the run's incarnation is %llu",
                          (unsigned long long)info.incarnation);
-    if (have->places == NULL || info.state == RUN_FILLING || info.state == RUN_READY)
+    /* Who asks in order to store is told that this run takes nothing more: "known" would be taken for kept. */
+    bool to_store = have->cluster || (have->incarnation != 0 && have->places != NULL);
+    if (!to_store || info.state == RUN_FILLING || info.state == RUN_READY)
         return STATUS_OK;
     return error_set(&have->err, info.state == RUN_RETIRED ? STATUS_RUN_RETIRED : STATUS_PURGED,
                      "the run is %s", run_state_name(info.state));
