@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GRIB_DIR = pathlib.Path(os.environ.get("GRIBSTORE_TEST_GRIB", ROOT / "../shared/grib")).resolve()
@@ -97,3 +98,41 @@ def manifest():
 def fields(name=None):
     """FIELDS.tsv, a row a field: file, message, offset, length, sub, digest, identity; of one file if name is given."""
     return [row for row in read_table(GRIB_DIR / "FIELDS.tsv") if name in (None, row["file"])]
+
+
+# What is made where there are no real files: file name, gribgen's options.
+GENERATED = {
+    "generated-small.grib": ("--preset", "small", "--base-time", "20261119T0000Z"),
+    "generated-members.grib": ("--preset", "small", "--centre", "kwbc", "--edition", "2", "--members", "5", "--base-time", "20261119T1200Z"),
+}
+
+
+class GeneratedFolder:
+    """A folder in the place of the real one: a test that needs a file that is not here is skipped, by name."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __truediv__(self, name):
+        import pytest
+
+        if not (self.folder / name).exists():
+            pytest.skip(f"{name} is a real file, and there are none here (GRIBSTORE_TEST_GRIB)")
+        return self.folder / name
+
+
+def generate(folder, gribgen):
+    """GENERATED, with a MANIFEST.tsv and a FIELDS.tsv; identities are gribgen's, which has none of the project's code."""
+    manifest = ["file\tbytes\tmessages\tfields\tedition\tbase_times\tsha256_of_first_message"]
+    table = ["file\tmessage\toffset\tlength\tsub\tdigest\tidentity"]
+    for name, options in GENERATED.items():
+        path = folder / name
+        subprocess.run([str(gribgen), *options, "--out", str(path)], check=True, capture_output=True, timeout=300)
+        listed = subprocess.run([str(gribgen), "--identities", str(path)], check=True, capture_output=True, timeout=300, text=True)
+        rows = listed.stdout.splitlines()
+        messages = split_grib(path)
+        editions = ",".join(str(edition) for edition in sorted({message.edition for message in messages}))
+        manifest.append(f"{name}\t{path.stat().st_size}\t{len(messages)}\t{len(rows)}\t{editions}\t1\t{messages[0].digest}")
+        table += [f"{name}\t{row}" for row in rows]
+    (folder / "MANIFEST.tsv").write_text("\n".join(manifest) + "\n")
+    (folder / "FIELDS.tsv").write_text("\n".join(table) + "\n")
