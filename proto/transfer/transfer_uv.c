@@ -24,6 +24,7 @@ struct socket_poll {
     uv_poll_t poll;
     struct transfer_uv *uv;
     curl_socket_t socket;
+    int events; /* that libcurl wants to hear of */
 };
 
 static struct transfer_uv *transfer_uv_of(struct transfer *transfer)
@@ -109,6 +110,8 @@ static void uv_on_timeout(uv_timer_t *timer)
     transfer_uv_turn(uv);
 }
 
+/* An error of the socket (a reset) stands behind what the other side sent before it: libcurl reads that first, and then meets
+ * the error itself. libuv stops a handle with an error, so it is started again until libcurl lets go of the socket. */
 static void uv_on_socket(uv_poll_t *handle, int status, int events)
 {
     struct socket_poll *poll = handle->data;
@@ -116,12 +119,15 @@ static void uv_on_socket(uv_poll_t *handle, int status, int events)
     int flags = 0, running;
 
     if (status < 0)
-        flags = CURL_CSELECT_ERR;
+        flags = poll->events & UV_READABLE ? CURL_CSELECT_IN : CURL_CSELECT_ERR;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
         flags |= CURL_CSELECT_OUT;
     curl_multi_socket_action(uv->transfer.multi, poll->socket, flags, &running);
+    /* The handle outlives its close until the loop comes round. */
+    if (status < 0 && !uv_is_closing((uv_handle_t *)handle) && !uv_is_active((uv_handle_t *)handle))
+        uv_poll_start(handle, poll->events, uv_on_socket);
     transfer_uv_turn(uv);
 }
 
@@ -180,6 +186,7 @@ static int uv_watch_socket(CURL *easy, curl_socket_t socket, int what, void *use
         events |= UV_READABLE;
     if (what & CURL_POLL_OUT)
         events |= UV_WRITABLE;
+    poll->events = events;
     return uv_poll_start(&poll->poll, events, uv_on_socket) == 0 ? 0 : -1;
 }
 
