@@ -21,6 +21,12 @@ struct settings {
     char *url; /* how others reach it [http://LISTEN] */
     char *log_level, *log_format, *decoder;
     bool insecure, check_config, access_log;
+    char *tls_cert, *tls_key;   /* PEM files; NULL: no TLS */
+    char *tls_client_ca;        /* NULL: no certificate is asked for */
+    char *ca_file;              /* whom to trust at nodes; NULL: the system's */
+    char *tokens, *anonymous;   /* FORMATS.md section 11; NULL: open; "none" or "read" */
+    char *node_token;           /* the file with the token for nodes; NULL: none */
+    bool tls_client_required;
     uint64_t decoders; /* children; 0: number of cores */
     uint64_t decode_timeout_ms;
     uint64_t grace_ms;   /* after records are removed, before nodes delete [60 s] */

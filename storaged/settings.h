@@ -29,11 +29,36 @@ struct settings {
     uint64_t flush_threads;
     uint64_t run_memory_ms;
     bool redirect; /* /sha256/ of another node's message: 307 instead of passing it through */
+    uint64_t message_max; /* bytes of one GRIB message */
+    uint64_t scrub_rate;  /* bytes a second that are read again; 0: no scrub */
 
     uint64_t connections;
+    uint64_t head_max;
+    uint64_t line_max;
+    uint64_t fields_max;
+    uint64_t target_max;
+    uint64_t ranges_max;
     uint64_t body_max;
+    uint64_t chunk_line_max;
+    uint64_t trailer_max;
     uint64_t head_timeout_ms;
     uint64_t idle_timeout_ms;
+    uint64_t rate_min; /* bytes a second of a body or an answer; over */
+    uint64_t rate_window_ms;
+    uint64_t linger_ms;
+
+    char *tls_cert; /* PEM files; NULL: no TLS */
+    char *tls_key;
+    char *tls_client_ca; /* NULL: no certificate is asked for */
+    bool tls_client_required;
+    char *ca_file;    /* whom to trust at other nodes; NULL: the system's */
+    char *tokens;     /* FORMATS.md section 11; NULL: everything is open */
+    char *anonymous;  /* what needs no token: "none" or "read" */
+    char *node_token; /* the file with the token that is shown to other nodes; NULL: none */
+    char *sources;    /* quotas and date windows a source: FORMATS.md section 12; NULL: none */
+
+    bool fsck; /* check DIR and leave */
+    bool json; /* what --fsck finds, as JSON lines */
 
     char *log_level;
     char *log_format;
