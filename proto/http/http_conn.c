@@ -1,16 +1,11 @@
-/* http_conn.c: the machine of a connection (its states: http_core.h), and the byte stream under
- * it. */
+/* http_conn.c: the machine of a connection (its states: http_core.h). */
 #include "proto/http/http_conn.h"
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <linux/sockios.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <sys/sendfile.h>
 
 /* --- close and free --- */
 
@@ -18,7 +13,7 @@ static void conn_free(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
 
-    assert(conn->ex == NULL && conn->closed);
+    assert(conn->ex == NULL && conn->socket.closed);
     list_remove(&conn->item);
     list_remove(&conn->awake);
     list_remove(&conn->timer_item);
@@ -27,35 +22,13 @@ static void conn_free(struct http_conn *conn)
     http_server_on_gone(server);
 }
 
-static void conn_on_closed(uv_handle_t *handle)
-{
-    struct http_conn *conn = container_of(handle, struct http_conn, tcp);
-
-    conn->closed = true;
-    http_conn_advance(conn);
-}
-
 static void conn_close(struct http_conn *conn)
 {
     conn->dead = true;
-    conn->reading = false;
-    if (!uv_is_closing((uv_handle_t *)&conn->tcp))
-        uv_close((uv_handle_t *)&conn->tcp, conn_on_closed);
+    http_socket_close(conn);
 }
 
 /* --- timers --- */
-
-/* What has really gone through: what lies in our queue and in the kernel's has not. */
-static uint64_t conn_moved(struct http_conn *conn)
-{
-    uint64_t waiting = uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp);
-    uv_os_fd_t fd;
-    int queued = 0;
-
-    if (uv_fileno((uv_handle_t *)&conn->tcp, &fd) == 0 && ioctl(fd, SIOCOUTQ, &queued) == 0)
-        waiting += (uint64_t)queued;
-    return conn->bytes_in + conn->bytes_out - (waiting < conn->bytes_out ? waiting : conn->bytes_out);
-}
 
 static void conn_set_timer(struct http_conn *conn, enum http_timer timer)
 {
@@ -69,7 +42,7 @@ static void conn_set_timer(struct http_conn *conn, enum http_timer timer)
     if (timer == HTTP_TIMER_NONE)
         return;
     if (timer == HTTP_TIMER_RATE)
-        conn->window_moved = conn_moved(conn);
+        conn->window_moved = http_socket_moved(conn);
     conn->deadline_ms = uv_now(server->options.loop) + server->delays_ms[timer];
     list_append(&server->timers[timer], &conn->timer_item);
 }
@@ -93,82 +66,7 @@ static enum http_timer conn_timer(const struct http_conn *conn)
     return HTTP_TIMER_NONE;
 }
 
-/* --- reading and writing: where TLS will stand --- */
-
-static void conn_on_written(uv_write_t *write, int result)
-{
-    struct http_conn *conn = container_of(write, struct http_conn, write);
-
-    conn->writing = false;
-    if (result < 0)
-        conn->dead = true;
-    http_conn_advance(conn);
-}
-
-/* Leaves out the first size bytes; returns how many buffers are left. */
-static unsigned conn_skip(uv_buf_t **bufs, unsigned count, size_t size)
-{
-    while (count > 0 && size >= (*bufs)->len) {
-        size -= (*bufs)->len;
-        ++*bufs;
-        count--;
-    }
-    if (count > 0) {
-        (*bufs)->base += size;
-        (*bufs)->len -= size;
-    }
-    return count;
-}
-
-bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
-{
-    uv_stream_t *stream = (uv_stream_t *)&conn->tcp;
-
-    assert(!conn->writing);
-    if (conn->dead)
-        return true;
-    int sent = uv_try_write(stream, bufs, count);
-    if (sent < 0 && sent != UV_EAGAIN) {
-        conn->dead = true;
-        return true;
-    }
-    if (sent > 0) {
-        conn->bytes_out += (uint64_t)sent;
-        metric_add(&http_metric_sent, sent);
-        count = conn_skip(&bufs, count, (size_t)sent);
-    }
-    if (count == 0)
-        return true;
-    if (uv_write(&conn->write, stream, bufs, count, conn_on_written) != 0) {
-        conn->dead = true;
-        return true;
-    }
-    for (unsigned i = 0; i < count; i++) {
-        conn->bytes_out += bufs[i].len;
-        metric_add(&http_metric_sent, (int64_t)bufs[i].len);
-    }
-    conn->writing = true;
-    return false;
-}
-
-size_t http_conn_send_file(struct http_conn *conn, int fd, uint64_t offset, size_t size)
-{
-    off_t from = (off_t)offset;
-    uv_os_fd_t to;
-    ssize_t sent;
-
-    assert(!conn->writing);
-    if (conn->dead || uv_fileno((uv_handle_t *)&conn->tcp, &to) != 0)
-        return 0;
-    do
-        sent = sendfile(to, fd, &from, size);
-    while (sent < 0 && errno == EINTR);
-    if (sent <= 0)
-        return 0; /* whatever is wrong, the way through memory finds it too */
-    conn->bytes_out += (uint64_t)sent;
-    metric_add(&http_metric_sent, sent);
-    return (size_t)sent;
-}
+/* --- reading --- */
 
 void http_conn_received(struct http_conn *conn, const uint8_t *data, size_t size)
 {
@@ -185,26 +83,6 @@ void http_conn_received(struct http_conn *conn, const uint8_t *data, size_t size
     http_conn_advance(conn);
 }
 
-/* All connections of a loop read into the same buffer: what is not used up at once is copied. */
-static void conn_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
-{
-    struct http_conn *conn = container_of(handle, struct http_conn, tcp);
-
-    (void)suggested;
-    *buf = uv_buf_init((char *)conn->server->read_buffer, HTTP_READ_SIZE);
-}
-
-static void conn_on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
-{
-    struct http_conn *conn = container_of(stream, struct http_conn, tcp);
-
-    if (size == 0)
-        return;
-    if (size < 0 && size != UV_EOF)
-        conn->dead = true;
-    http_conn_received(conn, (const uint8_t *)buf->base, size > 0 ? (size_t)size : 0);
-}
-
 static bool conn_wants_to_read(const struct http_conn *conn)
 {
     if (conn->eof || conn->dead)
@@ -212,19 +90,6 @@ static bool conn_wants_to_read(const struct http_conn *conn)
     if (conn->state != HTTP_CONN_EXCHANGE)
         return conn->state != HTTP_CONN_CLOSED;
     return conn->held.size == 0 && !(conn->ex->body.paused && !conn->frame.ended);
-}
-
-static void conn_set_reading(struct http_conn *conn)
-{
-    bool wanted = conn_wants_to_read(conn);
-
-    if (wanted == conn->reading)
-        return;
-    conn->reading = wanted;
-    if (!wanted)
-        uv_read_stop((uv_stream_t *)&conn->tcp);
-    else if (uv_read_start((uv_stream_t *)&conn->tcp, conn_on_alloc, conn_on_read) != 0)
-        conn->dead = true;
 }
 
 /* --- steps; true: something moved --- */
@@ -236,13 +101,6 @@ static void conn_next_head(struct http_conn *conn)
     http_head_init(&conn->head);
 }
 
-/* Nothing to do: the client's end, or the deadline, comes next. */
-static void conn_on_shutdown(uv_shutdown_t *shutdown, int result)
-{
-    (void)shutdown;
-    (void)result;
-}
-
 /* No further request: let the client read the answer before it sees a reset for what it still
  * sends. */
 static void conn_finish(struct http_conn *conn)
@@ -250,7 +108,7 @@ static void conn_finish(struct http_conn *conn)
     bool all_read = conn->frame.ended && conn->head.close_asked && conn->input.size == 0;
 
     if (conn->dead || conn->eof || all_read ||
-        uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, conn_on_shutdown) != 0)
+        !http_socket_shutdown(conn))
         conn->state = HTTP_CONN_CLOSED;
     else
         conn->state = HTTP_CONN_LINGER;
@@ -440,11 +298,11 @@ static void conn_settle(struct http_conn *conn)
     if (conn->dead || conn->state == HTTP_CONN_CLOSED) {
         conn_set_timer(conn, HTTP_TIMER_NONE);
         conn_close(conn);
-        if (conn->closed && conn->ex == NULL)
+        if (conn->socket.closed && conn->ex == NULL)
             conn_free(conn);
         return;
     }
-    conn_set_reading(conn);
+    http_socket_read(conn, conn_wants_to_read(conn));
     conn_set_timer(conn, conn_timer(conn));
     if (conn->again)
         http_conn_wake(conn);
@@ -488,22 +346,20 @@ enum status http_conn_accept(struct http_server *server)
     list_init(&conn->timer_item);
     buf_init(&conn->held, server->limits.head_max + 2 * HTTP_READ_SIZE);
     http_head_init(&conn->head);
-    if (uv_tcp_init(server->options.loop, &conn->tcp) != 0) {
+    if (http_socket_accept(conn) != STATUS_OK) {
         free(conn);
         return STATUS_IO;
     }
     list_append(&server->connections, &conn->item);
     server->connections_count++;
     metric_add(&http_metric_connections, 1);
-    if (uv_accept((uv_stream_t *)&server->listener, (uv_stream_t *)&conn->tcp) != 0)
-        conn->dead = true;
     http_conn_advance(conn);
     return STATUS_OK;
 }
 
 static void conn_check_rate(struct http_conn *conn)
 {
-    uint64_t moved = conn_moved(conn);
+    uint64_t moved = http_socket_moved(conn);
     uint64_t least = HTTP_RATE_MIN * conn->server->limits.rate_window_ms / 1000;
 
     if (moved - conn->window_moved >= least)
@@ -536,12 +392,7 @@ void http_conn_expire(struct http_conn *conn)
  * clients know that this can happen to those. */
 void http_conn_drain(struct http_conn *conn)
 {
-    uv_os_fd_t fd;
-    int unread = 0;
-
-    if (uv_fileno((uv_handle_t *)&conn->tcp, &fd) == 0)
-        ioctl(fd, SIOCINQ, &unread);
-    conn->spared = unread > 0 || conn->requests == 0;
+    conn->spared = http_socket_has_unread(conn) || conn->requests == 0;
     conn->timer_anew |= conn->state == HTTP_CONN_HEAD;
     http_conn_wake(conn);
 }

@@ -20,6 +20,7 @@
 #include "proto/http/http_frame.h"
 #include "proto/http/http_metrics.h"
 #include "proto/http/http_server.h"
+#include "proto/http/http_socket.h"
 
 enum {
     HTTP_READ_SIZE = 64 * 1024, /* one read */
@@ -87,7 +88,7 @@ enum http_conn_state {
 };
 
 struct http_conn {
-    uv_tcp_t tcp;
+    struct http_socket socket;
     struct http_server *server;
     struct list item;       /* in server->connections */
     struct list awake;      /* in server->awake */
@@ -98,14 +99,13 @@ struct http_conn {
     uint64_t window_moved; /* bytes moved when the rate window began */
 
     enum http_conn_state state;
-    bool advancing, reading;
+    bool advancing;
     bool eof;          /* the client has sent its last byte */
     bool dead;         /* nothing can be sent any more */
     bool last;         /* no further request on this connection */
     bool writing;      /* the kernel did not take all at once */
     bool again;        /* it has had its share of this turn, and has more to do */
     bool spared;       /* draining, but a request may be on its way: it has a moment to come */
-    bool closed;       /* the handle is */
     uint64_t turn_end; /* bytes_out at which its share of this turn ends */
     uint64_t bytes_in, bytes_out;
     uint64_t requests;
@@ -115,8 +115,6 @@ struct http_conn {
     struct http_head head;
     struct http_frame frame;
     struct http_exchange *ex; /* with EXCHANGE */
-    uv_write_t write;
-    uv_shutdown_t shutdown;
 };
 
 enum http_body_mode { HTTP_BODY_UNASKED, HTTP_BODY_GATHER, HTTP_BODY_STREAM };
@@ -193,15 +191,7 @@ struct http_exchange {
     struct http_reply reply;
 };
 
-/* --- http_conn.c: the byte stream. TLS will stand between these two and the socket. --- */
-
-/* Send bufs; the memory stays until it is done. True: done at once (or the client is gone, which
- * the next step finds in conn->dead). False: conn->writing until the connection is advanced
- * again. */
-bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count);
-/* Send bytes of a file that are in the page cache, without copying them. Returns how many went;
- * 0: none now, or not on this connection: send them through memory. */
-size_t http_conn_send_file(struct http_conn *conn, int fd, uint64_t offset, size_t size);
+/* --- http_conn.c; what sends: http_socket.h --- */
 /* Bytes have come: size 0 is the client's end. */
 void http_conn_received(struct http_conn *conn, const uint8_t *data, size_t size);
 

@@ -1,0 +1,188 @@
+/* http_socket.c: the byte stream under a connection. */
+#include "proto/http/http_socket.h"
+
+#include "proto/http/http_conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+
+static uv_stream_t *socket_stream(struct http_conn *conn)
+{
+    return (uv_stream_t *)&conn->socket.tcp;
+}
+
+static struct http_conn *socket_conn(uv_handle_t *handle)
+{
+    return container_of(handle, struct http_conn, socket.tcp);
+}
+
+/* --- accept and close --- */
+
+enum status http_socket_accept(struct http_conn *conn)
+{
+    if (uv_tcp_init(conn->server->options.loop, &conn->socket.tcp) != 0)
+        return STATUS_IO;
+    if (uv_accept((uv_stream_t *)&conn->server->listener, socket_stream(conn)) != 0)
+        conn->dead = true;
+    return STATUS_OK;
+}
+
+static void socket_on_closed(uv_handle_t *handle)
+{
+    struct http_conn *conn = socket_conn(handle);
+
+    conn->socket.closed = true;
+    http_conn_advance(conn);
+}
+
+void http_socket_close(struct http_conn *conn)
+{
+    uv_handle_t *handle = (uv_handle_t *)&conn->socket.tcp;
+
+    conn->socket.reading = false;
+    if (!uv_is_closing(handle))
+        uv_close(handle, socket_on_closed);
+}
+
+/* --- reading --- */
+
+/* All connections of a loop read into the same buffer: what is not used up at once is copied. */
+static void socket_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    (void)suggested;
+    *buf = uv_buf_init((char *)socket_conn(handle)->server->read_buffer, HTTP_READ_SIZE);
+}
+
+static void socket_on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
+{
+    struct http_conn *conn = socket_conn((uv_handle_t *)stream);
+
+    if (size == 0)
+        return;
+    if (size < 0 && size != UV_EOF)
+        conn->dead = true;
+    http_conn_received(conn, (const uint8_t *)buf->base, size > 0 ? (size_t)size : 0);
+}
+
+void http_socket_read(struct http_conn *conn, bool wanted)
+{
+    if (wanted == conn->socket.reading)
+        return;
+    conn->socket.reading = wanted;
+    if (!wanted)
+        uv_read_stop(socket_stream(conn));
+    else if (uv_read_start(socket_stream(conn), socket_on_alloc, socket_on_read) != 0)
+        conn->dead = true;
+}
+
+bool http_socket_has_unread(const struct http_conn *conn)
+{
+    uv_os_fd_t fd;
+    int unread = 0;
+
+    return uv_fileno((const uv_handle_t *)&conn->socket.tcp, &fd) == 0 &&
+           ioctl(fd, SIOCINQ, &unread) == 0 && unread > 0;
+}
+
+/* --- writing --- */
+
+static void socket_sent(struct http_conn *conn, size_t size)
+{
+    conn->bytes_out += size;
+    metric_add(&http_metric_sent, (int64_t)size);
+}
+
+static void socket_on_written(uv_write_t *write, int result)
+{
+    struct http_conn *conn = container_of(write, struct http_conn, socket.write);
+
+    conn->writing = false;
+    if (result < 0)
+        conn->dead = true;
+    http_conn_advance(conn);
+}
+
+/* Leaves out the first size bytes; returns how many buffers are left. */
+static unsigned socket_skip(uv_buf_t **bufs, unsigned count, size_t size)
+{
+    while (count > 0 && size >= (*bufs)->len) {
+        size -= (*bufs)->len;
+        ++*bufs;
+        count--;
+    }
+    if (count > 0) {
+        (*bufs)->base += size;
+        (*bufs)->len -= size;
+    }
+    return count;
+}
+
+bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
+{
+    assert(!conn->writing);
+    if (conn->dead)
+        return true;
+    int sent = uv_try_write(socket_stream(conn), bufs, count);
+    if (sent < 0 && sent != UV_EAGAIN) {
+        conn->dead = true;
+        return true;
+    }
+    if (sent > 0) {
+        socket_sent(conn, (size_t)sent);
+        count = socket_skip(&bufs, count, (size_t)sent);
+    }
+    if (count == 0)
+        return true;
+    if (uv_write(&conn->socket.write, socket_stream(conn), bufs, count, socket_on_written) != 0) {
+        conn->dead = true;
+        return true;
+    }
+    for (unsigned i = 0; i < count; i++)
+        socket_sent(conn, bufs[i].len);
+    conn->writing = true;
+    return false;
+}
+
+size_t http_conn_send_file(struct http_conn *conn, int fd, uint64_t offset, size_t size)
+{
+    off_t from = (off_t)offset;
+    uv_os_fd_t to;
+    ssize_t sent;
+
+    assert(!conn->writing);
+    if (conn->dead || uv_fileno((uv_handle_t *)&conn->socket.tcp, &to) != 0)
+        return 0;
+    do
+        sent = sendfile(to, fd, &from, size);
+    while (sent < 0 && errno == EINTR);
+    if (sent <= 0)
+        return 0; /* whatever is wrong, the way through memory finds it too */
+    socket_sent(conn, (size_t)sent);
+    return (size_t)sent;
+}
+
+uint64_t http_socket_moved(const struct http_conn *conn)
+{
+    uint64_t waiting = uv_stream_get_write_queue_size((const uv_stream_t *)&conn->socket.tcp);
+    uv_os_fd_t fd;
+    int queued = 0;
+
+    if (uv_fileno((const uv_handle_t *)&conn->socket.tcp, &fd) == 0 && ioctl(fd, SIOCOUTQ, &queued) == 0)
+        waiting += (uint64_t)queued;
+    return conn->bytes_in + conn->bytes_out - (waiting < conn->bytes_out ? waiting : conn->bytes_out);
+}
+
+/* Nothing to do: the client's end, or the deadline, comes next. */
+static void socket_on_shutdown(uv_shutdown_t *shutdown, int result)
+{
+    (void)shutdown;
+    (void)result;
+}
+
+bool http_socket_shutdown(struct http_conn *conn)
+{
+    return uv_shutdown(&conn->socket.shutdown, socket_stream(conn), socket_on_shutdown) == 0;
+}

@@ -1,0 +1,49 @@
+/* http_socket.h: the byte stream under a connection: what reads, sends, shuts down and closes.
+ *
+ * It belongs to its connection (http_core.h) and keeps that one's flags: eof, dead, writing, and the counts of bytes.
+ * Whatever happens here is told by advancing the connection, never from within a call. */
+#ifndef PROTO_HTTP_SOCKET_H
+#define PROTO_HTTP_SOCKET_H
+
+#include "proto/base/status.h"
+
+#include <uv.h>
+
+struct http_conn;
+
+struct http_socket {
+    uv_tcp_t tcp;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    bool reading;
+    bool closed; /* the handle is: the connection may be freed */
+};
+
+/* Take what waits at the listener. IO: nothing was made. A connection that is lost by now is conn->dead. */
+enum status http_socket_accept(struct http_conn *conn);
+
+/* Close; conn->socket.closed, and the connection advanced, when that is done. Called again it does nothing. */
+void http_socket_close(struct http_conn *conn);
+
+/* Read from now on, or no more: http_conn_received() gets what comes. */
+void http_socket_read(struct http_conn *conn, bool wanted);
+
+/* No more will be sent, the client's rest may come. False: it can't be said to the client. */
+bool http_socket_shutdown(struct http_conn *conn);
+
+/* Bytes in both directions that have really gone through: what lies in our queue and in the kernel's has not. */
+uint64_t http_socket_moved(const struct http_conn *conn);
+
+/* Has the client sent anything that was not read yet? */
+bool http_socket_has_unread(const struct http_conn *conn);
+
+/* Send bufs; the memory stays until it is done. True: done at once (or the client is gone, which
+ * the next step finds in conn->dead). False: conn->writing until the connection is advanced
+ * again. */
+bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count);
+
+/* Send bytes of a file that are in the page cache, without copying them. Returns how many went;
+ * 0: none now, or not on this connection: send them through memory. */
+size_t http_conn_send_file(struct http_conn *conn, int fd, uint64_t offset, size_t size);
+
+#endif
