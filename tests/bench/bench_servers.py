@@ -126,6 +126,7 @@ class Storaged(Server):
     """One storage node with one event loop; a cluster of its own, so one copy of each message."""
 
     name = "storaged"
+    node_id = "bench"
     ready_path = "/readyz"
     options = ("--loops", "1", "--shards", "8", "--reserve", "1GiB", "--log-level", "warn")
 
@@ -135,7 +136,7 @@ class Storaged(Server):
         self.data = self.folder / "data"
 
     def command(self):
-        return [str(self.binary), "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}", "--id", "bench",
+        return [str(self.binary), "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}", "--id", self.node_id,
                 *self.options]
 
     def remove_data(self):

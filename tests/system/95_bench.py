@@ -43,6 +43,19 @@ def test_a_quick_run_prints_every_row(tmp_path):
                 assert measured[side]["p50_us"] <= measured[side]["p99_us"] <= measured[side]["max_us"] * 1.01
 
 
+def test_a_quick_run_of_the_node_alone_prints_every_figure(tmp_path):
+    figures = tmp_path / "figures.json"
+    done = subprocess.run(
+        [ROOT / "tests/bench/run", "--node", "--bin", BIN, "--quick", "--dir", tmp_path, "--json", figures], capture_output=True,
+        text=True, timeout=RUN_TIMEOUT_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [figure["name"] for figure in json.loads(figures.read_text())] == [
+        "put-body", "put-alone", "read-during-put", "put-two-copies", "sha256-runs", "idle", "purge-answer", "purge-reads", "start",
+        "heap"]
+    assert len(done.stdout.splitlines()) == 10, done.stdout
+
+
+
 # --- a server that lies, one lie a test ---
 
 def content(size=FILE_SIZE):

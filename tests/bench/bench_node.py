@@ -1,0 +1,466 @@
+"""A storage node beside itself, one thread, or a fixed limit: what nginx is no measure for.
+
+`tests/bench/run --node` starts it; README.md beside this file says how to read what it prints.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import pathlib
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+
+from bench import (BASE_TIME, MIB, ROOT, SOURCE, command_output, cpus, put_file, run_listing, say, settle, spread_folders,
+                   touch_memory)
+from bench_cases import TEMPLATES
+from bench_servers import BenchError, Server, Storaged, in_child
+
+REQUEST_TIMEOUT_S = 600
+APPEND_SIZE = 4096
+OTHER_RUN = "20261121T0000Z"
+MILLION = 1_000_000
+US = 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One line of the table: ours against a reference, or a value alone against a limit."""
+    name: str
+    text: str
+    ours: float
+    unit: str
+    other: float | None = None
+    other_text: str = ""
+    at_least: float | None = None    # of ours / other, or of ours where there is no other
+    at_most: float | None = None
+
+    @property
+    def compared(self):
+        return self.ours / self.other if self.other else self.ours
+
+    @property
+    def wanted(self):
+        if self.at_least is not None:
+            return f">={self.at_least:g}"
+        return f"<={self.at_most:g}" if self.at_most is not None else ""
+
+    @property
+    def met(self):
+        if self.at_least is not None:
+            return self.compared >= self.at_least
+        return self.compared <= self.at_most if self.at_most is not None else True
+
+
+def line(figure):
+    other = f"{figure.other:,.4g} {figure.unit} {figure.other_text}" if figure.other is not None else ""
+    ratio = f"{figure.compared:.2f}x" if figure.other is not None else ""
+    mark = "" if figure.wanted == "" else "met" if figure.met else "NOT MET"
+    return f"{figure.name:<16} {figure.ours:>10,.4g} {figure.unit:<9} {other:<34} {ratio:>7} {figure.wanted:>7} {mark:<8} {figure.text}"
+
+
+class Settings:
+    def __init__(self, arguments):
+        quick = arguments.quick
+        self.rounds = arguments.rounds or (1 if quick else 3)
+        self.seconds = 0.3 if quick else 3.0
+        self.warmup = 0.1 if quick else 0.5
+        self.pause_s = 0 if quick else 1.5
+        self.body_count = 8 if quick else 250
+        self.appends = 50 if quick else 3000
+        self.runs = 20 if quick else 1000
+        self.idle = 100 if quick else 10000
+        self.purge_count = 500 if quick else 250_000
+        self.start_count = 10_000 if quick else 5 * MILLION
+        self.run_count = 2000 if quick else 40_000
+
+
+# --- servers ---
+
+class Sink(Server):
+    """body_sink: the reference of a large body."""
+
+    name = "body_sink"
+
+    def __init__(self, binary, folder, cpu, piece):
+        super().__init__(folder, cpu)
+        self.argv = [str(binary), str(self.folder), str(piece)]
+
+    def start(self):
+        self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                                        preexec_fn=in_child(self.cpu))
+        self.port = int(self.process.stdout.readline())
+        return self
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+
+class Indexer(Server):
+    """What makes one cluster of two nodes."""
+
+    name = "indexer"
+    ready_path = "/healthz"
+
+    def __init__(self, binary, folder, cpu, nodes):
+        super().__init__(folder, cpu)
+        self.binary, self.nodes = binary, nodes
+
+    def command(self):
+        return [str(self.binary), "--listen", f"127.0.0.1:{self.port}", "--catalog", f"sqlite:{self.folder}/index.sqlite",
+                "--log-level", "warn", *(f"--node={node.url}" for node in self.nodes)]
+
+
+class NodeBench:
+    """The checks, each a method named check_*; all on one CPU, the client on another."""
+
+    def __init__(self, arguments, folder):
+        self.arguments, self.folder = arguments, folder
+        self.settings = Settings(arguments)
+        self.server_cpu, self.client_cpu = cpus()
+        spread_folders(folder)
+        self.seed = 0
+        self.count = 0
+        self.templates = {}
+
+    def binary(self, name):
+        path = self.arguments.bin / name
+        if not path.exists():
+            raise BenchError(f"there is no {path}: build it, or leave --bin out")
+        return path
+
+    def template(self, name):
+        if name not in self.templates:
+            path = self.folder / f"{name}.grib"
+            command_output([str(self.binary("gribgen")), "--out", str(path), "--edition", "2", "--members", "1", "--params",
+                            "t", "--levels", "500", "--steps", "0", "--minutes", "off", *TEMPLATES[name]])
+            self.templates[name] = path
+        return self.templates[name]
+
+    def stamped(self, name, count, base_time=BASE_TIME):
+        """A file of `count` distinct messages of a run."""
+        path = self.folder / f"run-{name}-{count}-{base_time}.grib"
+        if not path.exists():
+            command_output([str(self.binary("gribgen")), "--stamp", str(self.template(name)), "--count", str(count),
+                            "--base-time", base_time, "--out", str(path)])
+        return path
+
+    @contextlib.contextmanager
+    def node(self, name=None):
+        self.count += 1
+        node = Storaged(self.binary("storaged"), self.folder / (name or f"node-{self.count}"), self.server_cpu)
+        with node:
+            yield node
+        node.remove_data()
+        settle(self.settings)
+
+    def httpload(self, kind, node, connections, *options, seconds=None):
+        self.seed += 1
+        return [str(self.binary("httpload")), kind, "--port", str(node.port), "--pid", str(node.pid), "--connections",
+                str(connections), "--seconds", str(seconds or self.settings.seconds), "--warmup", str(self.settings.warmup),
+                "--seed", str(self.seed), *map(str, options)]
+
+    def load(self, *arguments, **options):
+        done = subprocess.run(self.httpload(*arguments, **options), capture_output=True, text=True, check=False,
+                              preexec_fn=in_child(self.client_cpu))
+        if done.returncode != 0:
+            raise BenchError(f"httpload: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    def put_load(self, node, connections, name, seconds=None):
+        return self.load("put", node, connections, "--path", f"/ingest/{SOURCE}/", "--template", self.template(name),
+                         seconds=seconds)
+
+    def files_of(self, node, messages):
+        """The list that httpload reads: each data file of the run, with a copy of its bytes."""
+        lines = []
+        for number, url in enumerate(sorted({message["locations"][0]["url"] for message in messages})):
+            path = urllib.parse.urlsplit(url).path
+            copy = self.folder / f"copy-{self.count}-{number}"
+            copy.write_bytes(self.get(node, path))
+            lines.append(f"{path} {copy}\n")
+        files = self.folder / f"files-{self.count}.txt"
+        files.write_text("".join(lines))
+        return files
+
+    @staticmethod
+    def get(node, path):
+        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=REQUEST_TIMEOUT_S)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        data = answer.read()
+        connection.close()
+        if answer.status != 200:
+            raise BenchError(f"GET {path}: {answer.status} {data[:300]!r}")
+        return data
+
+    def medians(self, measure_a, measure_b):
+        """A B A B: two lists of figures, their medians."""
+        a, b = [], []
+        for _ in range(self.settings.rounds):
+            a.append(measure_a())
+            b.append(measure_b())
+        return statistics.median(a), statistics.median(b)
+
+    # --- the checks ---
+
+    def send_body(self, server, path, target):
+        """One PUT of a file on one connection, by sendfile; bytes a second until the answer."""
+        size = path.stat().st_size
+        with open(path, "rb") as file, socket.create_connection(("127.0.0.1", server.port), REQUEST_TIMEOUT_S) as peer:
+            begun = time.monotonic()
+            peer.sendall(f"PUT {target} HTTP/1.1\r\nHost: bench\r\nContent-Length: {size}\r\n\r\n".encode())
+            peer.sendfile(file)
+            answer = peer.recv(65536)
+            elapsed = time.monotonic() - begun
+        if not answer.startswith(b"HTTP/1.1 201 "):
+            raise BenchError(f"PUT to {server.name}: {answer[:300]!r}")
+        return size / elapsed
+
+    def check_body(self):
+        body = self.stamped("1m", self.settings.body_count)
+        piece = self.template("1m").stat().st_size
+
+        def ours():
+            with self.node() as node:
+                rate = self.send_body(node, body, f"/ingest/{SOURCE}/?answer=summary")
+                if run_listing(node)["messages"] != self.settings.body_count:
+                    raise BenchError("the node has not got what it acknowledged")
+            return rate / MIB
+
+        def other():
+            with Sink(self.binary("body_sink"), self.folder / "sink", self.server_cpu, piece) as sink:
+                rate = self.send_body(sink, body, "/")
+            settle(self.settings)
+            return rate / MIB
+
+        rate, reference = self.medians(ours, other)
+        yield Figure("put-body", f"one body of {body.stat().st_size / 1e6:.0f} MB of 1 MiB messages, one connection", rate, "MiB/s",
+                     reference, "one thread", at_least=0.9)
+
+    def append_p50_us(self):
+        """A 4 KiB append and its fdatasync, alone."""
+        path = self.folder / "append"
+        data, times = os.urandom(APPEND_SIZE), []
+        os.sched_setaffinity(0, {self.server_cpu})
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o640)
+        try:
+            for _ in range(self.settings.appends):
+                begun = time.perf_counter_ns()
+                os.write(fd, data)
+                os.fdatasync(fd)
+                times.append(time.perf_counter_ns() - begun)
+        finally:
+            os.close(fd)
+            path.unlink()
+            os.sched_setaffinity(0, {self.server_cpu, self.client_cpu})
+        return statistics.median(times) / 1000
+
+    def check_alone(self):
+        def ours():
+            with self.node() as node:
+                return self.put_load(node, 1, "4k")["p50_us"]
+
+        p50, reference = self.medians(ours, self.append_p50_us)
+        yield Figure("put-alone", "one PUT of 4 KiB at a time, p50", p50, "us", reference, "append + fdatasync", at_most=2.0)
+
+    def check_mixed(self):
+        with self.node() as node:
+            messages = put_file(f"{node.url}/ingest/other/", self.stamped("64k", self.settings.run_count // 10))["messages"]
+            files = self.files_of(node, messages)
+
+            def idle():
+                return self.load("get", node, 16, "--files", files, "--size", 4096, "--ranges", 1)["p99_us"]
+
+            def busy():
+                writers = subprocess.Popen(
+                    self.httpload("put", node, 16, "--path", f"/ingest/{SOURCE}/", "--template", self.template("64k"),
+                                  seconds=self.settings.seconds + 1), stdout=subprocess.DEVNULL,
+                    preexec_fn=in_child(self.client_cpu))
+                try:
+                    return idle()
+                finally:
+                    writers.terminate()
+                    writers.wait()
+
+            p99, reference = self.medians(busy, idle)
+        yield Figure("read-during-put", "p99 of 4 KiB reads while 16 connections PUT 64 KiB", p99 / 1000, "ms", reference / 1000,
+                     "idle", at_most=3.0)
+
+    def check_copies(self):
+        def one():
+            with self.node() as node:
+                return self.put_load(node, 64, "64k")["rate"]
+
+        def two():
+            with contextlib.ExitStack() as stack:
+                nodes = [Storaged(self.binary("storaged"), self.folder / f"pair-{self.seed}-{number}", self.server_cpu)
+                         for number in (1, 2)]
+                for number, node in enumerate(nodes, 1):
+                    node.node_id = f"pair{number}"
+                    stack.enter_context(node)
+                indexer = stack.enter_context(Indexer(self.binary("indexer"), self.folder / f"pair-index-{self.seed}",
+                                                      self.client_cpu, nodes))
+                command_output([str(self.binary("gribstore")), "cluster", "init", "--indexer", indexer.url,
+                                *(node.url for node in nodes)])
+                rate = self.put_load(nodes[0], 64, "64k")["rate"]
+            for node in nodes:
+                node.remove_data()
+            settle(self.settings)
+            return rate
+
+        rate, reference = self.medians(two, one)
+        yield Figure("put-two-copies", "PUT of 64 KiB, two copies on two nodes of this machine", rate, "/s", reference, "one node",
+                     at_least=0.35)
+
+    def check_addresses(self):
+        """/sha256/ of 1,000 runs: the look-up goes through all of them at worst."""
+        with self.node() as node:
+            start = time.mktime((2001, 1, 1, 0, 0, 0, 0, 0, 0))
+            messages = []
+            for number in range(self.settings.runs):
+                base_time = time.strftime("%Y%m%dT%H00Z", time.localtime(start + 43200 * number))
+                run = self.stamped("4k", 4, base_time)
+                messages += put_file(f"{node.url}/ingest/{SOURCE}/", run)["messages"]
+                run.unlink()
+            lines = []
+            for number, message in enumerate(messages):
+                copy = self.folder / f"message-{number}"
+                copy.write_bytes(self.get(node, f"/sha256/{message['digest']}"))
+                lines.append(f"/sha256/{message['digest']} {copy}\n")
+            by_address = self.folder / "addresses.txt"
+            by_address.write_text("".join(lines))
+            files = self.files_of(node, messages)
+
+            def read(listed):
+                measured = self.load("get", node, 16, "--files", listed, "--size", 4096, "--ranges", 1)
+                return measured["rate"]
+
+            rate, reference = self.medians(lambda: read(by_address), lambda: read(files))
+        yield Figure("sha256-runs", f"4 KiB by address, {self.settings.runs} runs on the node", rate, "/s", reference,
+                     "by data file")
+
+    @staticmethod
+    def anonymous_kib(pid):
+        for text in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+            if text.startswith("RssAnon:"):
+                return int(text.split()[1])
+        raise BenchError("no RssAnon")
+
+    def check_idle(self):
+        """Connections that have had an answer, and wait."""
+        with self.node() as node:
+            before = self.anonymous_kib(node.pid)
+            peers = []
+            try:
+                for _ in range(self.settings.idle):
+                    peers.append(socket.create_connection(("127.0.0.1", node.port)))
+                for peer in peers:
+                    peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: bench\r\n\r\n")
+                for peer in peers:
+                    if not peer.recv(4096).startswith(b"HTTP/1.1 200 "):
+                        raise BenchError("a connection got no answer")
+                grown = self.anonymous_kib(node.pid) - before
+            finally:
+                for peer in peers:
+                    peer.close()
+        yield Figure("idle", f"memory of an idle connection, {self.settings.idle:,} of them", grown / self.settings.idle, "KiB",
+                     at_most=64)
+
+    def change_run(self, node, method, query="", body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=REQUEST_TIMEOUT_S)
+        base = "/cluster/runs" if method == "PUT" else "/data"
+        slash = "" if method == "PUT" else "/"
+        begun = time.monotonic()
+        connection.request(method, f"{base}/{SOURCE}/{BASE_TIME}{slash}{query}", body=body)
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        if answer.status not in (200, 204):
+            raise BenchError(f"{method} of the run: {answer.status} {text[:300]!r}")
+        return time.monotonic() - begun
+
+    def check_purge(self):
+        answers, slower = [], []
+        for _ in range(self.settings.rounds):
+            with self.node() as node:
+                kept = put_file(f"{node.url}/ingest/{SOURCE}/", self.stamped("64k", self.settings.run_count // 10, OTHER_RUN))
+                files = self.files_of(node, kept["messages"])
+                put_file(f"{node.url}/ingest/{SOURCE}/?answer=summary", self.stamped("4k", self.settings.purge_count))
+
+                def read():
+                    return self.load("get", node, 16, "--files", files, "--size", 4096, "--ranges", 1)["p99_us"]
+
+                quiet = read()
+                self.change_run(node, "PUT", body=json.dumps({"incarnation": 1, "version": 1, "state": "retired"}))
+                answers.append(self.change_run(node, "DELETE", "?incarnation=1&version=1") * 1000)
+                slower.append(read() / quiet)
+        yield Figure("purge-answer", f"DELETE of a run of {self.settings.purge_count:,} messages", statistics.median(answers), "ms",
+                     at_most=50)
+        yield Figure("purge-reads", "p99 of 4 KiB reads while its files go, against before", statistics.median(slower), "x",
+                     at_most=2.0)
+
+    def check_start(self):
+        folder = self.folder / "start"
+        command_output([str(self.binary("bench_store")), "make", str(folder), str(self.settings.start_count)])
+        seconds, heap = [], []
+        for _ in range(self.settings.rounds):
+            words = dict(word.split("=") for word in command_output([str(self.binary("bench_store")), "open", str(folder)]).split()
+                         if "=" in word)
+            if int(words["messages"]) != self.settings.start_count:
+                raise BenchError(f"{words['messages']} messages of {self.settings.start_count} opened")
+            seconds.append(float(words["seconds"]))
+            heap.append(float(words["heap_per_message"]))
+        yield Figure("start", f"the store opens with {self.settings.start_count:,} messages", statistics.median(seconds), "s", at_most=2)
+        yield Figure("heap", "of a stored message", statistics.median(heap), "bytes", at_most=16)
+
+
+CHECKS = [name.removeprefix("check_") for name in vars(NodeBench) if name.startswith("check_")]
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="tests/bench/run --node", description="a storage node beside itself and fixed limits")
+    parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin", metavar="DIR",
+                        help="measure the binaries of DIR; nothing is built (default: build the release preset)")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of seconds: no figure worth reading")
+    parser.add_argument("--rounds", type=int, metavar="N", help="A B A B ... so many times (default 3)")
+    parser.add_argument("--cases", nargs="+", choices=CHECKS, default=CHECKS, metavar="CASE", help=f"some of: {' '.join(CHECKS)}")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="all figures")
+    parser.add_argument("--dir", type=pathlib.Path, metavar="DIR", help="on the disk to be measured (default: build/bench)")
+    parser.add_argument("--no-touch", action="store_true", help="don't touch free memory first (a guest's pages)")
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse_arguments()
+    parent = (arguments.dir or ROOT / "build/bench").resolve()
+    parent.mkdir(parents=True, exist_ok=True)
+    if not arguments.quick and not arguments.no_touch:
+        touch_memory()
+    figures = []
+    for name in arguments.cases:
+        with tempfile.TemporaryDirectory(prefix="node-", dir=parent) as folder:
+            try:
+                for figure in getattr(NodeBench(arguments, pathlib.Path(folder)), f"check_{name}")():
+                    figures.append(figure)
+                    print(line(figure), flush=True)
+            except BenchError as error:
+                say(f"bench: {name}: {error}")
+                return 1
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps([dataclasses.asdict(figure) | {"compared": figure.compared, "met": figure.met}
+                                              for figure in figures], indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
