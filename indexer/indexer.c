@@ -81,6 +81,11 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
     return status; /* a failed start ends the process: nothing is undone */
 }
 
+void indexer_reload(struct indexer *indexer)
+{
+    log_msg(LOG_INFO, "indexer.reload", "%s: other settings take a restart", indexer->settings->listen);
+}
+
 /* Stopping, one after another. */
 static void (*indexer_on_stopped)(struct indexer *indexer);
 

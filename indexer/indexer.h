@@ -56,6 +56,10 @@ struct indexer {
 
 enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop,
                           struct error *err);
+/* Reads anew what may change while the indexer runs (on SIGHUP): each file by itself. What can't be read, or does not
+ * hold, leaves the old in force and is said in the log. */
+void indexer_reload(struct indexer *indexer);
+
 /* Drains and closes everything; on_stopped when the loop holds nothing of it any more. */
 void indexer_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer));
 

@@ -95,7 +95,7 @@ static void main_on_signal(uv_signal_t *handle, int number)
     struct main_signals *signals = handle->data;
 
     if (number == SIGHUP) {
-        log_msg(LOG_INFO, "signal", "SIGHUP: nothing to load again");
+        indexer_reload(signals->indexer);
         return;
     }
     if (signals->stopping) {

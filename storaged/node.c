@@ -170,7 +170,7 @@ static void on_signal(uv_signal_t *handle, int number)
     struct node *node = handle->data;
 
     if (number == SIGHUP) {
-        log_msg(LOG_INFO, "node.hangup", "nothing is read again on SIGHUP: restart to change settings");
+        node_reload(node);
         return;
     }
     if (atomic_load(&node->state) == NODE_DRAINING)
@@ -270,6 +270,11 @@ void node_drain(struct node *node)
     log_msg(LOG_INFO, "node.draining", "no new connections; what is under way is finished");
     for (unsigned i = 0; i < node->loops_count; i++)
         node_loop_wake(&node->loops[i]);
+}
+
+void node_reload(struct node *node)
+{
+    log_msg(LOG_INFO, "node.reload", "node %s: other settings take a restart", node->cluster.self.id);
 }
 
 static void stop_services(struct node *node)

@@ -47,6 +47,10 @@ void node_close(struct node *node);
 
 void node_drain(struct node *node); /* from any thread */
 
+/* Reads anew what may change while the node runs (on SIGHUP; on loop 0): each file by itself. What can't be read, or does
+ * not hold, leaves the old in force and is said in the log. */
+void node_reload(struct node *node);
+
 enum node_phase node_phase(struct node *node);
 void node_set_serving(struct node *node); /* it has joined */
 

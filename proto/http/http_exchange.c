@@ -329,6 +329,11 @@ void *http_context(const struct http_exchange *ex)
     return ex->server->options.context;
 }
 
+bool http_client_certificate(const struct http_exchange *ex, uint8_t fingerprint[32])
+{
+    return http_socket_certificate(ex->conn, fingerprint);
+}
+
 uv_loop_t *http_loop(const struct http_exchange *ex)
 {
     return ex->server->options.loop;

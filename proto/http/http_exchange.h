@@ -44,6 +44,9 @@ uint64_t http_content_length(const struct http_exchange *ex); /* HTTP_LENGTH_UNK
 const char *http_request_id(const struct http_exchange *ex); /* X-Request-Id as sent (if sane), or made here */
 bool http_gone(const struct http_exchange *ex);              /* the client left */
 void *http_context(const struct http_exchange *ex); /* the server's context: node, indexer */
+/* SHA-256 of the certificate (DER) that the client showed and that the server's client CA vouches for. False: none (no
+ * TLS, none shown, none asked for): fingerprint is untouched then. */
+bool http_client_certificate(const struct http_exchange *ex, uint8_t fingerprint[32]);
 uv_loop_t *http_loop(const struct http_exchange *ex);
 struct http_server *http_exchange_server(const struct http_exchange *ex);
 

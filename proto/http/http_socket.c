@@ -87,6 +87,14 @@ bool http_socket_has_unread(const struct http_conn *conn)
            ioctl(fd, SIOCINQ, &unread) == 0 && unread > 0;
 }
 
+/* Sockets are plain: nobody shows a certificate. */
+bool http_socket_certificate(const struct http_conn *conn, uint8_t fingerprint[32])
+{
+    (void)conn;
+    (void)fingerprint;
+    return false;
+}
+
 /* --- writing --- */
 
 static void socket_sent(struct http_conn *conn, size_t size)

@@ -37,6 +37,9 @@ uint64_t http_socket_moved(const struct http_conn *conn);
 /* Has the client sent anything that was not read yet? */
 bool http_socket_has_unread(const struct http_conn *conn);
 
+/* http_client_certificate(): of this connection. */
+bool http_socket_certificate(const struct http_conn *conn, uint8_t fingerprint[32]);
+
 /* Send bufs; the memory stays until it is done. True: done at once (or the client is gone, which
  * the next step finds in conn->dead). False: conn->writing until the connection is advanced
  * again. */
