@@ -139,6 +139,7 @@ struct http_file_reply {
     uint8_t *out;        /* owned while under way */
     size_t out_size;
     bool reading; /* on the thread pool */
+    bool sent;    /* something of the reply has left */
     size_t copy;  /* so much of a large piece goes through memory before the next sendfile(2) */
     int result;   /* of that: bytes, or -errno */
     uv_work_t work;
@@ -187,6 +188,8 @@ struct http_exchange {
     bool expect; /* 100 Continue is owed before a body is read */
     void *user;
     void (*on_over)(struct http_exchange *ex);
+    void (*on_unreadable)(struct http_exchange *ex, const struct http_unreadable *what); /* NULL: nobody asks */
+    size_t fields_kept; /* of reply.fields: what was there when it was asked for */
     struct http_body body;
     struct http_reply reply;
 };
@@ -219,6 +222,7 @@ bool http_body_answered(const struct http_exchange *ex); /* what is left of it, 
 /* --- http_reply.c, http_file.c: true if anything moved --- */
 bool http_reply_step(struct http_exchange *ex);
 void http_reply_head(struct http_exchange *ex, struct buf *head); /* appends it */
+void http_reply_take_back(struct http_exchange *ex); /* of a file, of which nothing has left: as if none had been started */
 bool http_file_step(struct http_exchange *ex);
 void http_file_clear(struct http_exchange *ex);
 

@@ -27,6 +27,7 @@ enum http_method {
     HTTP_OPTIONS_,
 };
 #define HTTP_LENGTH_UNKNOWN UINT64_MAX
+enum { HTTP_FIELDS_MAX = 100 }; /* header fields that are kept of a request, whatever the settings */
 
 /* --- the request --- */
 enum http_method http_method(const struct http_exchange *ex);
@@ -97,6 +98,17 @@ struct http_piece {
 };
 void http_reply_file(struct http_exchange *ex, int http_status, const char *content_type,
                      struct http_piece *pieces, unsigned count, struct buf *text);
+
+/* Who wants to know where a file could not be read asks so before the first http_reply_header(). Called once, on the
+ * loop: `size` bytes at `offset` of fd failed, or the file ends before. may_reply: nothing had left yet; reply and header
+ * fields are taken back and on_unreadable has to start another reply before it returns. Otherwise the connection is cut. */
+struct http_unreadable {
+    int fd;
+    uint64_t offset, size;
+    bool may_reply;
+};
+void http_on_unreadable(struct http_exchange *ex,
+                        void (*on_unreadable)(struct http_exchange *ex, const struct http_unreadable *what));
 
 /* Streamed: after http_stream_start() the exchange calls on_ready whenever it can take more (at once the first time);
  * the conductor then, now or later, calls http_stream_push() once (memory taken as in http_reply()); last ends the body.

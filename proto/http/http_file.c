@@ -71,6 +71,23 @@ static size_t file_next_read(const struct http_file_reply *file, uint64_t *offse
     return left < room ? (size_t)left : room;
 }
 
+/* `size` bytes of the piece under way could not be read, or are not there. */
+static bool file_unreadable(struct http_exchange *ex, size_t size)
+{
+    struct http_file_reply *file = &ex->reply.file;
+    struct http_unreadable what = { .fd = file->pieces[file->at].fd, .size = size, .may_reply = !file->sent };
+
+    file_next_read(file, &what.offset);
+    if (ex->on_unreadable == NULL)
+        return file_cut(ex);
+    if (what.may_reply)
+        http_reply_take_back(ex);
+    else
+        ex->conn->dead = true;
+    ex->on_unreadable(ex, &what);
+    return true;
+}
+
 static void file_on_worker(uv_work_t *work)
 {
     struct http_file_reply *file = container_of(work, struct http_file_reply, work);
@@ -99,8 +116,10 @@ static void file_on_work_done(uv_work_t *work, int status)
     struct http_exchange *ex = container_of(reply, struct http_exchange, reply);
 
     file->reading = false;
-    if (status != 0 || file->result != 0) {
+    if (status != 0) {
         ex->conn->dead = true;
+    } else if (file->result != 0) {
+        file_unreadable(ex, file->work_size);
     } else {
         file->out_size += file->work_size;
         file->piece_done += file->work_size;
@@ -212,6 +231,7 @@ static void file_send(struct http_exchange *ex)
     uv_buf_t buf = uv_buf_init((char *)file->out, (unsigned)file->out_size);
 
     file->copy = 0;
+    file->sent = true;
     file->out_size = 0; /* its bytes stay until the write is done: no step before */
     http_conn_send(ex->conn, &buf, 1);
 }
@@ -233,6 +253,25 @@ static bool file_is_cached(int fd, uint64_t offset, size_t size)
     }
 }
 
+/* How much of the large piece under way is sent next, and where that begins. */
+static size_t file_next_large(const struct http_file_reply *file, uint64_t *offset)
+{
+    const struct http_piece *piece = &file->pieces[file->at];
+    uint64_t done = file->piece_done - piece->head_size;
+    uint64_t left = piece->length - done;
+
+    *offset = piece->offset + done;
+    return left < HTTP_TURN_MAX ? (size_t)left : HTTP_TURN_MAX;
+}
+
+static bool file_large_is_cached(const struct http_file_reply *file)
+{
+    uint64_t offset;
+    size_t size = file_next_large(file, &offset);
+
+    return file_is_cached(file->pieces[file->at].fd, offset, size);
+}
+
 /* Without a copy, as much as the socket takes. When it takes no more, a little goes through the
  * buffer, because the write of that waits until there is room again; and what is not in memory
  * goes through the buffer by the thread pool. */
@@ -240,15 +279,14 @@ static bool file_send_large(struct http_exchange *ex)
 {
     struct http_file_reply *file = &ex->reply.file;
     const struct http_piece *piece = &file->pieces[file->at];
-    uint64_t done = file->piece_done - piece->head_size;
-    uint64_t left = piece->length - done;
-    size_t size = left < HTTP_TURN_MAX ? (size_t)left : HTTP_TURN_MAX;
+    uint64_t offset;
+    size_t size = file_next_large(file, &offset);
 
-    if (!file_is_cached(piece->fd, piece->offset + done, size)) {
+    if (!file_is_cached(piece->fd, offset, size)) {
         file->copy = HTTP_OUT_SIZE;
         return true;
     }
-    size_t sent = http_conn_send_file(ex->conn, piece->fd, piece->offset + done, size);
+    size_t sent = http_conn_send_file(ex->conn, piece->fd, offset, size);
     file->piece_done += sent;
     if (sent < size)
         file->copy = FILE_WAIT_SIZE;
@@ -281,14 +319,18 @@ bool http_file_step(struct http_exchange *ex)
     if (!ex->reply.bodyless)
         filled = file_fill(file);
     if (filled == FILE_BROKEN)
-        return file_cut(ex);
+        return file_unreadable(ex, file_next_read(file, &offset));
     if (file_is_sent(ex)) {
         ex->reply.done = true;
         return false;
     }
     if (filled == FILE_LARGE && file->out_size == 0)
         return file_send_large(ex);
-    if (filled == FILE_COLD && file->out_size == 0)
+    if (filled == FILE_LARGE && !file->sent && !file_large_is_cached(file)) { /* its head waits for bytes that can be read */
+        file->copy = HTTP_OUT_SIZE;
+        return true;
+    }
+    if (filled == FILE_COLD && (file->out_size == 0 || !file->sent))
         return file_read_on_pool(ex, file_next_read(file, &offset));
     file_send(ex);
     return true;

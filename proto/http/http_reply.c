@@ -246,6 +246,28 @@ void http_reply_file(struct http_exchange *ex, int http_status, const char *cont
     reply_begin(ex, HTTP_REPLY_FILE, http_status, content_type, length);
 }
 
+void http_on_unreadable(struct http_exchange *ex,
+                        void (*on_unreadable)(struct http_exchange *ex, const struct http_unreadable *what))
+{
+    assert(ex->reply.kind == HTTP_REPLY_NONE);
+    ex->on_unreadable = on_unreadable;
+    ex->fields_kept = ex->reply.fields.size;
+}
+
+void http_reply_take_back(struct http_exchange *ex)
+{
+    struct http_reply *reply = &ex->reply;
+    struct buf fields = reply->fields, head = reply->head;
+
+    assert(reply->kind == HTTP_REPLY_FILE && !reply->file.sent);
+    http_file_clear(ex);
+    memset(reply, 0, sizeof *reply);
+    fields.size = ex->fields_kept;
+    buf_clear(&head);
+    reply->fields = fields;
+    reply->head = head;
+}
+
 void http_stream_start(struct http_exchange *ex, int http_status, const char *content_type,
                        uint64_t length, void (*on_ready)(struct http_exchange *ex))
 {

@@ -243,6 +243,14 @@ static void file_reply_ranges(struct http_exchange *ex, const struct http_range 
     http_reply_file(ex, 206, type, pieces, count + 1, &text);
 }
 
+static void file_on_unreadable(struct http_exchange *ex, const struct http_unreadable *what)
+{
+    handled.unreadables++;
+    handled.unreadable = *what;
+    if (what->may_reply)
+        http_reply_error(ex, STATUS_DAMAGED, NULL, NULL);
+}
+
 static void handle_file(struct http_exchange *ex)
 {
     struct http_range *ranges = calloc(HTTP_RANGES_MAX, sizeof *ranges);
@@ -250,9 +258,11 @@ static void handle_file(struct http_exchange *ex)
     unsigned count;
 
     handlers_begin(ex);
+    if (handled.asks_unreadable)
+        http_on_unreadable(ex, file_on_unreadable);
     http_reply_header(ex, "Accept-Ranges", "%s", "bytes");
-    enum http_ranges asked = http_ranges_parse(http_header(ex, "Range"), handled.file_size, ranges,
-                                               &count);
+    enum http_ranges asked = http_ranges_parse(http_header(ex, "Range"), handled.file_size,
+                                               HTTP_RANGES_MAX, ranges, &count);
     *piece = (struct http_piece){ .fd = handled.fd, .length = handled.file_size };
     if (asked == HTTP_RANGES_SOME && count > 1) {
         free(piece);

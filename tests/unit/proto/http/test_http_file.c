@@ -223,6 +223,71 @@ static void a_file_that_ends_too_soon_cuts_the_connection(void **state)
     }
 }
 
+/* Bytes [offset, ...) of a file that ends at 150,000. */
+static struct answer get_beyond(int *fd, uint64_t offset, size_t size)
+{
+    char request[128];
+
+    *fd = client_connect(&fixture);
+    snprintf(request, sizeof request, "GET /file HTTP/1.1\r\n" HOST "Range: bytes=%llu-%llu\r\n\r\n",
+             (unsigned long long)offset, (unsigned long long)(offset + size - 1));
+    client_text(&fixture, *fd, request);
+    return client_answer(&fixture, *fd, false);
+}
+
+static void what_can_not_be_read_at_once_is_another_reply(void **state)
+{
+    static const size_t lengths[] = { 1, 1000, 100000, 1000000 };
+    char value[64];
+    int fd;
+    (void)state;
+
+    handlers_file(2 << 20);
+    assert_int_equal(ftruncate(handled.fd, 150000), 0);
+    handled.asks_unreadable = true;
+    for (cache = CACHE_WARM; cache <= CACHE_PARTLY; cache++) {
+        for (size_t i = 0; i < ARRAY_COUNT(lengths); i++) {
+            struct answer answer = get_beyond(&fd, 150000, lengths[i]);
+            assert_int_equal(answer.status, 410);
+            assert_null(answer_header(&answer, "Accept-Ranges", value, sizeof value));
+            assert_true(handled.unreadable.may_reply);
+            assert_int_equal(handled.unreadable.fd, handled.fd);
+            assert_int_equal(handled.unreadable.offset, 150000);
+            assert_in_range(handled.unreadable.size, 1, lengths[i]);
+            answer_free(&answer);
+            /* the connection goes on */
+            client_text(&fixture, fd, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+            answer = client_answer(&fixture, fd, false);
+            assert_int_equal(answer.status, 200);
+            answer_free(&answer);
+            close(fd);
+        }
+    }
+    assert_int_equal(handled.unreadables, 3 * ARRAY_COUNT(lengths));
+}
+
+static void what_can_not_be_read_later_is_told_and_cut(void **state)
+{
+    int fd;
+    (void)state;
+
+    handlers_file(2 << 20);
+    assert_int_equal(ftruncate(handled.fd, 150000), 0);
+    handled.asks_unreadable = true;
+    for (cache = CACHE_WARM; cache <= CACHE_PARTLY; cache++) {
+        struct answer answer = get_beyond(&fd, 0, 1000000);
+        assert_int_equal(answer.status, 206);
+        check_bytes(answer.body, 0, answer.size);
+        assert_true(client_closed(&fixture, fd));
+        assert_false(handled.unreadable.may_reply);
+        assert_true(handled.unreadable.offset + handled.unreadable.size > 150000);
+        assert_true(handled.unreadable.offset <= 150000);
+        answer_free(&answer);
+        close(fd);
+    }
+    assert_int_equal(handled.unreadables, 3);
+}
+
 static void a_slow_reader_holds_up_nobody(void **state)
 {
     int slow = client_connect(&fixture), quick = client_connect(&fixture);
@@ -375,6 +440,8 @@ int main(void)
         TEST(a_thousand_ranges_come_in_the_order_asked),
         TEST(pieces_meet_the_ends_of_buffers),
         TEST(a_file_that_ends_too_soon_cuts_the_connection),
+        TEST(what_can_not_be_read_at_once_is_another_reply),
+        TEST(what_can_not_be_read_later_is_told_and_cut),
         TEST(a_slow_reader_holds_up_nobody),
         TEST(a_reader_that_leaves_ends_its_answer),
         TEST(streams_come_whole),
