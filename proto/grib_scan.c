@@ -20,7 +20,7 @@ static const uint8_t magic[4] = { 'G', 'R', 'I', 'B' };
 
 void grib_scan_init(struct grib_scan *scan)
 {
-    *scan = (struct grib_scan){ .state = SCAN_LEAD };
+    *scan = (struct grib_scan){ .state = SCAN_LEAD, .message_max = GRIB_MESSAGE_SIZE_MAX };
     grib_frame_init(&scan->frame);
 }
 
@@ -243,6 +243,9 @@ static enum status scan_feed(struct grib_scan *scan, const uint8_t *data, size_t
     uint64_t offset = scan->message_offset + scan->frame.seen;
 
     enum status status = grib_frame_feed(&scan->frame, data, size, took, err);
+    if ((status == STATUS_OK || status == STATUS_MORE) && scan->frame.size > scan->message_max)
+        status = error_set(err, STATUS_TOO_LARGE, "a message of %" PRIu64 " bytes, more than %" PRIu64,
+                           scan->frame.size, scan->message_max);
     if (status != STATUS_OK && status != STATUS_MORE) {
         error_at(err, scan->message_offset);
         return status;

@@ -41,6 +41,7 @@ struct grib_scan {
     uint64_t message_offset; /* where the message under way began */
     uint64_t skip_offset;    /* where the stretch between messages began */
     uint64_t messages;       /* whole ones so far */
+    uint64_t message_max;    /* a longer one is TOO_LARGE; grib_scan_init() sets GRIB_MESSAGE_SIZE_MAX */
     uint8_t lead[16];        /* first bytes of the stream, to name what is no GRIB */
     uint8_t lead_size;
     uint8_t matched; /* bytes of "GRIB" matched so far, between messages */
@@ -52,7 +53,7 @@ void grib_scan_init(struct grib_scan *scan);
 /* One piece; *used bytes of the chunk are consumed (0 is possible with a piece). Errors carry the byte offset:
  *   STATUS_NOT_GRIB   the stream does not begin as GRIB may; the text names what it is
  *   STATUS_BAD_GRIB   a message is malformed, or more than GRIB_SCAN_SKIP_MAX bytes lie between two
- *   STATUS_TOO_LARGE  a message promises more than GRIB_MESSAGE_SIZE_MAX
+ *   STATUS_TOO_LARGE  a message promises more than message_max
  * After an error the scan is spent. */
 enum status grib_scan_next(struct grib_scan *scan, const uint8_t *chunk, size_t size, size_t *used,
                            struct grib_piece *piece, struct error *err);

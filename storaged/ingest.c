@@ -502,6 +502,8 @@ static struct ingest *ingest_new(struct http_exchange *ex, const char *source, b
     snprintf(ingest->body.source, sizeof ingest->body.source, "%s", source);
     copies_init(&ingest->body.copies, loop, http_request_id(ex));
     grib_scan_init(&ingest->scan);
+    if (!here) /* what another node has taken already is copied, whatever the limit is now */
+        ingest->scan.message_max = loop->node->settings->message_max;
     ingest->digests = digest_stream_new();
     list_init(&ingest->puts);
     list_init(&ingest->room.list);

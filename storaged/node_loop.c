@@ -21,6 +21,25 @@ static void on_wake(uv_async_t *async)
     node_on_wake(container_of(async, struct node_loop, wake));
 }
 
+static struct http_limits loop_limits(const struct settings *settings)
+{
+    return (struct http_limits){
+        .head_max = settings->head_max,
+        .line_max = settings->line_max,
+        .target_max = settings->target_max,
+        .fields_max = (unsigned)settings->fields_max,
+        .body_max = settings->body_max,
+        .connections_max = (unsigned)settings->connections,
+        .head_timeout_ms = settings->head_timeout_ms,
+        .idle_timeout_ms = settings->idle_timeout_ms,
+        .rate_min = settings->rate_min,
+        .rate_window_ms = settings->rate_window_ms,
+        .linger_ms = settings->linger_ms,
+        .chunk_line_max = settings->chunk_line_max,
+        .trailers_max = settings->trailer_max,
+    };
+}
+
 static enum status loop_open_server(struct node_loop *loop, const char *listen, struct error *err)
 {
     const struct settings *settings = loop->node->settings;
@@ -28,10 +47,7 @@ static enum status loop_open_server(struct node_loop *loop, const char *listen, 
         .loop = &loop->uv,
         .listen = listen,
         .reuse_port = true,
-        .limits = { .body_max = settings->body_max,
-                    .connections_max = (unsigned)settings->connections,
-                    .head_timeout_ms = settings->head_timeout_ms,
-                    .idle_timeout_ms = settings->idle_timeout_ms },
+        .limits = loop_limits(settings),
         .routes = routes_node,
         .context = loop,
         .server_name = "gribstore",

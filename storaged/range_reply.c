@@ -1,7 +1,9 @@
 /* range_reply.c: conditions, then ranges, then the pieces of the answer. */
 #include "storaged/range_reply.h"
 
+#include "storaged/node.h"
 #include "storaged/node_metrics.h"
+#include "storaged/request.h"
 
 #include "proto/http/http_condition.h"
 
@@ -72,7 +74,9 @@ void range_plan(struct http_exchange *ex, const struct range_entity *entity, str
     }
     /* RFC 9110 section 14.2: ranges are GET's alone; a HEAD tells of the whole. */
     if (range.data != NULL && condition == HTTP_CONDITION_GO && http_method(ex) != HTTP_HEAD_)
-        found = http_ranges_parse(range, entity->size, plan->ranges, &plan->count);
+        found = http_ranges_parse(range, entity->size,
+                                  (unsigned)request_loop(ex)->node->settings->ranges_max,
+                                  plan->ranges, &plan->count);
     if (found == HTTP_RANGES_UNSATISFIABLE) {
         plan_unsatisfiable(ex, entity, plan);
         return;

@@ -207,7 +207,7 @@ static bool conn_step_head(struct http_conn *conn)
         return true;
     }
     struct slice head = slice_of(conn->input.data, conn->head.size);
-    if (!http_frame_begin(&conn->frame, &conn->head, head.data, server->limits.body_max)) {
+    if (!http_frame_begin(&conn->frame, &conn->head, head.data, &server->frame_limits)) {
         if (conn->head.method != (enum http_method)HTTP_METHOD_OTHER) {
             conn_refuse(conn, STATUS_BAD_REQUEST, "the head is malformed");
             return true;
@@ -359,8 +359,9 @@ enum status http_conn_accept(struct http_server *server)
 
 static void conn_check_rate(struct http_conn *conn)
 {
+    const struct http_limits *limits = &conn->server->limits;
     uint64_t moved = http_socket_moved(conn);
-    uint64_t least = HTTP_RATE_MIN * conn->server->limits.rate_window_ms / 1000;
+    uint64_t least = limits->rate_min * limits->rate_window_ms / 1000;
 
     if (moved - conn->window_moved >= least)
         return; /* the next window begins when the connection settles */

@@ -27,8 +27,6 @@ enum {
     HTTP_OUT_SIZE = 72 * 1024, /* what is under way of a file to one reader: 64 KiB behind a head, in one write */
     HTTP_REPLY_HEAD_MAX = 32 * 1024, /* all header fields of a reply */
     HTTP_DISCARD_MAX = 256 * 1024, /* a body nobody asked for is read up to this, to keep the connection */
-    HTTP_LINGER_MS = 2000,         /* so that a last answer is not lost to a reset */
-    HTTP_RATE_MIN = 1024,          /* bytes a second, of bodies and answers */
     HTTP_IDS_SIZE = 65,            /* a request id and its end */
     HTTP_TEXT_KEPT_MAX = 4 * 1024, /* a pooled exchange keeps buffers up to this */
     HTTP_TURN_MAX = 1024 * 1024,   /* sent to one reader before others have their turn */
@@ -48,6 +46,7 @@ struct http_server {
     struct http_server_options options; /* its texts are copied */
     struct http_limits limits;          /* defaults filled in */
     struct http_head_limits head_limits;
+    struct http_frame_limits frame_limits;
     char name[64];
     uv_tcp_t listener;
     uv_timer_t tick;

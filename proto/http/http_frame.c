@@ -58,7 +58,7 @@ static bool frame_execute(struct http_frame *frame, struct slice *input)
 }
 
 bool http_frame_begin(struct http_frame *frame, const struct http_head *head, const uint8_t *text,
-                      uint64_t body_max)
+                      const struct http_frame_limits *limits)
 {
     struct slice input = slice_of(text + head->start, head->size - head->start);
     bool body = head->chunked || head->content_length > 0;
@@ -66,7 +66,7 @@ bool http_frame_begin(struct http_frame *frame, const struct http_head *head, co
     memset(frame, 0, sizeof *frame);
     llhttp_init(&frame->parser, HTTP_REQUEST, &frame_settings);
     frame->parser.data = frame;
-    frame->body_max = body_max;
+    frame->limits = limits;
     frame->chunked = head->chunked;
     if (!frame_execute(frame, &input) || input.size > 0 || !frame->head_seen ||
         frame->ended == body || (frame->parser.flags & F_CHUNKED) != (head->chunked ? F_CHUNKED : 0) ||
@@ -84,9 +84,10 @@ static bool frame_count_overhead(struct http_frame *frame, size_t size)
     frame->overhead += size;
     if (frame->overhead > HTTP_CHUNK_OVERHEAD_MAX + frame->body_size)
         return false;
-    size_t line_max = frame->trailers ? HTTP_TRAILERS_MAX : HTTP_CHUNK_LINE_MAX;
+    size_t chunk_line_max = frame->limits->chunk_line_max;
+    size_t line_max = frame->trailers ? frame->limits->trailers_max : chunk_line_max;
     /* The line that ends here may be the one that begins the trailers: it was an ordinary one. */
-    if (frame->line > (frame->chunk_line ? HTTP_CHUNK_LINE_MAX : line_max))
+    if (frame->line > (frame->chunk_line ? chunk_line_max : line_max))
         return false;
     if (frame->chunk_line) {
         frame->chunk_line = false;
@@ -115,7 +116,7 @@ enum http_frame_event http_frame_next(struct http_frame *frame, struct slice *in
         frame->body_size += frame->chunk.size;
         if (frame->chunked && !frame_count_overhead(frame, overhead))
             return frame_fail(frame, HTTP_FRAME_BAD);
-        if (frame->body_size > frame->body_max)
+        if (frame->body_size > frame->limits->body_max)
             return frame_fail(frame, HTTP_FRAME_TOO_LARGE);
         if (frame->chunk.size > 0) {
             *chunk = frame->chunk;

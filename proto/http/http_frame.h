@@ -11,10 +11,12 @@
 
 #include <llhttp.h>
 
-enum {
-    HTTP_CHUNK_LINE_MAX = 4096,      /* a chunk's size with its extensions */
-    HTTP_CHUNK_OVERHEAD_MAX = 16384, /* what all lines may have beyond the bytes of the body itself */
-    HTTP_TRAILERS_MAX = 8192,
+enum { HTTP_CHUNK_OVERHEAD_MAX = 16384 }; /* what all chunk lines may have beyond the bytes of the body itself */
+
+struct http_frame_limits {
+    uint64_t body_max;
+    size_t chunk_line_max; /* a chunk's size with its extensions */
+    size_t trailers_max;
 };
 
 enum http_frame_event {
@@ -27,7 +29,7 @@ enum http_frame_event {
 
 struct http_frame {
     llhttp_t parser;
-    uint64_t body_max;
+    const struct http_frame_limits *limits; /* borrowed */
     uint64_t body_size; /* of the body, so far */
     uint64_t overhead;  /* of chunk lines and trailers, so far */
     size_t line;        /* of the chunk line under way */
@@ -36,9 +38,9 @@ struct http_frame {
     bool ended, failed;
 };
 
-/* The next request. text is the head's; false: llhttp reads it otherwise than head does. */
+/* The next request. text is the head's, limits outlive it; false: llhttp reads it otherwise than head does. */
 bool http_frame_begin(struct http_frame *frame, const struct http_head *head, const uint8_t *text,
-                      uint64_t body_max);
+                      const struct http_frame_limits *limits);
 
 /* The next event; input is moved forward by what was used. */
 enum http_frame_event http_frame_next(struct http_frame *frame, struct slice *input, struct slice *chunk);

@@ -13,7 +13,6 @@
 #include "proto/http/http_exchange.h"
 
 enum {
-    HTTP_FIELDS_MAX = 100,
     HTTP_METHOD_OTHER = HTTP_OPTIONS_ + 1, /* a token that is none of ours: PATCH, TRACE, ... */
 };
 

@@ -112,7 +112,7 @@ static bool range_take(struct slice *text, uint64_t file_size, uint64_t *budget,
 }
 
 enum http_ranges http_ranges_parse(struct slice header, uint64_t file_size,
-                                   struct http_range *ranges, unsigned *count)
+                                   unsigned ranges_max, struct http_range *ranges, unsigned *count)
 {
     uint64_t budget = file_size;
     unsigned specs = 0, found = 0;
@@ -123,7 +123,7 @@ enum http_ranges http_ranges_parse(struct slice header, uint64_t file_size,
     for (;;) {
         range_skip_blanks(&header);
         if (header.size > 0 && header.data[0] != ',') {
-            if (++specs > HTTP_RANGES_MAX || !range_take(&header, file_size, &budget, ranges, &found))
+            if (++specs > ranges_max || !range_take(&header, file_size, &budget, ranges, &found))
                 return HTTP_RANGES_NONE;
             range_skip_blanks(&header);
         }

@@ -1,7 +1,7 @@
 /* http_range.h: Range, Content-Range and multipart/byteranges (RFC 9110 section 14), in the dialect that clients read. Pure.
  *
  * Rules: ends past the end are clamped; a range that starts past the end is dropped; when all are, the answer is 416; another
- * unit, or anything malformed, is ignored (200). At most 1,000 ranges, and never more bytes than the file + 400 a part: beyond that the header is ignored. */
+ * unit, or anything malformed, is ignored (200). At most ranges_max of them, and never more bytes than the file + 400 a part: beyond that the header is ignored. */
 #ifndef PROTO_HTTP_RANGE_H
 #define PROTO_HTTP_RANGE_H
 
@@ -15,9 +15,10 @@ struct http_range {
 
 enum http_ranges { HTTP_RANGES_NONE, HTTP_RANGES_SOME, HTTP_RANGES_UNSATISFIABLE };
 
-/* ranges holds HTTP_RANGES_MAX; *count is set with SOME: in the order asked, none merged. */
+/* ranges holds ranges_max, at most HTTP_RANGES_MAX; *count is set with SOME: in the order asked, none merged. */
 enum http_ranges http_ranges_parse(struct slice header, uint64_t file_size,
-                                   struct http_range *ranges, unsigned *count);
+                                   unsigned ranges_max, struct http_range *ranges,
+                                   unsigned *count);
 
 /* A fresh boundary: letters and digits only. */
 void http_boundary_make(char boundary[HTTP_BOUNDARY_SIZE]);

@@ -127,18 +127,37 @@ static void server_fill_limits(struct http_server *server, const struct http_lim
         limits->head_timeout_ms = 10000;
     if (limits->idle_timeout_ms == 0)
         limits->idle_timeout_ms = 60000;
+    if (limits->rate_min == 0)
+        limits->rate_min = 1024;
     if (limits->rate_window_ms == 0)
         limits->rate_window_ms = 10000;
+    if (limits->linger_ms == 0)
+        limits->linger_ms = 2000;
+    if (limits->chunk_line_max == 0)
+        limits->chunk_line_max = 4 * 1024;
+    if (limits->trailers_max == 0)
+        limits->trailers_max = 8 * 1024;
+}
+
+static void server_apply_limits(struct http_server *server)
+{
+    const struct http_limits *limits = &server->limits;
+
     server->head_limits = (struct http_head_limits){
         .head_max = limits->head_max,
         .line_max = limits->line_max,
         .target_max = limits->target_max,
         .fields_max = limits->fields_max,
     };
+    server->frame_limits = (struct http_frame_limits){
+        .body_max = limits->body_max,
+        .chunk_line_max = limits->chunk_line_max,
+        .trailers_max = limits->trailers_max,
+    };
     server->delays_ms[HTTP_TIMER_IDLE] = limits->idle_timeout_ms;
     server->delays_ms[HTTP_TIMER_HEAD] = limits->head_timeout_ms;
     server->delays_ms[HTTP_TIMER_RATE] = limits->rate_window_ms;
-    server->delays_ms[HTTP_TIMER_LINGER] = HTTP_LINGER_MS;
+    server->delays_ms[HTTP_TIMER_LINGER] = limits->linger_ms;
 }
 
 static struct http_server *server_new(const struct http_server_options *options)
@@ -166,6 +185,7 @@ static struct http_server *server_new(const struct http_server_options *options)
     snprintf(server->name, sizeof server->name, "%s",
              options->server_name != NULL ? options->server_name : "gribstore");
     server_fill_limits(server, &options->limits);
+    server_apply_limits(server);
     random_bytes(&server->id_state, sizeof server->id_state);
     list_init(&server->connections);
     list_init(&server->awake);

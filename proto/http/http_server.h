@@ -9,12 +9,16 @@ struct http_limits {
     size_t head_max;          /* whole head [40 KiB] */
     size_t line_max;          /* a header line [32 KiB] */
     size_t target_max;        /* [8 KiB] */
-    unsigned fields_max;      /* [100] */
+    unsigned fields_max;      /* [HTTP_FIELDS_MAX] */
     uint64_t body_max;        /* [64 GiB]; a larger Content-Length is 413 before 100 Continue */
     unsigned connections_max; /* of this server [10,000]; more wait in the backlog */
     uint64_t head_timeout_ms; /* the whole head [10 s] */
     uint64_t idle_timeout_ms; /* keep-alive [60 s] */
-    uint64_t rate_window_ms;  /* a body or an answer slower than 1 KiB/s over this is cut [10 s] */
+    uint64_t rate_min;        /* bytes a second; a body or an answer that is slower is cut [1 KiB] */
+    uint64_t rate_window_ms;  /* over which that is counted [10 s] */
+    uint64_t linger_ms;       /* a connection that is given up is read on for so long [2 s] */
+    size_t chunk_line_max;    /* a chunk's size with its extensions [4 KiB] */
+    size_t trailers_max;      /* behind a chunked body; they are ignored [8 KiB] */
 };
 
 struct http_server_options {

@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     file_size = get_u64(data) >> (data[0] & 31) >>
                 1; /* files end well before 2^63; small ones as often as large ones */
-    enum http_ranges result = http_ranges_parse(slice_of(data + 8, size - 8), file_size, ranges, &count);
+    enum http_ranges result = http_ranges_parse(slice_of(data + 8, size - 8), file_size,
+                                                HTTP_RANGES_MAX, ranges, &count);
     assert((result == HTTP_RANGES_SOME) == (count > 0));
     assert(count <= HTTP_RANGES_MAX);
     for (unsigned i = 0; i < count; i++) {

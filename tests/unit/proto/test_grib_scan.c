@@ -348,6 +348,34 @@ static void data_comes_in_pieces_as_large_as_the_chunk(void **state)
     buf_fini(&stream);
 }
 
+static void a_message_beyond_the_limit_is_refused_once_its_length_is_known(void **state)
+{
+    (void)state;
+    struct buf stream;
+
+    buf_init(&stream, STREAM_MAX);
+    grib2_message(&stream, 5);
+    for (size_t cut = 1; cut <= stream.size; cut++) {
+        for (uint64_t room = 0; room < 2; room++) { /* a byte too little, and just enough */
+            struct grib_scan scan;
+            struct grib_piece piece;
+            enum status status = STATUS_OK;
+            size_t at = 0, used;
+
+            grib_scan_init(&scan);
+            scan.message_max = stream.size - 1 + room;
+            while (status == STATUS_OK && at < stream.size) {
+                size_t size = at < cut ? cut - at : stream.size - at;
+                status = grib_scan_next(&scan, stream.data + at, size, &used, &piece, NULL);
+                at += used;
+            }
+            assert_int_equal(status, room == 0 ? STATUS_TOO_LARGE : STATUS_OK);
+            assert_true(room == 1 || at <= (cut < 16 ? 16 : cut));
+        }
+    }
+    buf_fini(&stream);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +386,7 @@ int main(void)
         cmocka_unit_test(sixty_four_kibibytes_between_messages_are_skipped_and_not_one_more),
         cmocka_unit_test(malformed_messages_are_refused_at_their_beginning),
         cmocka_unit_test(data_comes_in_pieces_as_large_as_the_chunk),
+        cmocka_unit_test(a_message_beyond_the_limit_is_refused_once_its_length_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

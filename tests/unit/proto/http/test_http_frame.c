@@ -15,6 +15,8 @@ static const struct http_head_limits limits = {
     .fields_max = 100,
 };
 
+enum { CHUNK_LINE_MAX = 4096, TRAILERS_MAX = 8192 };
+
 #define CHUNKED "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 /* What came of a request fed in pieces that end at the cuts: its body, the last event, what was
@@ -34,7 +36,12 @@ static struct outcome run(const char *text, size_t size, size_t cut, uint64_t bo
 
     http_head_init(&head);
     assert_int_equal(http_head_feed(&head, (const uint8_t *)text, size, &limits), STATUS_OK);
-    assert_true(http_frame_begin(&frame, &head, (const uint8_t *)text, body_max));
+    const struct http_frame_limits bounds = {
+        .body_max = body_max,
+        .chunk_line_max = CHUNK_LINE_MAX,
+        .trailers_max = TRAILERS_MAX,
+    };
+    assert_true(http_frame_begin(&frame, &head, (const uint8_t *)text, &bounds));
     at = head.size;
     while (outcome.event == HTTP_FRAME_MORE) {
         size_t end = cut > at && cut < size ? cut : size;
@@ -189,6 +196,7 @@ static void a_chunked_body_has_a_limit(void **state)
 static void after_an_error_there_is_only_the_error(void **state)
 {
     static const char text[] = CHUNKED "x";
+    static const struct http_frame_limits bounds = { UINT64_MAX, CHUNK_LINE_MAX, TRAILERS_MAX };
     struct http_frame frame;
     struct http_head head;
     struct slice chunk, input;
@@ -196,11 +204,47 @@ static void after_an_error_there_is_only_the_error(void **state)
 
     http_head_init(&head);
     assert_int_equal(http_head_feed(&head, (const uint8_t *)text, sizeof text - 1, &limits), STATUS_OK);
-    assert_true(http_frame_begin(&frame, &head, (const uint8_t *)text, UINT64_MAX));
+    assert_true(http_frame_begin(&frame, &head, (const uint8_t *)text, &bounds));
     input = slice_of(text + head.size, 1);
     assert_int_equal(http_frame_next(&frame, &input, &chunk), HTTP_FRAME_BAD);
     input = slice_text("0\r\n\r\n");
     assert_int_equal(http_frame_next(&frame, &input, &chunk), HTTP_FRAME_BAD);
+}
+
+static void lower_limits_are_obeyed(void **state)
+{
+    static const struct {
+        const char *body;
+        enum http_frame_event event;
+    } cases[] = {
+        { "5;a=3456\r\nhello\r\n0\r\n\r\n", HTTP_FRAME_END }, /* ten bytes, with CRLF */
+        { "5;a=34567\r\nhello\r\n0\r\n\r\n", HTTP_FRAME_BAD },
+        { "5\r\nhello\r\n0\r\nT: 3456\r\n\r\n", HTTP_FRAME_END }, /* eleven, the empty line's two with them */
+        { "5\r\nhello\r\n0\r\nT: 34567\r\n\r\n", HTTP_FRAME_BAD },
+        { "6\r\nhello!\r\n0\r\n\r\n", HTTP_FRAME_TOO_LARGE },
+    };
+    static const struct http_frame_limits bounds = {
+        .body_max = 5,
+        .chunk_line_max = 10,
+        .trailers_max = 11,
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct slice input = slice_text(cases[i].body), chunk;
+        enum http_frame_event event;
+        struct http_frame frame;
+        struct http_head head;
+
+        http_head_init(&head);
+        assert_int_equal(http_head_feed(&head, (const uint8_t *)CHUNKED, strlen(CHUNKED), &limits),
+                         STATUS_OK);
+        assert_true(http_frame_begin(&frame, &head, (const uint8_t *)CHUNKED, &bounds));
+        while ((event = http_frame_next(&frame, &input, &chunk)) == HTTP_FRAME_CHUNK)
+            ;
+        if (event != cases[i].event)
+            fail_msg("%s: %d", cases[i].body, event);
+    }
 }
 
 int main(void)
@@ -213,6 +257,7 @@ int main(void)
         cmocka_unit_test(extensions_have_16_kib_beyond_the_body_in_all),
         cmocka_unit_test(a_chunked_body_has_a_limit),
         cmocka_unit_test(after_an_error_there_is_only_the_error),
+        cmocka_unit_test(lower_limits_are_obeyed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
