@@ -11,6 +11,7 @@ if(TSAN)
         message(FATAL_ERROR "TSAN and ASAN exclude each other")
     endif()
     list(APPEND sanitizers thread)
+    set(gribstore_sanitizer_source "${PROJECT_SOURCE_DIR}/ops/cmake/tsan.c") # a source of every program
 endif()
 if(FUZZ)
     if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")

@@ -11,6 +11,6 @@ endfunction()
 
 function(gribstore_program NAME)
     cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
-    add_executable(${NAME} ${ARG_SOURCES})
+    add_executable(${NAME} ${ARG_SOURCES} ${gribstore_sanitizer_source})
     target_link_libraries(${NAME} PRIVATE ${ARG_LINK})
 endfunction()

@@ -16,7 +16,7 @@ set(gribstore_test_environment
 # gribstore_add_test(NAME LABEL TIMEOUT [SOURCES file...] LIBS library... [RUNNER command...] [ARGUMENTS argument...])
 function(gribstore_add_test NAME LABEL TIMEOUT)
     cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;RUNNER;ARGUMENTS" ${ARGN})
-    add_executable(${NAME} ${NAME}.c ${ARG_SOURCES})
+    add_executable(${NAME} ${NAME}.c ${ARG_SOURCES} ${gribstore_sanitizer_source})
     set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
     target_link_libraries(${NAME} PRIVATE ${ARG_LIBS})
     add_test(NAME ${NAME} COMMAND ${ARG_RUNNER} $<TARGET_FILE:${NAME}> ${ARG_ARGUMENTS})
