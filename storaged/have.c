@@ -15,6 +15,7 @@
 #include "storaged/request.h"
 #include "storaged/work.h"
 
+#include "proto/http/http_auth.h"
 #include "proto/node_api.h"
 #include "proto/placement.h"
 
@@ -180,6 +181,10 @@ static void have_run(struct work *work)
                                       &have->err);
     if (have->status != STATUS_OK)
         return;
+    if (!http_allows_source(have->ex, slice_text(have->request.run.source))) {
+        have->status = STATUS_FORBIDDEN;
+        return;
+    }
     if (have->request.places && !have->cluster) {
         have->places = calloc(have->request.count + 1, sizeof *have->places);
         if (have->places == NULL)
@@ -192,7 +197,9 @@ static void have_run(struct work *work)
 
 static void have_reply(struct have *have)
 {
-    if (have->status != STATUS_OK)
+    if (have->status == STATUS_FORBIDDEN)
+        http_refuse_source(have->ex);
+    else if (have->status != STATUS_OK)
         request_fail(have->ex, &have->err);
     else
         request_reply_json(have->ex, 200, &have->answer);

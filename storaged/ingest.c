@@ -21,6 +21,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/grib_scan.h"
+#include "proto/http/http_auth.h"
 #include "proto/node_api.h"
 
 #include <assert.h>
@@ -637,6 +638,10 @@ void ingest_handle_digest(struct http_exchange *ex)
     if (source.data == NULL) {
         request_fail_with(ex, STATUS_BAD_REQUEST,
                           "key source is missing: PUT /sha256/{digest}?source=NAME");
+        return;
+    }
+    if (!http_allows_source(ex, source)) {
+        http_refuse_source(ex);
         return;
     }
     struct ingest *ingest = ingest_begin(ex, source, false);

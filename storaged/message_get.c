@@ -20,6 +20,7 @@
 
 #include "proto/base/fsm.h"
 #include "proto/base/log.h"
+#include "proto/http/http_auth.h"
 #include "proto/node_api.h"
 #include "proto/placement.h"
 
@@ -41,6 +42,8 @@ struct message_get {
     struct node_loop *loop;
     struct digest digest;
     bool hop, redirect;
+    char *sources;      /* owned: what the caller may see, "hres,gfs"; NULL: all */
+    struct slice asked; /* a node asks for somebody who may see these; data NULL: all */
     /* this node */
     struct work work;
     struct run_key run;
@@ -91,6 +94,7 @@ static void message_free(struct message_get *get)
         digest_stream_free(get->digests);
     cluster_view_release(get->view);
     free(get->nodes);
+    free(get->sources);
     buf_fini(&get->unasked);
     buf_fini(&get->held);
     free(get);
@@ -108,12 +112,27 @@ static void message_over(struct http_exchange *ex)
 
 /* --- find: is it here --- */
 
+/* A message of a source that the caller's token is not for is not there, here and on other nodes. */
+static bool find_allows(void *data, const struct run_key *run)
+{
+    const struct message_get *get = data;
+    struct slice source = slice_text(run->source);
+
+    return (get->sources == NULL || token_list_has(slice_text(get->sources), source)) &&
+           (get->asked.data == NULL || token_list_has(get->asked, source));
+}
+
+static enum status find_here(struct message_get *get, bool may_block)
+{
+    return store_find_where(get->loop->node->store, &get->digest, may_block, find_allows, get,
+                            &get->run, &get->place, &get->find_err);
+}
+
 static void find_run(struct work *work)
 {
     struct message_get *get = container_of(work, struct message_get, work);
 
-    get->find_status = store_find_any(get->loop->node->store, &get->digest, true, &get->run,
-                                      &get->place, &get->find_err);
+    get->find_status = find_here(get, true);
 }
 
 static void find_done(struct work *work)
@@ -127,8 +146,7 @@ static enum fsm_next message_find(struct fsm *fsm)
     struct error err;
 
     error_init(&err);
-    get->find_status = store_find_any(get->loop->node->store, &get->digest, false, &get->run,
-                                      &get->place, &get->find_err);
+    get->find_status = find_here(get, false);
     if (get->find_status != STATUS_MORE)
         return fsm_go(fsm, MESSAGE_PICK);
     enum status status = work_start(&get->work, get->loop, find_run, find_done, &err);
@@ -490,7 +508,8 @@ static void reply_message(struct message_get *get)
     get->entity = (struct range_entity){
         .content_type = TYPE_GRIB,
         .etag = get->etag,
-        .cache_control = "public, max-age=31536000, immutable",
+        .cache_control = http_is_public(get->ex) ? "public, max-age=31536000, immutable"
+                                                 : "private, max-age=31536000, immutable",
         .modified = reader->modified,
         .size = reader->size,
     };
@@ -523,6 +542,20 @@ static enum fsm_next message_answer(struct fsm *fsm)
     return FSM_END;
 }
 
+/* Copied: what is read for an answer outlives the request by a moment. */
+static void message_set_sources(struct message_get *get, struct http_exchange *ex)
+{
+    const char *bound = http_bound_sources(ex);
+
+    if (get->hop)
+        get->asked = http_header(ex, HEADER_SOURCES);
+    if (bound == NULL)
+        return;
+    get->sources = strdup(bound);
+    if (get->sources == NULL)
+        abort();
+}
+
 void message_get_handle(struct http_exchange *ex)
 {
     static const char *const keys[] = { NULL };
@@ -543,11 +576,13 @@ void message_get_handle(struct http_exchange *ex)
     get->digest = digest;
     get->hop = hop.data != NULL;
     get->redirect = get->loop->node->settings->redirect;
+    message_set_sources(get, ex);
     get->view = cluster_view(&get->loop->node->cluster);
     error_init(&get->find_err);
     buf_init(&get->unasked, UNASKED_SIZE_MAX);
     buf_init(&get->held, HELD_SIZE_MAX);
     message_reader_init(&get->reader, get->loop, &digest);
+    get->reader.sources = get->sources;
     node_loop_begin(get->loop);
     http_set_user(ex, get, message_over);
     fsm_start(&get->fsm, "message", message_steps, ARRAY_COUNT(message_steps), MESSAGE_FIND,

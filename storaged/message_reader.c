@@ -157,6 +157,8 @@ static void peer_start(struct message_reader *reader, size_t size)
     digest_print(&reader->digest, digest);
     snprintf(reader->url, sizeof reader->url, "%s/sha256/%s", reader->peer->url, digest);
     request->headers[headers++] = (struct transfer_header){ HEADER_HOP, "1" };
+    if (reader->sources != NULL)
+        request->headers[headers++] = (struct transfer_header){ HEADER_SOURCES, reader->sources };
     if (size > 0) {
         snprintf(reader->range, sizeof reader->range, "bytes=%" PRIu64 "-%" PRIu64, reader->at,
                  reader->at + size - 1);

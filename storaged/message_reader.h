@@ -13,6 +13,7 @@ enum { MESSAGE_PIECE_MAX = 16 << 20 }; /* most that one read may bring */
 struct message_reader {
     struct node_loop *loop;
     struct digest digest;
+    const char *sources; /* whose messages a peer may give; borrowed for the reader's life; NULL: all */
     struct store_file *file; /* held; NULL: a peer's */
     struct peer *peer;
     uint64_t offset;  /* of the message in the file */

@@ -19,26 +19,28 @@
 
 #define MAP_ROUTE "cluster-map"
 
+/* Copies come from nodes, and from clients that place for themselves; a map comes from nodes, the indexer and who makes a
+ * cluster. Whoever may read may see the map: who places for himself needs it, and the indexer shows the same one. */
 const struct http_route routes_node[] = {
     { HTTP_PUT_, "/ingest/{source}", ROLE_INGEST, "ingest", ingest_handle },
     { HTTP_PUT_, "/ingest/{source}/", ROLE_INGEST, "ingest", ingest_handle },
     { HTTP_PUT_, "/ingest/{source}/{name}", ROLE_INGEST, "ingest", ingest_handle },
-    { HTTP_PUT_, "/sha256/{digest}", ROLE_INGEST, "put-message", ingest_handle_digest },
-    { HTTP_PUT_, "/replica/{source}", ROLE_INGEST, "replica", ingest_handle_replica },
-    { HTTP_POST_, "/have", ROLE_INGEST, "have", have_handle },
+    { HTTP_PUT_, "/sha256/{digest}", ROLE_INGEST | ROLE_BOUND, "put-message", ingest_handle_digest },
+    { HTTP_PUT_, "/replica/{source}", ROLE_INGEST | ROLE_NODE, "replica", ingest_handle_replica },
+    { HTTP_POST_, "/have", ROLE_INGEST | ROLE_NODE | ROLE_BOUND, "have", have_handle },
     { HTTP_GET_, "/data/{source}/{base_time}/{file}", ROLE_READ, "data", get_handle },
-    { HTTP_GET_, "/sha256/{digest}", ROLE_READ, "message", message_get_handle },
+    { HTTP_GET_, "/sha256/{digest}", ROLE_READ | ROLE_BOUND, "message", message_get_handle },
     { HTTP_GET_, "/data/{source}/{base_time}/", ROLE_READ, "listing", listing_handle },
-    { HTTP_GET_, "/cluster/runs", ROLE_NODE, "runs", journal_feed_runs },
+    { HTTP_GET_, "/cluster/runs", ROLE_NODE | ROLE_ADMIN, "runs", journal_feed_runs },
     { HTTP_GET_, "/cluster/runs/{source}/{base_time}", ROLE_NODE, "run", run_tell_get },
     { HTTP_PUT_, "/cluster/runs/{source}/{base_time}", ROLE_NODE, "run-state", run_tell_handle },
     { HTTP_GET_, "/cluster/journal/{source}/{base_time}", ROLE_NODE, "journal", journal_feed_records },
     { HTTP_POST_, "/cluster/heads/{source}/{base_time}", ROLE_NODE, "heads", heads_handle },
     { HTTP_GET_, "/cluster/shards/{source}/{base_time}", ROLE_NODE, "shards", listing_shards },
-    { HTTP_GET_, "/cluster/map", ROLE_NODE, MAP_ROUTE, cluster_api_get },
-    { HTTP_PUT_, "/cluster/map", ROLE_NODE, MAP_ROUTE, cluster_api_put },
+    { HTTP_GET_, "/cluster/map", ROLE_READ | ROLE_BOUND, MAP_ROUTE, cluster_api_get },
+    { HTTP_PUT_, "/cluster/map", ROLE_NODE | ROLE_ADMIN, MAP_ROUTE, cluster_api_put },
     { HTTP_DELETE_, "/data/{source}/{base_time}/", ROLE_ADMIN, "purge", purge_handle },
-    { HTTP_GET_, "/metrics", ROLE_READ, "metrics", node_status_metrics },
+    { HTTP_GET_, "/metrics", ROLE_READ | ROLE_BOUND, "metrics", node_status_metrics },
     { HTTP_GET_, "/healthz", ROLE_NONE, "healthz", node_status_health },
     { HTTP_GET_, "/readyz", ROLE_NONE, "readyz", node_status_ready },
     { HTTP_GET_, "/openapi.json", ROLE_NONE, "openapi", node_status_openapi },
@@ -58,6 +60,14 @@ static bool same_cluster(struct http_exchange *ex, const struct http_route *rout
     return false;
 }
 
+/* Spoken between processes of a cluster: such an answer always says which one. */
+static bool is_the_clusters(const struct http_route *route)
+{
+    static const char prefix[] = "/cluster/";
+
+    return strncmp(route->pattern, prefix, sizeof prefix - 1) == 0;
+}
+
 static void heard_epoch(struct http_exchange *ex, struct cluster *cluster)
 {
     struct slice text = http_header(ex, HEADER_EPOCH);
@@ -71,7 +81,7 @@ bool routes_before(struct http_exchange *ex, const struct http_route *route)
 {
     struct slice theirs = http_header(ex, HEADER_CLUSTER);
 
-    if (theirs.data == NULL && route->role != ROLE_NODE)
+    if (theirs.data == NULL && !is_the_clusters(route))
         return true;
     struct cluster *cluster = &request_loop(ex)->node->cluster;
     struct cluster_view *view = cluster_view(cluster);

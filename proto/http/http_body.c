@@ -86,6 +86,8 @@ static void body_chunk(struct http_exchange *ex, struct slice chunk)
 {
     struct http_body *body = &ex->body;
 
+    if (ex->head->chunked) /* a length that was told has been charged */
+        http_auth_charge(ex, chunk.size);
     if (body->mode == HTTP_BODY_STREAM) {
         body->on_chunk(ex, chunk);
         return;

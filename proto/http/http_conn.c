@@ -131,6 +131,8 @@ static void conn_log_access(const struct http_exchange *ex, uint64_t duration_us
     if (ex->reply.length != HTTP_LENGTH_UNKNOWN)
         log_u64(&line, "bytes", ex->reply.length);
     log_u64(&line, "us", duration_us);
+    if (http_caller(ex)[0] != '\0')
+        log_str(&line, "token", http_caller(ex));
     log_str(&line, "request", ex->id);
     log_end(&line);
 }

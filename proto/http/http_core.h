@@ -161,6 +161,7 @@ struct http_reply {
     bool head_sent, done;
     bool bodyless; /* HEAD, 204, 304 */
     bool has_cache_control;
+    unsigned retry_after_s; /* with 429 and 503; 0: a few seconds */
     bool chunked;           /* streamed with an unknown length, in HTTP/1.1 */
     uint64_t length;        /* of the body, or HTTP_LENGTH_UNKNOWN */
     char content_type[128]; /* "": none */
@@ -169,6 +170,12 @@ struct http_reply {
     struct buf body;
     struct http_file_reply file;
     struct http_stream_reply stream;
+};
+
+/* Who asks, as http_auth.c found it. */
+struct http_caller {
+    struct token_table *table; /* a reference; NULL: no token */
+    struct token *token;       /* borrowed from it */
 };
 
 struct http_exchange {
@@ -181,6 +188,7 @@ struct http_exchange {
     struct http_match match;
     struct slice params[HTTP_PARAMS_MAX]; /* decoded */
     struct list joined;                   /* texts made by http_header_joined() */
+    struct http_caller auth;
     struct http_counters *counters;
     uint64_t started_us;
     char id[HTTP_IDS_SIZE];
@@ -204,6 +212,11 @@ void http_server_on_gone(struct http_server *server); /* a connection is gone an
 /* --- http_dispatch.c --- */
 void http_dispatch(struct http_exchange *ex);
 void http_dispatch_error(struct http_exchange *ex, enum status status, const char *reason); /* no valid head */
+
+/* --- http_auth.c --- */
+bool http_auth_check(struct http_exchange *ex); /* false: it has replied */
+void http_auth_charge(struct http_exchange *ex, uint64_t bytes); /* of bodies, to the caller's token */
+void http_auth_release(struct http_exchange *ex);
 
 /* --- http_exchange.c --- */
 struct http_exchange *http_exchange_take(struct http_conn *conn, const uint8_t *text,

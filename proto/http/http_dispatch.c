@@ -98,17 +98,22 @@ void http_dispatch(struct http_exchange *ex)
         http_route_match(routes, ex->head->method, http_path(ex), &ex->match);
     ex->counters = &server->counters[ex->match.route != NULL ? (unsigned)(ex->match.route - routes)
                                                              : server->routes_count];
-    if (status == STATUS_OK && ex->match.route == NULL) {
-        dispatch_unmatched(ex);
-        return;
-    }
-    if (status == STATUS_OK)
-        status = dispatch_check(ex, &reason);
     if (status != STATUS_OK) {
         dispatch_refuse(ex, status, reason);
         return;
     }
     http_exchange_decode_params(ex);
+    if (!http_auth_check(ex))
+        return;
+    if (ex->match.route == NULL) {
+        dispatch_unmatched(ex);
+        return;
+    }
+    status = dispatch_check(ex, &reason);
+    if (status != STATUS_OK) {
+        dispatch_refuse(ex, status, reason);
+        return;
+    }
     if (server->options.before != NULL && !server->options.before(ex, ex->match.route))
         return;
     ex->match.route->handle(ex);

@@ -147,6 +147,7 @@ void http_exchange_release(struct http_exchange *ex)
     size_t kept = ex->text_capacity + ex->reply.fields.capacity + ex->reply.head.capacity;
 
     exchange_free_joined(ex);
+    http_auth_release(ex);
     http_file_clear(ex);
     buf_fini(&ex->body.gathered);
     buf_fini(&ex->reply.body);

@@ -82,6 +82,7 @@ void http_metrics_register(void)
 
     for (size_t i = 0; i < ARRAY_COUNT(all); i++)
         metric_register(all[i]);
+    http_auth_metrics_register();
 }
 
 static struct http_handler_metrics *handler_make(const char *name)

@@ -181,6 +181,8 @@ static void reply_begin(struct http_exchange *ex, enum http_reply_kind kind, int
         assert(strlen(content_type) < sizeof reply->content_type);
         strcpy(reply->content_type, content_type);
     }
+    if (length != HTTP_LENGTH_UNKNOWN && !reply->bodyless && status < 400)
+        http_auth_charge(ex, length);
     http_conn_wake(ex->conn);
 }
 
@@ -221,7 +223,8 @@ void http_reply_error(struct http_exchange *ex, enum status status, const struct
     if (extra != NULL)
         buf_fini(extra);
     if (http == 503 || http == 429)
-        http_reply_header(ex, "Retry-After", "%d", REPLY_RETRY_AFTER_S);
+        http_reply_header(ex, "Retry-After", "%u",
+                          ex->reply.retry_after_s > 0 ? ex->reply.retry_after_s : REPLY_RETRY_AFTER_S);
     http_reply(ex, http, "application/problem+json", &body);
 }
 
@@ -286,6 +289,8 @@ void http_stream_push(struct http_exchange *ex, struct buf *data, bool last)
     stream->last = last;
     if (data != NULL) {
         stream->failed = buf_status(data) != STATUS_OK;
+        if (ex->reply.length == HTTP_LENGTH_UNKNOWN)
+            http_auth_charge(ex, data->size);
         stream->data = *data;
         buf_init(data, data->size_max);
     }

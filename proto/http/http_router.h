@@ -7,20 +7,14 @@
 #define PROTO_HTTP_ROUTER_H
 
 #include "proto/http/http_exchange.h"
+#include "proto/http/token.h"
 
-enum http_role {
-    ROLE_NONE,
-    ROLE_READ,
-    ROLE_INGEST,
-    ROLE_ADMIN,
-    ROLE_NODE
-}; /* who may; told here, enforced with tokens */
 enum { HTTP_PARAMS_MAX = 4 };
 
 struct http_route {
     enum http_method method;
     const char *pattern;
-    enum http_role role;
+    unsigned role;    /* who may: any of these (token.h) */
     const char *name; /* of the handler, in metrics and logs: "ingest" */
     void (*handle)(struct http_exchange *ex);
 };

@@ -2,6 +2,7 @@
 #ifndef PROTO_HTTP_SERVER_H
 #define PROTO_HTTP_SERVER_H
 
+#include "proto/http/http_auth.h"
 #include "proto/http/http_router.h"
 
 /* Defaults in brackets; 0 takes the default. */
@@ -28,6 +29,7 @@ struct http_server_options {
     struct http_limits limits;
     const struct http_route *routes; /* borrowed for good */
     void *context;                   /* http_context() */
+    struct http_auth *auth;          /* borrowed for the server's life; NULL: everybody may do everything */
     const char *server_name;         /* Server header, no version: "gribstore" */
     bool access_log;                 /* one line a request at info; otherwise at debug */
     /* Called before the handler of every request, after routing; may reply itself and return false (readiness,

@@ -306,11 +306,20 @@ enum status store_find(struct store *store, const struct run_key *key, const str
 enum status store_find_any(struct store *store, const struct digest *digest, bool may_block,
                            struct run_key *key, struct store_place *place, struct error *err)
 {
+    return store_find_where(store, digest, may_block, NULL, NULL, key, place, err);
+}
+
+enum status store_find_where(struct store *store, const struct digest *digest, bool may_block,
+                             bool (*allows)(void *data, const struct run_key *run), void *data,
+                             struct run_key *key, struct store_place *place, struct error *err)
+{
     size_t count;
     struct run **runs = run_table_list(&store->runs, true, &count);
     enum status status = error_set(err, STATUS_NOT_FOUND, "no such message");
 
     for (size_t i = 0; i < count && status == STATUS_NOT_FOUND; i++) {
+        if (allows != NULL && !allows(data, &runs[i]->key))
+            continue;
         status = store_run_find(runs[i], digest, may_block, place, err);
         if (status == STATUS_OK)
             *key = runs[i]->key;

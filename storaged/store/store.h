@@ -111,6 +111,10 @@ enum status store_find(struct store *store, const struct run_key *run, const str
 /* The same over all runs, newest base_time first. */
 enum status store_find_any(struct store *store, const struct digest *digest, bool may_block,
                            struct run_key *run, struct store_place *place, struct error *err);
+/* The same over the runs that allows() takes. */
+enum status store_find_where(struct store *store, const struct digest *digest, bool may_block,
+                             bool (*allows)(void *data, const struct run_key *run), void *data,
+                             struct run_key *run, struct store_place *place, struct error *err);
 
 /* --- data files --- */
 struct store_file; /* counted; open while anybody holds it */
