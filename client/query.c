@@ -70,74 +70,12 @@ enum status query_print(const char *const *keys, size_t count, struct buf *path,
 
 /* ---- fields ---- */
 
-static void json_print_value(const json_t *value, struct json_writer *json)
-{
-    const char *key;
-    json_t *item;
-    size_t i;
-
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        json_object_begin(json);
-        json_object_foreach ((json_t *)value, key, item) {
-            json_key(json, key);
-            json_print_value(item, json);
-        }
-        json_object_end(json);
-        break;
-    case JSON_ARRAY:
-        json_array_begin(json);
-        json_array_foreach (value, i, item)
-            json_print_value(item, json);
-        json_array_end(json);
-        break;
-    case JSON_STRING:
-        json_slice(json, slice_of(json_string_value(value), json_string_length(value)));
-        break;
-    case JSON_INTEGER:
-        json_i64(json, json_integer_value(value));
-        break;
-    case JSON_REAL:
-        json_double(json, json_real_value(value));
-        break;
-    case JSON_TRUE:
-    case JSON_FALSE:
-        json_bool(json, json_is_true(value));
-        break;
-    case JSON_NULL:
-        json_none(json);
-        break;
-    }
-}
-
-static bool json_is_shallow(const json_t *value, unsigned depth)
-{
-    const char *key;
-    json_t *item;
-    size_t i;
-
-    if (depth == 0)
-        return false;
-    json_object_foreach ((json_t *)value, key, item) {
-        if (!json_is_shallow(item, depth - 1))
-            return false;
-    }
-    json_array_foreach (value, i, item) {
-        if (!json_is_shallow(item, depth - 1))
-            return false;
-    }
-    return true;
-}
-
-void json_print(const json_t *value, struct buf *buf)
+static void query_print_json(const json_t *value, struct buf *buf)
 {
     struct json_writer json;
 
     json_init(&json, buf);
-    if (json_is_shallow(value, JSON_DEPTH_MAX - 1))
-        json_print_value(value, &json);
-    else
-        json_none(&json); /* deeper than any answer of ours */
+    json_print(&json, value);
 }
 
 const char *gs_field_json(const struct gs_field *field)
@@ -145,7 +83,7 @@ const char *gs_field_json(const struct gs_field *field)
     struct gs_field *own = (struct gs_field *)field;
 
     if (own->json.size == 0)
-        json_print(own->document, &own->json);
+        query_print_json(own->document, &own->json);
     return buf_string(&own->json);
 }
 
@@ -162,7 +100,7 @@ const char *gs_field_text(const struct gs_field *field, const char *key)
     if (made != NULL)
         return json_string_value(made);
     buf_init(&text, FIELD_JSON_MAX);
-    json_print(value, &text);
+    query_print_json(value, &text);
     int failed = json_object_set_new(field->texts, key, json_string(buf_string(&text)));
     buf_fini(&text);
     return failed ? NULL : json_string_value(json_object_get(field->texts, key));

@@ -23,7 +23,4 @@ enum status query_run(struct gs_session *session, const char *const *keys, size_
 /* Appends text with everything escaped that may not stand in a query. */
 void url_escape(struct buf *buf, struct slice text);
 
-/* Any JSON value, compact, numbers in their shortest form. */
-void json_print(const json_t *value, struct buf *buf);
-
 #endif

@@ -37,11 +37,8 @@ struct put_talk {
 static void put_on_progress(void *user, const struct gs_put_summary *summary)
 {
     struct put_talk *talk = user;
-    char text[128];
 
-    snprintf(text, sizeof text, "%" PRIu64 " messages, %" PRIu64 " new", summary->messages,
-             summary->stored);
-    progress_show(&talk->progress, summary->bytes_read, summary->bytes_total, text);
+    progress_show_put(&talk->progress, summary);
 }
 
 static void put_on_problem(void *user, const struct gs_error *error)

@@ -66,11 +66,8 @@ static void rotate_on_phase(void *user, enum gs_rotate_phase phase, const char *
 static void rotate_on_progress(void *user, const struct gs_put_summary *summary)
 {
     struct rotate_talk *talk = user;
-    char text[128];
 
-    snprintf(text, sizeof text, "%" PRIu64 " messages, %" PRIu64 " new", summary->messages,
-             summary->stored);
-    progress_show(&talk->progress, summary->bytes_read, summary->bytes_total, text);
+    progress_show_put(&talk->progress, summary);
 }
 
 static void rotate_on_problem(void *user, const struct gs_error *error)

@@ -3,6 +3,7 @@
 
 #include "proto/base/clock.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -91,4 +92,13 @@ void progress_clear(struct progress *progress)
     if (progress->drawn)
         fputs("\r\033[K", stderr);
     progress->drawn = false;
+}
+
+void progress_show_put(struct progress *progress, const struct gs_put_summary *summary)
+{
+    char text[128];
+
+    snprintf(text, sizeof text, "%" PRIu64 " messages, %" PRIu64 " new", summary->messages,
+             summary->stored);
+    progress_show(progress, summary->bytes_read, summary->bytes_total, text);
 }

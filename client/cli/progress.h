@@ -13,6 +13,7 @@ struct progress {
 void progress_init(struct progress *progress, const struct cli *cli);
 /* bytes of bytes_total are done; text says more ("1200 messages, 40 new"). */
 void progress_show(struct progress *progress, uint64_t bytes, uint64_t bytes_total, const char *text);
+void progress_show_put(struct progress *progress, const struct gs_put_summary *summary);
 void progress_clear(struct progress *progress); /* before anything else is said */
 
 /* One line, without its end, of at most columns characters. Pure. */

@@ -109,3 +109,54 @@ enum status json_opt_u64(const json_t *object, const char *key, uint64_t max, ui
         return json_is_object(object) ? STATUS_OK : json_no_member(object, key, err);
     return json_as_u64(member, key, max, value, err);
 }
+
+static void json_print_object(struct json_writer *json, json_t *object)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_begin(json);
+    json_object_foreach (object, key, value) {
+        json_key(json, key);
+        json_print(json, value);
+    }
+    json_object_end(json);
+}
+
+static void json_print_array(struct json_writer *json, const json_t *array)
+{
+    json_array_begin(json);
+    for (size_t i = 0; i < json_array_size(array); i++)
+        json_print(json, json_array_get(array, i));
+    json_array_end(json);
+}
+
+void json_print(struct json_writer *json, const json_t *value)
+{
+    bool too_deep = json->depth >= JSON_DEPTH_MAX;
+
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        too_deep ? json_none(json) : json_print_object(json, (json_t *)value);
+        break;
+    case JSON_ARRAY:
+        too_deep ? json_none(json) : json_print_array(json, value);
+        break;
+    case JSON_STRING:
+        json_slice(json, slice_of(json_string_value(value), json_string_length(value)));
+        break;
+    case JSON_INTEGER:
+        json_i64(json, json_integer_value(value));
+        break;
+    case JSON_REAL:
+        json_double(json, json_real_value(value));
+        break;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        json_bool(json, json_is_true(value));
+        break;
+    case JSON_NULL:
+        json_none(json);
+        break;
+    }
+}

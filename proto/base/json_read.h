@@ -8,6 +8,7 @@
 #define PROTO_BASE_JSON_READ_H
 
 #include "proto/base/bytes.h"
+#include "proto/base/json_write.h"
 #include "proto/base/status.h"
 
 #include <jansson.h>
@@ -29,5 +30,9 @@ enum status json_opt_string(const json_t *object, const char *key, const char *m
                             const char **text, struct error *err);
 enum status json_opt_u64(const json_t *object, const char *key, uint64_t max, uint64_t missing,
                          uint64_t *value, struct error *err);
+
+/* Writes a parsed value, compact, numbers in their shortest form: by our writer and not jansson's,
+ * which is many times slower. What would nest deeper than the writer can becomes null. */
+void json_print(struct json_writer *json, const json_t *value);
 
 #endif

@@ -171,6 +171,43 @@ static void what_is_no_object_has_no_members(void **state)
     json_decref(value);
 }
 
+static void a_value_is_printed_as_it_was_read(void **state)
+{
+    static const char text[] = "{\"a\":[1,-2,0.1,true,false,null],\"b\":{\"c\":\"\\u0001\\\"\"},\"d\":[]}";
+    json_t *value = parse(text);
+    struct json_writer json;
+    struct buf buf;
+
+    (void)state;
+    buf_init(&buf, 1000);
+    json_init(&json, &buf);
+    json_print(&json, value);
+    assert_string_equal(buf_string(&buf), text);
+    buf_fini(&buf);
+    json_decref(value);
+}
+
+static void what_nests_too_deep_to_be_written_is_null(void **state)
+{
+    char text[2 * JSON_DEPTH_MAX + 3] = "", wanted[2 * JSON_DEPTH_MAX + 5] = "";
+    struct json_writer json;
+    struct buf buf;
+
+    (void)state;
+    memset(text, '[', JSON_DEPTH_MAX + 1);
+    memset(text + JSON_DEPTH_MAX + 1, ']', JSON_DEPTH_MAX + 1);
+    memset(wanted, '[', JSON_DEPTH_MAX);
+    memcpy(wanted + JSON_DEPTH_MAX, "null", 4);
+    memset(wanted + JSON_DEPTH_MAX + 4, ']', JSON_DEPTH_MAX);
+    json_t *value = parse(text);
+    buf_init(&buf, 1000);
+    json_init(&json, &buf);
+    json_print(&json, value);
+    assert_string_equal(buf_string(&buf), wanted);
+    buf_fini(&buf);
+    json_decref(value);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +219,8 @@ int main(void)
         cmocka_unit_test(an_absent_or_null_member_is_its_default),
         cmocka_unit_test(wrong_members_are_named),
         cmocka_unit_test(what_is_no_object_has_no_members),
+        cmocka_unit_test(a_value_is_printed_as_it_was_read),
+        cmocka_unit_test(what_nests_too_deep_to_be_written_is_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
