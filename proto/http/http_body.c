@@ -62,9 +62,11 @@ bool http_body_answered(const struct http_exchange *ex)
 {
     const struct http_frame *frame = &ex->conn->frame;
 
+    if (frame->failed)
+        return false;
     if (frame->ended)
         return true;
-    if (frame->failed || frame->chunked || (ex->expect && frame->body_size == 0))
+    if (frame->chunked || (ex->expect && frame->body_size == 0))
         return false; /* no telling what comes, or whether any */
     return ex->head->content_length - frame->body_size <= HTTP_DISCARD_MAX;
 }

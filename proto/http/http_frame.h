@@ -1,17 +1,15 @@
-/* http_frame.h: where the body of a request begins and ends in the stream: llhttp, and nothing
- * else knows it.
+/* http_frame.h: where the body of a request begins and ends in the stream.
  *
- * The head has passed http_head_feed(); llhttp reads it again and has to agree, then it cuts the
- * body out: by length, or by chunks. Chunk extensions are bounded a line and in all
- * (CVE-2024-22019), trailers in all, and both are thrown away. */
+ * The head has passed http_head_feed(); llhttp reads it again and has to agree. Then the body is cut out: by length, or by
+ * chunks (RFC 9112 section 7.1), as strictly as the head. Chunk extensions are bounded a line and in all (CVE-2024-22019),
+ * trailers in all; both are looked at for their bytes alone and thrown away. llhttp is not asked about chunks: 8.1 takes
+ * folded and nameless trailers, and bare LF behind the last chunk, and refuses blanks in a quoted extension. Pure. */
 #ifndef PROTO_HTTP_FRAME_H
 #define PROTO_HTTP_FRAME_H
 
 #include "proto/http/http_head.h"
 
-#include <llhttp.h>
-
-enum { HTTP_CHUNK_OVERHEAD_MAX = 16384 }; /* what all chunk lines may have beyond the bytes of the body itself */
+enum { HTTP_CHUNK_OVERHEAD_MAX = 16384 }; /* what all chunk lines and trailers may have beyond the bytes of the body itself */
 
 struct http_frame_limits {
     uint64_t body_max;
@@ -28,14 +26,14 @@ enum http_frame_event {
 };
 
 struct http_frame {
-    llhttp_t parser;
     const struct http_frame_limits *limits; /* borrowed */
-    uint64_t body_size; /* of the body, so far */
-    uint64_t overhead;  /* of chunk lines and trailers, so far */
-    size_t line;        /* of the chunk line under way */
-    struct slice chunk;
-    bool chunked, paused, chunk_line, trailers, head_seen;
-    bool ended, failed;
+    uint64_t body_size;                     /* of the body, so far */
+    uint64_t left;                          /* of the length, or of the chunk under way */
+    uint64_t overhead;                      /* of chunk lines and trailers, so far */
+    size_t line;                            /* of the chunk line, or of the trailers, under way */
+    uint8_t state;                          /* with chunks: what comes next */
+    bool chunked;
+    bool ended, failed; /* never both */
 };
 
 /* The next request. text is the head's, limits outlive it; false: llhttp reads it otherwise than head does. */

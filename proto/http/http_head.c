@@ -46,6 +46,16 @@ static bool head_all(struct slice text, uint8_t class)
     return common == class;
 }
 
+bool http_token_byte(uint8_t byte)
+{
+    return (head_class[byte] & TOKEN) != 0;
+}
+
+bool http_value_byte(uint8_t byte)
+{
+    return (head_class[byte] & VALUE) != 0;
+}
+
 static uint8_t head_lower(uint8_t c)
 {
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;

@@ -77,6 +77,10 @@ static inline struct slice http_span_slice(const uint8_t *text, struct http_span
 /* ASCII letters compare alike in either case; every other byte only with itself. */
 bool http_name_equals(struct slice name, const char *other);
 
+/* May the byte be part of a token; of a field's value, blanks included? */
+bool http_token_byte(uint8_t byte);
+bool http_value_byte(uint8_t byte);
+
 /* Is token one of the members of a comma-separated list? */
 bool http_list_has(struct slice list, const char *token);
 

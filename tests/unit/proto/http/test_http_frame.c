@@ -80,6 +80,8 @@ static void every_split_of_a_body_comes_out_alike(void **state)
         { CHUNKED "0\r\n\r\nGET /", "", "GET /" },
         { CHUNKED "5;a=b\r\nhello\r\n0;c\r\nTrailer: x\r\nOther: y\r\n\r\nGET /", "hello", "GET /" },
         { CHUNKED "5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\nGET /", "hello", "GET /" },
+        { CHUNKED "5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\nA:\r\n\r\n0\r\n", "hello", "0\r\n" },
+        { CHUNKED "5;a=\"b c\\\"\";\td\r\nhello\r\n0;\r\n\r\n", "hello", "" },
         { CHUNKED "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n", "01234567890123456789", "" },
     };
     (void)state;
@@ -115,7 +117,21 @@ static void chunk_lines_that_are_refused(void **state)
         CHUNKED "5;a\rb\r\nhello\r\n0\r\n\r\n",
         CHUNKED "5\rX\r\nhello\r\n0\r\n\r\n",
         CHUNKED "10000000000000005\r\nhello\r\n0\r\n\r\n", /* 2^64 + 5 */
-        CHUNKED "0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        CHUNKED "5 \r\nhello\r\n0\r\n\r\n",
+        CHUNKED "5 ;a\r\nhello\r\n0\r\n\r\n",
+        CHUNKED "5;a\x7f\r\nhello\r\n0\r\n\r\n",
+        CHUNKED "5\r\nhello\r0\r\n\r\n",
+        CHUNKED "5\r\nhello\r\n0\n\r\n",
+        CHUNKED "5\r\nhello\r\n0\r\n\n",
+        CHUNKED "5\r\nhello\r\n0\r\n\rx",
+        CHUNKED "5\r\nhello\r\n0\r\n: b\r\n\r\n",
+        CHUNKED "5\r\nhello\r\n0\r\na b: c\r\n\r\n",
+        CHUNKED "5\r\nhello\r\n0\r\na : b\r\n\r\n",
+        CHUNKED "5\r\nhello\r\n0\r\na\r\n\r\n",
+        CHUNKED "5\r\nhello\r\n0\r\na: b\r\n c\r\n\r\n",
+        CHUNKED "5\r\nhello\r\n0\r\na: b\n\r\n",
+        CHUNKED "5\r\nhello\r\n0\r\na: b\rc\r\n\r\n",
+        CHUNKED "5\r\nhello\r\n0\r\na: b\x01\r\n\r\n",
         CHUNKED "fffffffffffffffffff\r\nhello\r\n0\r\n\r\n",
     };
     (void)state;
