@@ -4,12 +4,11 @@
 #include "client/call.h"
 #include "client/indexer_api.h"
 #include "proto/base/clock.h"
+#include "proto/transfer/transfer_secret.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #ifndef GRIBSTORE_VERSION
 #define GRIBSTORE_VERSION "0.1.0"
@@ -105,34 +104,6 @@ void gs_close(struct gs_session *session)
 void gs_cancel(struct gs_session *session)
 {
     atomic_store(&session->cancelled, true);
-}
-
-/* A token in the clear is everybody's: it goes over https, or stays on this machine. The host is read to its end: a name may
- * begin with 127., and what stands before @ is no host. */
-bool url_keeps_secrets(const char *url)
-{
-    enum { HOST_MAX = 64 };
-    char host[HOST_MAX];
-    struct in_addr address;
-
-    if (strncasecmp(url, "https://", 8) == 0)
-        return true;
-    if (strncasecmp(url, "http://", 7) != 0)
-        return false;
-    url += 7;
-    size_t size = strcspn(url, "/?#");
-    if (memchr(url, '@', size) != NULL)
-        return false;
-    if (strncmp(url, "[::1]", 5) == 0)
-        return size == 5 || url[5] == ':';
-    const char *colon = memchr(url, ':', size);
-    if (colon != NULL)
-        size = (size_t)(colon - url);
-    if (size >= sizeof host)
-        return false;
-    snprintf(host, sizeof host, "%.*s", (int)size, url);
-    return strcmp(host, "localhost") == 0 ||
-           (inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
 }
 
 enum status session_sign(struct gs_session *session, struct transfer_request *request, struct error *err)

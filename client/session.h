@@ -36,8 +36,6 @@ struct gs_session {
 /* Sets the headers that every request carries. BAD_VALUE: the token must not travel to that URL in the clear. */
 enum status session_sign(struct gs_session *session, struct transfer_request *request, struct error *err);
 
-bool url_keeps_secrets(const char *url); /* may a token travel to it? */
-
 void session_wake(struct gs_session *session);
 /* Until something is done or the time is over. CANCELLED after gs_cancel(). */
 enum status session_wait(struct gs_session *session, uint64_t timeout_ms, struct error *err);

@@ -568,22 +568,44 @@ static bool ingest_summary(struct http_exchange *ex, bool *summary)
     return false;
 }
 
+/* Another node of the cluster, not a client that places for itself. Without tokens its word is taken. */
+static bool ingest_from_node(const struct http_exchange *ex)
+{
+    return http_caller_has(ex, ROLE_NODE) ||
+           (http_caller(ex)[0] == '\0' && http_header(ex, HEADER_CLUSTER).data != NULL);
+}
+
+/* What may come in of the source. What another node sends was let in there, maybe long ago: only quotas hold for it. */
+static bool ingest_rules(const struct http_exchange *ex, const char *source, bool here,
+                         struct source_rules *rules, struct error *err)
+{
+    enum status status = sources_get(request_loop(ex)->node->access.sources, source, rules, err);
+
+    if (!here || !ingest_from_node(ex))
+        return status == STATUS_OK;
+    rules->has_oldest = rules->has_newest = false;
+    return true;
+}
+
 /* NULL: it has replied. */
 static struct ingest *ingest_begin(struct http_exchange *ex, struct slice source_text, bool here)
 {
     char source[SOURCE_SIZE_MAX + 1];
+    struct source_rules rules;
     struct error err;
     bool summary;
 
     error_init(&err);
     if (!ingest_source(ex, source_text, source) || !ingest_summary(ex, &summary))
         return NULL;
-    if (!ingest_may_begin(ex, here, &err) || !node_ingest_begin(request_loop(ex)->node, &err)) {
+    if (!ingest_rules(ex, source, here, &rules, &err) || !ingest_may_begin(ex, here, &err) ||
+        !node_ingest_begin(request_loop(ex)->node, &err)) {
         request_fail(ex, &err);
         return NULL;
     }
     node_loop_begin(request_loop(ex));
     struct ingest *ingest = ingest_new(ex, source, here, summary);
+    ingest->body.rules = rules;
     http_set_user(ex, ingest, ingest_over);
     return ingest;
 }

@@ -47,8 +47,23 @@ static int answer_question(enum config_asked asked)
 
 static int check_config(const struct settings *settings)
 {
+    struct tls_options options = settings_tls(settings);
+    struct tls *tls = NULL;
+    struct access access;
+    struct error err;
     struct buf text;
 
+    error_init(&err);
+    if (access_open(&access, settings, &err) != STATUS_OK) {
+        fprintf(stderr, "storaged: %s\n", err.text);
+        return EXIT_USAGE;
+    }
+    access_close(&access);
+    if (options.cert_file != NULL && tls_new(&options, &tls, &err) != STATUS_OK) {
+        fprintf(stderr, "storaged: %s\n", err.text);
+        return EXIT_USAGE;
+    }
+    tls_free(tls);
     buf_init(&text, 1 << 20);
     config_print_settings(&settings_program, settings, &text);
     return print(&text);

@@ -224,7 +224,9 @@ enum status node_open(const struct settings *settings, struct node **result, str
     if (node == NULL)
         return error_set(err, STATUS_NO_MEMORY, "node");
     node->settings = settings;
-    enum status status = start_read(settings, &start, err);
+    enum status status = access_open(&node->access, settings, err);
+    if (status == STATUS_OK)
+        status = start_read(settings, &start, err);
     if (status == STATUS_OK)
         status = start_store(node, &start, err);
     if (status == STATUS_OK)
@@ -274,6 +276,7 @@ void node_drain(struct node *node)
 
 void node_reload(struct node *node)
 {
+    access_reload(&node->access);
     log_msg(LOG_INFO, "node.reload", "node %s: other settings take a restart", node->cluster.self.id);
 }
 
@@ -312,6 +315,7 @@ void node_close(struct node *node)
     if (node->store != NULL)
         store_close(node->store);
     cluster_fini(&node->cluster);
+    access_close(&node->access);
     free(node->loops);
     free(node);
 }

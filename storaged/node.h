@@ -6,6 +6,7 @@
 #ifndef STORAGED_NODE_H
 #define STORAGED_NODE_H
 
+#include "storaged/access.h"
 #include "storaged/cluster.h"
 #include "storaged/node_loop.h"
 #include "storaged/settings.h"
@@ -22,6 +23,7 @@ enum node_phase {
 
 struct node {
     const struct settings *settings; /* borrowed */
+    struct access access;
     struct store *store;
     struct cluster cluster;
     struct node_loop *loops; /* owned */

@@ -50,6 +50,7 @@ static enum status loop_open_server(struct node_loop *loop, const char *listen, 
         .limits = loop_limits(settings),
         .routes = routes_node,
         .context = loop,
+        .auth = loop->node->access.auth,
         .server_name = "gribstore",
         .access_log = settings->access_log,
         .before = routes_before,
@@ -60,7 +61,8 @@ static enum status loop_open_server(struct node_loop *loop, const char *listen, 
 
 static enum status loop_open_engines(struct node_loop *loop, struct error *err)
 {
-    struct transfer_options transfer = { .user_agent = "gribstore-storaged" };
+    struct transfer_options transfer = { .user_agent = "gribstore-storaged",
+                                         .secret = loop->node->access.secret };
 
     loop->port.on_change = on_change;
     loop->port.user = loop;

@@ -107,6 +107,9 @@ static enum fsm_next put_digest(struct fsm *fsm)
     memcpy(put->run.source, body->source, sizeof put->run.source);
     enum status status = grib_base_time(put->message.prefix, size, &put->run.base_time, &err);
     if (status == STATUS_OK)
+        status = source_rules_check_date(&body->rules, put->run.base_time,
+                                         (int64_t)(clock_wall_us() / 1000000), &err);
+    if (status == STATUS_OK)
         status = put_check_run(put, &err);
     if (status != STATUS_OK)
         return fsm_fail(fsm, status, &err);
@@ -276,6 +279,8 @@ static void put_append_here(struct put *put)
         .length = put->length,
         .stored_at_us = put->stored_at_us,
         .incarnation = put->incarnation,
+        .run_messages_max = put->body->rules.run_messages,
+        .run_bytes_max = put->body->rules.run_bytes,
         .port = &put->body->loop->port,
         .on_done = put_on_stored,
     };

@@ -5,6 +5,7 @@
 #include "storaged/body_message.h"
 #include "storaged/peers/copies.h"
 #include "storaged/peers/run_fetch.h"
+#include "storaged/sources.h"
 #include "storaged/store/store.h"
 
 #include "proto/base/fsm.h"
@@ -21,9 +22,10 @@ struct put_body {
     bool here;       /* /replica: stored on this node and nowhere else */
     bool has_digest; /* /sha256/: the digest that was declared */
     struct digest digest;
-    uint64_t incarnation; /* of the run, as the sender knows it; 0: it did not say */
-    bool feeding;         /* bytes are being taken: copies are flushed after them, not one by one */
-    bool has_run;         /* with an incarnation there is one run only: */
+    uint64_t incarnation;      /* of the run, as the sender knows it; 0: it did not say */
+    struct source_rules rules; /* what may come in of the source */
+    bool feeding; /* bytes are being taken: copies are flushed after them, not one by one */
+    bool has_run; /* with an incarnation there is one run only: */
     int64_t base_time;
 };
 

@@ -311,12 +311,28 @@ static enum status settings_check_join(const struct settings *settings, struct e
 /* Without TLS and tokens whoever reaches the port may purge; only this machine may be told to trust itself. */
 static enum status settings_check_exposure(const struct settings *settings, struct error *err)
 {
-    if (settings->insecure || http_address_loopback(settings->listen))
+    bool has_tls = settings->tls_cert != NULL && settings->tls_key != NULL;
+
+    if (settings->insecure || http_address_loopback(settings->listen) || (has_tls && settings->tokens != NULL))
         return STATUS_OK;
     return error_set(err, STATUS_BAD_VALUE,
-                     "--listen %s is not loopback, and everybody who reaches it could read, write and purge: listen on "
-                     "127.0.0.1, or say --insecure where the network is trusted",
-                     settings->listen);
+                     "--listen %s is not loopback, and without %s%s%s everybody who reaches it could read, write and "
+                     "purge: give %s, listen on 127.0.0.1, or say --insecure where the network is trusted",
+                     settings->listen, has_tls ? "" : "TLS", !has_tls && settings->tokens == NULL ? " and " : "",
+                     settings->tokens != NULL ? "" : "tokens",
+                     has_tls                    ? "--tokens (gribstore token makes them)"
+                     : settings->tokens != NULL ? "--tls-cert and --tls-key"
+                                                : "--tls-cert, --tls-key and --tokens (gribstore token makes them)");
+}
+
+static enum status settings_check_security(const struct settings *settings, struct error *err)
+{
+    enum status status = check_text("anonymous", settings->anonymous,
+                                    strcmp(settings->anonymous, "none") == 0 ||
+                                        strcmp(settings->anonymous, "read") == 0,
+                                    "none or read", err);
+
+    return status == STATUS_OK ? settings_check_exposure(settings, err) : status;
 }
 
 enum status settings_load(struct settings *settings, int argc, char **argv,
@@ -340,7 +356,7 @@ enum status settings_load(struct settings *settings, int argc, char **argv,
     if (status == STATUS_OK)
         status = settings_check_join(settings, err);
     if (status == STATUS_OK)
-        status = settings_check_exposure(settings, err);
+        status = settings_check_security(settings, err);
     if (status == STATUS_OK)
         status = settings_check_url(settings, err);
     return status;

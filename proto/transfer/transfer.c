@@ -57,6 +57,7 @@ static bool transfer_copy_options(struct transfer *transfer, const struct transf
     to->connections_max = from->connections_max > 0 ? from->connections_max : TRANSFER_CONNECTIONS_MAX;
     to->connections_per_host_max = from->connections_per_host_max > 0 ? from->connections_per_host_max
                                                                       : TRANSFER_HOST_CONNECTIONS_MAX;
+    to->secret = from->secret;
     to->user_agent = text_copy(from->user_agent, "gribstore", &copied);
     to->ca_file = text_copy(from->ca_file, NULL, &copied);
     to->cert_file = text_copy(from->cert_file, NULL, &copied);

@@ -13,6 +13,7 @@
 enum { TRANSFER_HEADERS_MAX = 8, TRANSFER_ANSWER_HEADERS_MAX = 16 };
 
 struct transfer;
+struct transfer_secret;
 
 struct transfer_options {
     unsigned connections_max;          /* in all [64] */
@@ -20,6 +21,7 @@ struct transfer_options {
     const char *user_agent;            /* "gribstore" */
     const char *ca_file;               /* PEM; whom to trust with https [the system's] */
     const char *cert_file, *key_file;  /* PEM; what to show when asked */
+    struct transfer_secret *secret;    /* what every request shows; borrowed for the transfer's life [none] */
 };
 
 struct transfer_header {

@@ -1,6 +1,8 @@
 /* transfer_handle.c: one request on one libcurl easy handle: its options, its bytes, its result. */
 #include "proto/base/clock.h"
+#include "proto/base/secret_file.h"
 #include "proto/transfer/transfer_engine.h"
+#include "proto/transfer/transfer_secret.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -252,6 +254,10 @@ static enum status handle_set_headers(struct transfer_handle *handle, struct err
         buf_format(&line, header->value[0] == '\0' ? "%s;" : "%s: %s", header->name, header->value);
         added = added && buf_status(&line) == STATUS_OK && handle_add_header(&list, buf_string(&line));
     }
+    buf_clear(&line);
+    if (transfer_secret_header(request->transfer->options.secret, request->url, &line))
+        added = added && handle_add_header(&list, buf_string(&line));
+    secret_wipe(line.data, line.size);
     if (handle_body_size(request) <= HANDLE_EXPECT_SIZE)
         added = added && handle_add_header(&list, "Expect:");
     buf_fini(&line);

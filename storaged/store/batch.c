@@ -160,6 +160,43 @@ static enum status batch_check_room(struct batch *batch, struct append *append)
     return STATUS_OK;
 }
 
+/* What the run holds, and what this batch adds to it; each new file has a record that is no message. */
+static void batch_held(const struct batch *batch, const struct run *run, uint64_t *messages, uint64_t *bytes)
+{
+    *messages = run->dir != NULL ? run->dir->messages : 0;
+    *bytes = run->dir != NULL ? run->dir->bytes : 0;
+    for (unsigned i = 0; i < batch->runs_count; i++) {
+        const struct batch_run *batch_run = &batch->runs[i];
+
+        if (batch_run->run != run)
+            continue;
+        *messages += batch_run->count;
+        for (const struct batch_file *file = batch_run->first; file != NULL; file = file->next) {
+            *messages -= file->is_new;
+            *bytes += file->size;
+        }
+    }
+}
+
+static enum status batch_check_quota(const struct batch *batch, struct append *append, const struct run *run)
+{
+    uint64_t messages, bytes;
+
+    if (append->run_messages_max == 0 && append->run_bytes_max == 0)
+        return STATUS_OK;
+    batch_held(batch, run, &messages, &bytes);
+    if (append->run_messages_max > 0 && messages >= append->run_messages_max)
+        return error_set(&append->err, STATUS_FULL,
+                         "the source's quota run-messages is used up: the run holds %ju of %ju messages on this node",
+                         (uintmax_t)messages, (uintmax_t)append->run_messages_max);
+    if (append->run_bytes_max > 0 &&
+        (bytes > append->run_bytes_max || append->run_bytes_max - bytes < append->length))
+        return error_set(&append->err, STATUS_FULL,
+                         "the source's quota run-bytes is used up: the run holds %ju of %ju bytes on this node, the message has %ju",
+                         (uintmax_t)bytes, (uintmax_t)append->run_bytes_max, (uintmax_t)append->length);
+    return STATUS_OK;
+}
+
 static enum status batch_make_dir(struct batch *batch, struct run *run, struct error *err)
 {
     struct run_dir *dir;
@@ -356,6 +393,8 @@ static enum status batch_plan(struct batch *batch, struct batch_item *item, stru
     if (store_is_read_only(batch->store))
         return error_set(&append->err, STATUS_READ_ONLY, "a write failed before");
     status = batch_check_room(batch, append);
+    if (status == STATUS_OK)
+        status = batch_check_quota(batch, append, run);
     if (status != STATUS_OK)
         return status;
     return batch_place(batch, item, run);

@@ -83,6 +83,7 @@ struct append {
     uint64_t length;
     uint64_t stored_at_us; /* its stamp; 0: the next one of this node */
     uint64_t incarnation; /* of the run as the sender knows it; 0: whichever is here. Higher than ours: taken over; lower: STALE_RUN */
+    uint64_t run_messages_max, run_bytes_max; /* what the run may hold here, this one included; 0: any */
     struct store_port *port;
     /* OK: stored, or known before (is_new false): place holds. RUN_RETIRED, PURGED, STALE_RUN, FULL, READ_ONLY, OVERLOADED, IO */
     void (*on_done)(struct append *append, enum status status);

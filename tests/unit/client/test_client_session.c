@@ -8,6 +8,7 @@
 #include "proto/base/json_read.h"
 #include "proto/base/json_write.h"
 #include "proto/cluster_map_make.h"
+#include "proto/transfer/transfer_secret.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
