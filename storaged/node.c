@@ -89,6 +89,14 @@ static enum status start_store(struct node *node, const struct node_start *start
     return store_open(&options, &node->store, err);
 }
 
+/* Also what other nodes are shown: transfers read the same files, a connection at a time. */
+static enum status start_tls(struct node *node, struct error *err)
+{
+    struct tls_options options = settings_tls(node->settings);
+
+    return options.cert_file != NULL ? tls_new(&options, &node->tls, err) : STATUS_OK;
+}
+
 /* The first loop's listener decides the port when 0 was asked for; the others share it. */
 static enum status start_loops(struct node *node, struct error *err)
 {
@@ -226,6 +234,8 @@ enum status node_open(const struct settings *settings, struct node **result, str
     node->settings = settings;
     enum status status = access_open(&node->access, settings, err);
     if (status == STATUS_OK)
+        status = start_tls(node, err);
+    if (status == STATUS_OK)
         status = start_read(settings, &start, err);
     if (status == STATUS_OK)
         status = start_store(node, &start, err);
@@ -274,8 +284,22 @@ void node_drain(struct node *node)
         node_loop_wake(&node->loops[i]);
 }
 
+static void reload_tls(struct node *node)
+{
+    struct error err;
+
+    error_init(&err);
+    if (node->tls == NULL)
+        return;
+    if (tls_reload(node->tls, &err) == STATUS_OK)
+        log_msg(LOG_INFO, "tls.reload", "new connections are shown %s as it is now", node->settings->tls_cert);
+    else
+        log_msg(LOG_ERROR, "tls.reload", "%s; the certificate of before stays in force", err.text);
+}
+
 void node_reload(struct node *node)
 {
+    reload_tls(node);
     access_reload(&node->access);
     log_msg(LOG_INFO, "node.reload", "node %s: other settings take a restart", node->cluster.self.id);
 }
@@ -316,6 +340,7 @@ void node_close(struct node *node)
         store_close(node->store);
     cluster_fini(&node->cluster);
     access_close(&node->access);
+    tls_free(node->tls);
     free(node->loops);
     free(node);
 }

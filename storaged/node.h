@@ -14,6 +14,7 @@
 struct join;
 struct map_sync;
 struct probe;
+struct tls;
 
 enum node_phase {
     NODE_JOINING, /* waits for map and run states; takes no PUT */
@@ -24,6 +25,7 @@ enum node_phase {
 struct node {
     const struct settings *settings; /* borrowed */
     struct access access;
+    struct tls *tls; /* owned; NULL: plain HTTP */
     struct store *store;
     struct cluster cluster;
     struct node_loop *loops; /* owned */

@@ -51,6 +51,7 @@ static enum status loop_open_server(struct node_loop *loop, const char *listen, 
         .routes = routes_node,
         .context = loop,
         .auth = loop->node->access.auth,
+        .tls = loop->node->tls,
         .server_name = "gribstore",
         .access_log = settings->access_log,
         .before = routes_before,
@@ -61,7 +62,11 @@ static enum status loop_open_server(struct node_loop *loop, const char *listen, 
 
 static enum status loop_open_engines(struct node_loop *loop, struct error *err)
 {
+    const struct settings *settings = loop->node->settings;
     struct transfer_options transfer = { .user_agent = "gribstore-storaged",
+                                         .ca_file = settings->ca_file,
+                                         .cert_file = settings->tls_cert,
+                                         .key_file = settings->tls_key,
                                          .secret = loop->node->access.secret };
 
     loop->port.on_change = on_change;

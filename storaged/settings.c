@@ -31,7 +31,7 @@ static const struct config_option options[] = {
     { "node", "id", 0, CONFIG_TEXT, AT(id), NULL, NULL, "NAME",
       "The node's name in the cluster map. Default: random; it is kept in DIR/node.json." },
     { "node", "url", 0, CONFIG_TEXT, AT(url), NULL, NULL, "URL",
-      "What others call this node by, and what locations in the index begin with. Default: http://LISTEN. It is kept, and "
+      "What others call this node by, and what locations in the index begin with. Default: http://LISTEN, or https:// with TLS. It is kept, and "
       "changed only by `gribstore cluster rename`." },
     { "node", "host", 0, CONFIG_TEXT, AT(host), NULL, NULL, "NAME",
       "The machine: copies of a message lie on different ones. Default: the host's name." },
@@ -205,7 +205,7 @@ static enum status settings_check_names(const struct settings *settings, struct 
                             "a node's name (a-z, 0-9, '.', '_', '-', at most 64 characters)", err);
     if (status == STATUS_OK && settings->url != NULL)
         status = check_text("url", settings->url, node_url_valid(settings->url),
-                            "http://HOST:PORT without a path", err);
+                            "http://HOST:PORT or https://HOST:PORT without a path", err);
     if (status == STATUS_OK)
         status = check_text("host", settings->host,
                             settings->host != NULL && strlen(settings->host) <= NODE_ID_SIZE_MAX,
@@ -302,7 +302,7 @@ static enum status settings_check_join(const struct settings *settings, struct e
         memcpy(url, at, size);
         url[size] = '\0';
         if (!node_url_valid(url))
-            return check_text("join", url, false, "http://HOST:PORT without a path", err);
+            return check_text("join", url, false, "http://HOST:PORT or https://HOST:PORT without a path", err);
         at += size + (at[size] == ',');
     }
     return STATUS_OK;
@@ -325,13 +325,26 @@ static enum status settings_check_exposure(const struct settings *settings, stru
                                                 : "--tls-cert, --tls-key and --tokens (gribstore token makes them)");
 }
 
+struct tls_options settings_tls(const struct settings *settings)
+{
+    return (struct tls_options){
+        .cert_file = settings->tls_cert,
+        .key_file = settings->tls_key,
+        .client_ca_file = settings->tls_client_ca,
+        .client_required = settings->tls_client_required,
+    };
+}
+
 static enum status settings_check_security(const struct settings *settings, struct error *err)
 {
     enum status status = check_text("anonymous", settings->anonymous,
                                     strcmp(settings->anonymous, "none") == 0 ||
                                         strcmp(settings->anonymous, "read") == 0,
                                     "none or read", err);
+    struct tls_options tls = settings_tls(settings);
 
+    if (status == STATUS_OK)
+        status = tls_check_options(&tls, err);
     return status == STATUS_OK ? settings_check_exposure(settings, err) : status;
 }
 

@@ -6,13 +6,14 @@
 #define STORAGED_SETTINGS_H
 
 #include "proto/base/config.h"
+#include "proto/http/tls.h"
 
 struct settings {
     char *config;
     char *data;
     char *listen;
     char *id;  /* NULL: as in node.json, or a random one */
-    char *url; /* NULL: as in node.json, or http://LISTEN */
+    char *url; /* NULL: as in node.json, or http(s)://LISTEN */
     char *host;
     char *colo;
     char *join; /* URLs, comma-separated */
@@ -70,6 +71,7 @@ extern const struct config_program settings_program;
 /* BAD_VALUE, UNKNOWN_KEY: flag or file:line, what is wrong, what would be right. Free with settings_free() either way. */
 enum status settings_load(struct settings *settings, int argc, char **argv,
                           enum config_asked *asked, struct error *err);
+struct tls_options settings_tls(const struct settings *settings); /* borrowed from them; cert_file NULL: no TLS */
 void settings_free(struct settings *settings);
 
 #endif

@@ -18,12 +18,15 @@ static void conn_free(struct http_conn *conn)
     list_remove(&conn->awake);
     list_remove(&conn->timer_item);
     buf_fini(&conn->held);
+    http_socket_free(conn);
     free(conn);
     http_server_on_gone(server);
 }
 
 static void conn_close(struct http_conn *conn)
 {
+    if (!conn->dead)
+        http_socket_end(conn);
     conn->dead = true;
     http_socket_close(conn);
 }
@@ -53,13 +56,15 @@ static enum http_timer conn_timer(const struct http_conn *conn)
     case HTTP_CONN_HEAD:
         if (conn->held.size > 0)
             return HTTP_TIMER_HEAD;
+        if (!http_socket_established(conn))
+            return conn->spared ? HTTP_TIMER_LINGER : HTTP_TIMER_HEAD;
         return conn->spared ? HTTP_TIMER_LINGER : HTTP_TIMER_IDLE;
     case HTTP_CONN_EXCHANGE:
         return conn->writing || http_body_flowing(conn->ex) ? HTTP_TIMER_RATE : HTTP_TIMER_NONE;
     case HTTP_CONN_DISCARD:
         return HTTP_TIMER_RATE;
     case HTTP_CONN_LINGER:
-        return HTTP_TIMER_LINGER;
+        return conn->writing ? HTTP_TIMER_RATE : HTTP_TIMER_LINGER;
     case HTTP_CONN_CLOSED:
         break;
     }
@@ -78,8 +83,6 @@ void http_conn_received(struct http_conn *conn, const uint8_t *data, size_t size
     } else {
         conn->input = slice_of(data, size);
     }
-    conn->bytes_in += size;
-    metric_add(&http_metric_received, (int64_t)size);
     http_conn_advance(conn);
 }
 
@@ -107,8 +110,10 @@ static void conn_finish(struct http_conn *conn)
 {
     bool all_read = conn->frame.ended && conn->head.close_asked && conn->input.size == 0;
 
-    if (conn->dead || conn->eof || all_read ||
-        !http_socket_shutdown(conn))
+    if (!conn->dead)
+        http_socket_end(conn);
+    bool over = (conn->eof || all_read) && !conn->writing;
+    if (conn->dead || over || !http_socket_shutdown(conn))
         conn->state = HTTP_CONN_CLOSED;
     else
         conn->state = HTTP_CONN_LINGER;
@@ -184,6 +189,13 @@ static void conn_refuse(struct http_conn *conn, enum status status, const char *
     metric_add(status == STATUS_TIMEOUT ? &http_metric_timeouts : &http_metric_malformed, 1);
     if (conn_begin_exchange(conn, slice_of("", 0)))
         http_dispatch_error(conn->ex, status, reason);
+}
+
+void http_conn_refuse_plain(struct http_conn *conn)
+{
+    conn_refuse(conn, STATUS_BAD_REQUEST,
+                "this port speaks https, and the request came in plain http: its URL has to begin with https://");
+    http_conn_advance(conn);
 }
 
 static bool conn_step_head(struct http_conn *conn)
@@ -265,7 +277,7 @@ static bool conn_step(struct http_conn *conn)
         return conn_step_discard(conn);
     case HTTP_CONN_LINGER:
         conn->input.size = 0;
-        if (conn->eof || conn->dead)
+        if ((conn->eof && !conn->writing) || conn->dead)
             conn->state = HTTP_CONN_CLOSED;
         return false;
     case HTTP_CONN_CLOSED:
@@ -381,7 +393,9 @@ void http_conn_expire(struct http_conn *conn)
     conn->timer = HTTP_TIMER_NONE;
     if (timer == HTTP_TIMER_RATE) {
         conn_check_rate(conn);
-    } else if (timer == HTTP_TIMER_HEAD) {
+    } else if (timer == HTTP_TIMER_IDLE) {
+        conn->state = HTTP_CONN_CLOSED;
+    } else if (timer == HTTP_TIMER_HEAD && http_socket_established(conn)) {
         conn_refuse(conn, STATUS_TIMEOUT, "the head of the request took too long");
         buf_fini(&conn->held);
     } else {

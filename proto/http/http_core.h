@@ -70,6 +70,7 @@ struct http_server {
     char common[160];       /* Date, Server, X-Content-Type-Options */
     size_t common_size;
     uint8_t *read_buffer;  /* owned; of whichever connection is being read */
+    struct http_secure_memory *secure; /* owned; with options.tls */
     struct list exchanges; /* spare */
     unsigned exchanges_count;
     uint8_t *outs[HTTP_POOL_MAX]; /* spare file buffers */

@@ -316,6 +316,8 @@ bool http_file_step(struct http_exchange *ex)
         return file_cut(ex);
     if (!ex->reply.head_sent)
         file_begin(ex);
+    if (ex->conn->socket.secure != NULL)
+        file->copy = HTTP_OUT_SIZE; /* what is to be sealed goes through memory, all of it */
     if (!ex->reply.bodyless)
         filled = file_fill(file);
     if (filled == FILE_BROKEN)

@@ -50,6 +50,17 @@ struct metric http_metric_sent = {
     .kind = METRIC_COUNTER,
 };
 
+struct metric http_metric_tls_handshakes = {
+    .name = "gribstore_http_tls_handshakes_total",
+    .help = "TLS handshakes that came to an end, resumed ones too.",
+    .kind = METRIC_COUNTER,
+};
+struct metric http_metric_tls_failed = {
+    .name = "gribstore_http_tls_handshakes_failed_total",
+    .help = "TLS handshakes that failed: no common version or cipher, a certificate that does not hold, no TLS at all.",
+    .kind = METRIC_COUNTER,
+};
+
 static const uint64_t durations_us[] = { 100,     250,     500,     1000,     2500,    5000,
                                          10000,   25000,   50000,   100000,   250000,  500000,
                                          1000000, 2500000, 5000000, 10000000, 30000000 };
@@ -77,7 +88,8 @@ void http_metrics_register(void)
     static struct metric *const all[] = {
         &http_metric_connections, &http_metric_accepted,  &http_metric_accept_errors,
         &http_metric_aborted,     &http_metric_malformed, &http_metric_timeouts,
-        &http_metric_received,    &http_metric_sent,
+        &http_metric_received,    &http_metric_sent,      &http_metric_tls_handshakes,
+        &http_metric_tls_failed,
     };
 
     for (size_t i = 0; i < ARRAY_COUNT(all); i++)

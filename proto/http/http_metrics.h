@@ -23,7 +23,7 @@ struct http_counters {
 
 extern struct metric http_metric_connections, http_metric_accepted, http_metric_accept_errors,
     http_metric_aborted, http_metric_malformed, http_metric_timeouts, http_metric_received,
-    http_metric_sent;
+    http_metric_sent, http_metric_tls_handshakes, http_metric_tls_failed;
 
 void http_counters_init(struct http_counters *counters, const char *handler);
 void http_counters_add(struct http_counters *counters, unsigned method, int code, uint64_t duration_us);

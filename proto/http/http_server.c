@@ -3,6 +3,7 @@
 
 #include "proto/base/log.h"
 #include "proto/http/http_conn.h"
+#include "proto/http/http_secure.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -173,7 +174,10 @@ static struct http_server *server_new(const struct http_server_options *options)
     server->routes_count = routes;
     server->counters = calloc(routes + 1, sizeof *server->counters);
     server->read_buffer = malloc(HTTP_READ_SIZE);
-    if (server->counters == NULL || server->read_buffer == NULL) {
+    server->secure = options->tls != NULL ? http_secure_memory_new() : NULL;
+    if (server->counters == NULL || server->read_buffer == NULL ||
+        (options->tls != NULL && server->secure == NULL)) {
+        http_secure_memory_free(server->secure);
         free(server->counters);
         free(server->read_buffer);
         free(server);
@@ -271,6 +275,7 @@ static void server_free_memory(struct http_server *server)
         free(server->outs[--server->outs_count]);
     free(server->counters);
     free(server->read_buffer);
+    http_secure_memory_free(server->secure);
     free(server);
 }
 

@@ -26,6 +26,7 @@ struct http_server_options {
     uv_loop_t *loop;    /* borrowed for the server's life */
     const char *listen; /* "127.0.0.1:8410", "[::1]:0" */
     bool reuse_port;
+    struct tls *tls; /* borrowed for the server's life; NULL: plain HTTP */
     struct http_limits limits;
     const struct http_route *routes; /* borrowed for good */
     void *context;                   /* http_context() */

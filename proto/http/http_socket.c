@@ -2,6 +2,7 @@
 #include "proto/http/http_socket.h"
 
 #include "proto/http/http_conn.h"
+#include "proto/http/http_secure.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -23,8 +24,12 @@ static struct http_conn *socket_conn(uv_handle_t *handle)
 
 enum status http_socket_accept(struct http_conn *conn)
 {
-    if (uv_tcp_init(conn->server->options.loop, &conn->socket.tcp) != 0)
+    if (conn->server->options.tls != NULL && http_secure_open(conn) != STATUS_OK)
+        return STATUS_NO_MEMORY;
+    if (uv_tcp_init(conn->server->options.loop, &conn->socket.tcp) != 0) {
+        http_socket_free(conn);
         return STATUS_IO;
+    }
     if (uv_accept((uv_stream_t *)&conn->server->listener, socket_stream(conn)) != 0)
         conn->dead = true;
     return STATUS_OK;
@@ -47,6 +52,12 @@ void http_socket_close(struct http_conn *conn)
         uv_close(handle, socket_on_closed);
 }
 
+void http_socket_free(struct http_conn *conn)
+{
+    http_secure_free(conn->socket.secure);
+    conn->socket.secure = NULL;
+}
+
 /* --- reading --- */
 
 /* All connections of a loop read into the same buffer: what is not used up at once is copied. */
@@ -64,7 +75,13 @@ static void socket_on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *bu
         return;
     if (size < 0 && size != UV_EOF)
         conn->dead = true;
-    http_conn_received(conn, (const uint8_t *)buf->base, size > 0 ? (size_t)size : 0);
+    size_t got = size > 0 ? (size_t)size : 0;
+    conn->bytes_in += got;
+    metric_add(&http_metric_received, (int64_t)got);
+    if (conn->socket.secure != NULL)
+        http_secure_received(conn, (const uint8_t *)buf->base, got);
+    else
+        http_conn_received(conn, (const uint8_t *)buf->base, got);
 }
 
 void http_socket_read(struct http_conn *conn, bool wanted)
@@ -87,17 +104,19 @@ bool http_socket_has_unread(const struct http_conn *conn)
            ioctl(fd, SIOCINQ, &unread) == 0 && unread > 0;
 }
 
-/* Sockets are plain: nobody shows a certificate. */
+bool http_socket_established(const struct http_conn *conn)
+{
+    return conn->socket.secure == NULL || http_secure_established(conn->socket.secure);
+}
+
 bool http_socket_certificate(const struct http_conn *conn, uint8_t fingerprint[32])
 {
-    (void)conn;
-    (void)fingerprint;
-    return false;
+    return conn->socket.secure != NULL && http_secure_certificate(conn->socket.secure, fingerprint);
 }
 
 /* --- writing --- */
 
-static void socket_sent(struct http_conn *conn, size_t size)
+void http_socket_sent(struct http_conn *conn, size_t size)
 {
     conn->bytes_out += size;
     metric_add(&http_metric_sent, (int64_t)size);
@@ -133,13 +152,15 @@ bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
     assert(!conn->writing);
     if (conn->dead)
         return true;
+    if (conn->socket.secure != NULL)
+        return http_secure_send(conn, bufs, count);
     int sent = uv_try_write(socket_stream(conn), bufs, count);
     if (sent < 0 && sent != UV_EAGAIN) {
         conn->dead = true;
         return true;
     }
     if (sent > 0) {
-        socket_sent(conn, (size_t)sent);
+        http_socket_sent(conn, (size_t)sent);
         count = socket_skip(&bufs, count, (size_t)sent);
     }
     if (count == 0)
@@ -149,7 +170,7 @@ bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
         return true;
     }
     for (unsigned i = 0; i < count; i++)
-        socket_sent(conn, bufs[i].len);
+        http_socket_sent(conn, bufs[i].len);
     conn->writing = true;
     return false;
 }
@@ -161,14 +182,14 @@ size_t http_conn_send_file(struct http_conn *conn, int fd, uint64_t offset, size
     ssize_t sent;
 
     assert(!conn->writing);
-    if (conn->dead || uv_fileno((uv_handle_t *)&conn->socket.tcp, &to) != 0)
+    if (conn->dead || conn->socket.secure != NULL || uv_fileno((uv_handle_t *)&conn->socket.tcp, &to) != 0)
         return 0;
     do
         sent = sendfile(to, fd, &from, size);
     while (sent < 0 && errno == EINTR);
     if (sent <= 0)
         return 0; /* whatever is wrong, the way through memory finds it too */
-    socket_sent(conn, (size_t)sent);
+    http_socket_sent(conn, (size_t)sent);
     return (size_t)sent;
 }
 
@@ -181,6 +202,12 @@ uint64_t http_socket_moved(const struct http_conn *conn)
     if (uv_fileno((const uv_handle_t *)&conn->socket.tcp, &fd) == 0 && ioctl(fd, SIOCOUTQ, &queued) == 0)
         waiting += (uint64_t)queued;
     return conn->bytes_in + conn->bytes_out - (waiting < conn->bytes_out ? waiting : conn->bytes_out);
+}
+
+void http_socket_end(struct http_conn *conn)
+{
+    if (conn->socket.secure != NULL)
+        http_secure_end(conn);
 }
 
 /* Nothing to do: the client's end, or the deadline, comes next. */

@@ -10,11 +10,13 @@
 #include <uv.h>
 
 struct http_conn;
+struct http_secure;
 
 struct http_socket {
     uv_tcp_t tcp;
     uv_write_t write;
     uv_shutdown_t shutdown;
+    struct http_secure *secure; /* owned; NULL: plain */
     bool reading;
     bool closed; /* the handle is: the connection may be freed */
 };
@@ -22,8 +24,16 @@ struct http_socket {
 /* Take what waits at the listener. IO: nothing was made. A connection that is lost by now is conn->dead. */
 enum status http_socket_accept(struct http_conn *conn);
 
+/* Say to the client that nothing follows, once (over TLS; else the end of the stream says it). conn->writing if that has to wait. */
+void http_socket_end(struct http_conn *conn);
+
+/* May a request come? Not while TLS shakes hands. */
+bool http_socket_established(const struct http_conn *conn);
+
 /* Close; conn->socket.closed, and the connection advanced, when that is done. Called again it does nothing. */
 void http_socket_close(struct http_conn *conn);
+
+void http_socket_free(struct http_conn *conn); /* what it owns, when it is closed */
 
 /* Read from now on, or no more: http_conn_received() gets what comes. */
 void http_socket_read(struct http_conn *conn, bool wanted);
@@ -44,6 +54,9 @@ bool http_socket_certificate(const struct http_conn *conn, uint8_t fingerprint[3
  * the next step finds in conn->dead). False: conn->writing until the connection is advanced
  * again. */
 bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count);
+
+/* For http_secure.c: so many bytes have gone to the kernel, or into its queue. */
+void http_socket_sent(struct http_conn *conn, size_t size);
 
 /* Send bytes of a file that are in the page cache, without copying them. Returns how many went;
  * 0: none now, or not on this connection: send them through memory. */
