@@ -26,6 +26,20 @@ static enum status indexer_open_catalog(struct indexer *indexer, struct error *e
     }
 }
 
+/* Whom it serves, and as whom it speaks to nodes. */
+static enum status indexer_open_tokens(struct indexer *indexer, struct error *err)
+{
+    const struct settings *settings = indexer->settings;
+    bool anonymous_read = strcmp(settings->anonymous, "read") == 0;
+    enum status status = STATUS_OK;
+
+    if (settings->tokens != NULL)
+        status = http_auth_open(settings->tokens, anonymous_read, &indexer->auth, err);
+    if (status == STATUS_OK && settings->node_token != NULL)
+        status = transfer_secret_open(settings->node_token, &indexer->secret, err);
+    return status;
+}
+
 static enum status indexer_start_engines(struct indexer *indexer, struct error *err)
 {
     const struct settings *settings = indexer->settings;
@@ -39,6 +53,7 @@ static enum status indexer_start_engines(struct indexer *indexer, struct error *
         .connections_max = 1024,
         .connections_per_host_max = INDEXER_CONNECTIONS_PER_NODE,
         .user_agent = "gribstore-indexer",
+        .secret = indexer->secret,
     };
 
     enum status status = indexer_open_catalog(indexer, err);
@@ -59,9 +74,11 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
                           struct error *err)
 {
     *indexer = (struct indexer){ .loop = loop, .settings = settings };
+    enum status status = indexer_open_tokens(indexer, err);
     struct http_server_options server = {
         .loop = loop,
         .listen = settings->listen,
+        .auth = indexer->auth,
         .routes = indexer_routes,
         .context = indexer,
         .server_name = "gribstore-indexer",
@@ -69,7 +86,8 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
         .before = indexer_routes_before,
     };
 
-    enum status status = indexer_start_engines(indexer, err);
+    if (status == STATUS_OK)
+        status = indexer_start_engines(indexer, err);
     if (status == STATUS_OK)
         status = run_states_start(indexer, err);
     if (status == STATUS_OK)
@@ -81,8 +99,23 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
     return status; /* a failed start ends the process: nothing is undone */
 }
 
+static void indexer_reloaded(const char *what, enum status status, const struct error *err)
+{
+    if (status == STATUS_OK)
+        log_msg(LOG_INFO, "access.reload", "%s: read again", what);
+    else
+        log_msg(LOG_ERROR, "access.reload", "%s; what was read before stays in force", err->text);
+}
+
 void indexer_reload(struct indexer *indexer)
 {
+    struct error err;
+
+    error_init(&err);
+    if (indexer->auth != NULL)
+        indexer_reloaded("tokens", http_auth_reload(indexer->auth, &err), &err);
+    if (indexer->secret != NULL)
+        indexer_reloaded("node token", transfer_secret_reload(indexer->secret, &err), &err);
     log_msg(LOG_INFO, "indexer.reload", "%s: other settings take a restart", indexer->settings->listen);
 }
 
@@ -97,6 +130,8 @@ static void indexer_on_transfer_closed(void *data)
     censuses_stop(indexer);
     catalog_close(indexer->catalog);
     http_server_free(indexer->server);
+    http_auth_close(indexer->auth);
+    transfer_secret_close(indexer->secret);
     log_msg(LOG_INFO, "indexer.stopped", "clean");
     indexer_on_stopped(indexer);
 }

@@ -9,6 +9,7 @@
 #include "indexer/decoders.h"
 #include "indexer/work.h"
 #include "proto/http/http_server.h"
+#include "proto/transfer/transfer_secret.h"
 #include "proto/transfer/transfer_uv.h"
 
 #include <jansson.h>
@@ -42,6 +43,8 @@ struct censuses;
 struct indexer {
     uv_loop_t *loop;
     const struct settings *settings;
+    struct http_auth *auth;         /* NULL: everything is open */
+    struct transfer_secret *secret; /* what nodes are shown; NULL: nothing */
     struct catalog *catalog;
     struct decoders *decoders;
     struct transfer *transfer;

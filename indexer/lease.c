@@ -107,6 +107,23 @@ static enum status lease_parse(struct slice body, struct lease *lease, struct er
     return status;
 }
 
+/* A rotation's lease is named after its source: who may not change the source must not stop its rotation either. Other
+ * names are nobody's. */
+static bool lease_allowed(struct http_exchange *ex)
+{
+    static const char prefix[] = "rotate-";
+    struct slice name = http_param(ex, "name");
+    size_t size = sizeof prefix - 1;
+
+    if (http_bound_sources(ex) == NULL)
+        return true;
+    if (name.size > size && memcmp(name.data, prefix, size) == 0 &&
+        http_allows_source(ex, slice_of(name.data + size, name.size - size)))
+        return true;
+    http_refuse_source(ex);
+    return false;
+}
+
 static void lease_on_body(struct http_exchange *ex, enum status status, struct slice body)
 {
     struct lease *lease = calloc(1, sizeof *lease);
@@ -133,14 +150,17 @@ static void lease_on_body(struct http_exchange *ex, enum status status, struct s
 
 void lease_take_route(struct http_exchange *ex)
 {
-    http_body_gather(ex, 4096, lease_on_body);
+    if (lease_allowed(ex))
+        http_body_gather(ex, 4096, lease_on_body);
 }
 
 void lease_release_route(struct http_exchange *ex)
 {
-    struct lease *lease = calloc(1, sizeof *lease);
     struct error err;
 
+    if (!lease_allowed(ex))
+        return;
+    struct lease *lease = calloc(1, sizeof *lease);
     assert(lease != NULL);
     error_init(&err);
     error_init(&lease->work.err);

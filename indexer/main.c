@@ -134,6 +134,26 @@ static void main_open_signals(struct main_signals *signals, struct indexer *inde
     signal(SIGPIPE, SIG_IGN);
 }
 
+/* Without TLS and tokens whoever reaches the port may retire runs and change the cluster map. */
+static enum status main_check_exposure(const struct settings *settings, struct error *err)
+{
+    bool has_tls = settings->tls_cert != NULL && settings->tls_key != NULL;
+    bool has_tokens = settings->tokens != NULL;
+
+    if (settings->insecure || http_address_loopback(settings->listen) || (has_tls && has_tokens))
+        return STATUS_OK;
+    return error_set(err, STATUS_BAD_VALUE,
+                     "--listen %s is not on loopback, and without %s everybody who reaches it could query, retire and purge: "
+                     "give %s, listen on 127.0.0.1, or say --insecure where the network is trusted",
+                     settings->listen,
+                     has_tls      ? "tokens"
+                     : has_tokens ? "TLS"
+                                  : "TLS and tokens",
+                     has_tls      ? "--tokens (gribstore token makes them)"
+                     : has_tokens ? "--tls-cert and --tls-key"
+                                  : "--tls-cert, --tls-key and --tokens (gribstore token makes them)");
+}
+
 /* What flags and file can't say apart: values that must fit each other. */
 static enum status main_check(struct settings *settings, struct error *err)
 {
@@ -143,11 +163,11 @@ static enum status main_check(struct settings *settings, struct error *err)
 
     if (!http_address_parse(settings->listen, host, sizeof host, &port))
         return error_set(err, STATUS_BAD_VALUE, "--listen %s: not HOST:PORT", settings->listen);
-    if (!http_address_loopback(settings->listen) && !settings->insecure)
-        return error_set(err, STATUS_BAD_VALUE,
-                         "--listen %s is not on loopback and there is no authentication yet: listen on 127.0.0.1, or say --insecure if "
-                         "everybody on that network may read, write and delete",
-                         settings->listen);
+    if (strcmp(settings->anonymous, "none") != 0 && strcmp(settings->anonymous, "read") != 0)
+        return error_set(err, STATUS_BAD_VALUE, "--anonymous %s: none or read", settings->anonymous);
+    enum status status = main_check_exposure(settings, err);
+    if (status != STATUS_OK)
+        return status;
     if (strncmp(settings->catalog, "sqlite:", 7) != 0 &&
         strncmp(settings->catalog, "mongodb://", 10) != 0 &&
         strncmp(settings->catalog, "mongodb+srv://", 14) !=

@@ -1,7 +1,9 @@
 /* query.c: pairs of key and value into a catalog query. Pure. */
 #include "indexer/query.h"
 #include "indexer/query_values.h"
+#include "proto/http/token.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { QUERY_LIMIT_DEFAULT = 1000 };
@@ -132,6 +134,52 @@ enum status query_add(struct query_request *request, struct slice key, struct sl
 
     const struct query_key *known = query_key_find(key);
     return known != NULL ? take_terms(request, known, value, err) : unknown_key(key, err);
+}
+
+/* --- sources that the caller is bound to --- */
+
+static enum status bind_check(const struct query_term *term, struct slice sources, struct error *err)
+{
+    for (size_t i = 0; i < term->count; i++)
+        if (!token_list_has(sources, slice_text(term->values[i].text)))
+            return error_set(err, STATUS_FORBIDDEN, "the token is bound to other sources");
+    return STATUS_OK;
+}
+
+/* Not by way of a query's text: there "all" is a word, and sources may have any name. */
+static enum status bind_add(struct query_request *request, struct slice sources, struct error *err)
+{
+    struct query_term *term = &request->query.terms[request->query.terms_count];
+    size_t count = 1;
+
+    if (request->query.terms_count == QUERY_TERMS_MAX)
+        return error_set(err, STATUS_BAD_VALUE, "more than %d keys", QUERY_TERMS_MAX);
+    for (size_t i = 0; i < sources.size; i++)
+        count += sources.data[i] == ',';
+    *term = (struct query_term){ .key = query_key_find(slice_text("source"))->name, .type = QUERY_TEXT };
+    term->values = calloc(count, sizeof *term->values);
+    if (term->values == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "sources");
+    request->query.terms_count++;
+    while (term->count < count) {
+        const uint8_t *comma = memchr(sources.data, ',', sources.size);
+        size_t size = comma != NULL ? (size_t)(comma - sources.data) : sources.size;
+
+        term->values[term->count].text = strndup((const char *)sources.data, size);
+        if (term->values[term->count++].text == NULL)
+            return error_set(err, STATUS_NO_MEMORY, "sources");
+        size += comma != NULL;
+        sources = slice_of(sources.data + size, sources.size - size);
+    }
+    return STATUS_OK;
+}
+
+enum status query_bind(struct query_request *request, const char *sources, struct error *err)
+{
+    for (size_t i = 0; i < request->query.terms_count; i++)
+        if (strcmp(request->query.terms[i].key, "source") == 0)
+            return bind_check(&request->query.terms[i], slice_text(sources), err);
+    return bind_add(request, slice_text(sources), err);
 }
 
 enum status query_finish(struct query_request *request, struct error *err)

@@ -25,6 +25,8 @@ void query_init(struct query_request *request);
 enum status query_add(struct query_request *request, struct slice key, struct slice value,
                       struct error *err);
 enum status query_finish(struct query_request *request, struct error *err);
+/* Of these sources only ("hres,gfs"), before query_finish(). FORBIDDEN: another one is asked for. */
+enum status query_bind(struct query_request *request, const char *sources, struct error *err);
 void query_fini(struct query_request *request);
 
 void query_route(struct http_exchange *ex); /* GET /v1/fields */

@@ -5,6 +5,7 @@
 #include "indexer/indexer.h"
 #include "indexer/query.h"
 #include "proto/base/log.h"
+#include "proto/http/http_auth.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -183,6 +184,11 @@ static enum status call_read(struct query_call *call, struct error *err)
     if (!request->form_given && accepts_ndjson(call->ex))
         request->form = QUERY_NDJSON;
     call->form = request->form == QUERY_NDJSON ? &answer_ndjson : &answer_json;
+    if (http_bound_sources(call->ex) != NULL) {
+        enum status status = query_bind(request, http_bound_sources(call->ex), err);
+        if (status != STATUS_OK)
+            return status;
+    }
     return query_finish(request, err);
 }
 
@@ -202,7 +208,10 @@ void query_route(struct http_exchange *ex)
     if (status == STATUS_OK && queries > QUERIES_MAX)
         status = error_set(&err, STATUS_OVERLOADED, "more than %d queries at once", QUERIES_MAX);
     if (status != STATUS_OK) {
-        http_reply_error(ex, status, &err, NULL);
+        if (status == STATUS_FORBIDDEN)
+            http_refuse_source(ex);
+        else
+            http_reply_error(ex, status, &err, NULL);
         call_free(call);
         return;
     }

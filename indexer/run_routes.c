@@ -7,6 +7,7 @@
 #include "proto/base/config.h"
 #include "proto/base/json_read.h"
 #include "proto/base/json_write.h"
+#include "proto/http/http_auth.h"
 #include "proto/node_api.h"
 
 #include <assert.h>
@@ -223,6 +224,8 @@ static bool run_list_add(void *data, const struct catalog_run *run)
 
     if (list->source[0] != '\0' && strcmp(list->source, run->run.source) != 0)
         return true;
+    if (!http_allows_source(list->exchange, slice_text(run->run.source)))
+        return true;
     if (list->state != 0 && list->state != run->info.state)
         return true;
     if (list->count == list->capacity) {
@@ -299,8 +302,13 @@ static enum status run_list_filter(struct http_exchange *ex, struct run_list *li
 
 void run_list_route(struct http_exchange *ex)
 {
+    struct slice source = http_query(ex, "source");
     struct error err;
 
+    if (source.data != NULL && !http_allows_source(ex, source)) {
+        http_refuse_source(ex);
+        return;
+    }
     struct run_list *list = calloc(1, sizeof *list);
     assert(list != NULL);
     list->exchange = ex;
