@@ -52,6 +52,9 @@ static enum status indexer_start_engines(struct indexer *indexer, struct error *
     struct transfer_options transfer = {
         .connections_max = 1024,
         .connections_per_host_max = INDEXER_CONNECTIONS_PER_NODE,
+        .ca_file = settings->ca_file,
+        .cert_file = settings->tls_cert,
+        .key_file = settings->tls_key,
         .user_agent = "gribstore-indexer",
         .secret = indexer->secret,
     };
@@ -68,6 +71,24 @@ static enum status indexer_start_engines(struct indexer *indexer, struct error *
     if (status == STATUS_OK)
         status = upserts_start(indexer, err);
     return status;
+}
+
+struct tls_options settings_tls(const struct settings *settings)
+{
+    return (struct tls_options){
+        .cert_file = settings->tls_cert,
+        .key_file = settings->tls_key,
+        .client_ca_file = settings->tls_client_ca,
+        .client_required = settings->tls_client_required,
+    };
+}
+
+/* Also what nodes are shown: transfers read the same files, a connection at a time. */
+static enum status indexer_start_tls(struct indexer *indexer, struct error *err)
+{
+    struct tls_options options = settings_tls(indexer->settings);
+
+    return options.cert_file != NULL ? tls_new(&options, &indexer->tls, err) : STATUS_OK;
 }
 
 enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop,
@@ -87,6 +108,9 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
     };
 
     if (status == STATUS_OK)
+        status = indexer_start_tls(indexer, err);
+    server.tls = indexer->tls;
+    if (status == STATUS_OK)
         status = indexer_start_engines(indexer, err);
     if (status == STATUS_OK)
         status = run_states_start(indexer, err);
@@ -97,6 +121,19 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
     if (status == STATUS_OK)
         status = http_server_start(&server, &indexer->server, err);
     return status; /* a failed start ends the process: nothing is undone */
+}
+
+static void indexer_reload_tls(struct indexer *indexer)
+{
+    struct error err;
+
+    error_init(&err);
+    if (indexer->tls == NULL)
+        return;
+    if (tls_reload(indexer->tls, &err) == STATUS_OK)
+        log_msg(LOG_INFO, "tls.reload", "new connections are shown %s as it is now", indexer->settings->tls_cert);
+    else
+        log_msg(LOG_ERROR, "tls.reload", "%s; the certificate of before stays in force", err.text);
 }
 
 static void indexer_reloaded(const char *what, enum status status, const struct error *err)
@@ -112,6 +149,7 @@ void indexer_reload(struct indexer *indexer)
     struct error err;
 
     error_init(&err);
+    indexer_reload_tls(indexer);
     if (indexer->auth != NULL)
         indexer_reloaded("tokens", http_auth_reload(indexer->auth, &err), &err);
     if (indexer->secret != NULL)
@@ -130,6 +168,7 @@ static void indexer_on_transfer_closed(void *data)
     censuses_stop(indexer);
     catalog_close(indexer->catalog);
     http_server_free(indexer->server);
+    tls_free(indexer->tls);
     http_auth_close(indexer->auth);
     transfer_secret_close(indexer->secret);
     log_msg(LOG_INFO, "indexer.stopped", "clean");

@@ -9,6 +9,7 @@
 #include "indexer/decoders.h"
 #include "indexer/work.h"
 #include "proto/http/http_server.h"
+#include "proto/http/tls.h"
 #include "proto/transfer/transfer_secret.h"
 #include "proto/transfer/transfer_uv.h"
 
@@ -48,6 +49,7 @@ struct indexer {
     struct catalog *catalog;
     struct decoders *decoders;
     struct transfer *transfer;
+    struct tls *tls; /* owned; NULL: plain HTTP */
     struct map_authority *map_authority;
     struct run_states *run_states;
     struct upserts *upserts;
@@ -56,6 +58,8 @@ struct indexer {
     struct http_server *server;
     bool draining;
 };
+
+struct tls_options settings_tls(const struct settings *settings); /* borrowed from them; cert_file NULL: no TLS */
 
 enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop,
                           struct error *err);

@@ -15,7 +15,8 @@
 
 static const struct config_option main_options[] = {
     { "indexer", "listen", 0, CONFIG_TEXT, AT(listen), "127.0.0.1:8400", "GRIBSTORE_INDEXER_LISTEN",
-      "HOST:PORT", "Address of the query and admin API. Off loopback it needs TLS and tokens, or --insecure." },
+      "HOST:PORT",
+      "Address of the query and admin API. Off loopback it needs TLS and tokens, or --insecure." },
     { "indexer", "catalog", 0, CONFIG_TEXT, AT(catalog), "sqlite:gribstore-index.sqlite",
       "GRIBSTORE_CATALOG", "URI",
       "Where the records are kept: sqlite:FILE (one machine, one indexer) or mongodb://... (a replica set). A URI with a password "
@@ -168,6 +169,9 @@ static enum status main_check(struct settings *settings, struct error *err)
     enum status status = main_check_exposure(settings, err);
     if (status != STATUS_OK)
         return status;
+    struct tls_options tls = settings_tls(settings);
+    if (tls_check_options(&tls, err) != STATUS_OK)
+        return err->status;
     if (strncmp(settings->catalog, "sqlite:", 7) != 0 &&
         strncmp(settings->catalog, "mongodb://", 10) != 0 &&
         strncmp(settings->catalog, "mongodb+srv://", 14) !=
@@ -194,9 +198,20 @@ static int main_print(void (*print)(const struct config_program *program, struct
     return 0;
 }
 
+/* With a look into the files of TLS. */
 static int main_print_settings(const struct settings *settings)
 {
+    struct tls_options options = settings_tls(settings);
+    struct tls *tls = NULL;
+    struct error err;
     struct buf text;
+
+    error_init(&err);
+    if (options.cert_file != NULL && tls_new(&options, &tls, &err) != STATUS_OK) {
+        fprintf(stderr, "indexer: %s\n", err.text);
+        return 2;
+    }
+    tls_free(tls);
 
     buf_init(&text, 1 << 20);
     config_print_settings(&main_program, settings, &text);

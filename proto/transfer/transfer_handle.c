@@ -13,6 +13,7 @@ enum {
     HANDLE_RECEIVE_SIZE = 128 << 10,
     HANDLE_SEND_SIZE = 256 << 10,
     HANDLE_IDLE_MAX_S = 50,       /* nodes close idle connections after 60 s */
+    HANDLE_CA_MAX_S = 60,         /* ca_file is read anew when a connection is made so long after: it may have been replaced */
     HANDLE_EXPECT_SIZE = 1 << 20, /* bodies up to this size are sent without asking first */
     HANDLE_URL_SHOWN = 200,
 };
@@ -330,6 +331,7 @@ static void handle_set_connection(struct transfer_handle *handle)
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, (long)HANDLE_CA_MAX_S);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, options->user_agent);
     if (options->ca_file != NULL)
         curl_easy_setopt(easy, CURLOPT_CAINFO, options->ca_file);
