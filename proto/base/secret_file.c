@@ -12,11 +12,11 @@ enum { SECRET_MODE_REFUSED = S_IWGRP | S_IXGRP | S_IRWXO };
 static enum status secret_check(const char *path, const struct stat *info, struct error *err)
 {
     if (!S_ISREG(info->st_mode))
-        return error_set(err, STATUS_FORBIDDEN, "%s is not a file", path);
+        return error_set(err, STATUS_BAD_VALUE, "%s is not a file", path);
     if (info->st_uid != geteuid() && info->st_uid != 0)
-        return error_set(err, STATUS_FORBIDDEN, "%s belongs to another user: chown it", path);
+        return error_set(err, STATUS_BAD_VALUE, "%s belongs to another user: chown it", path);
     if ((info->st_mode & SECRET_MODE_REFUSED) != 0)
-        return error_set(err, STATUS_FORBIDDEN,
+        return error_set(err, STATUS_BAD_VALUE,
                          "%s has mode %04o and others could read or change it: chmod 600 %s", path,
                          (unsigned)(info->st_mode & 07777), path);
     return STATUS_OK;

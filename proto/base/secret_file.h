@@ -9,7 +9,7 @@
 
 /* The whole file, at most size_max bytes; text is initialised here and the caller's. Reads may wait for the disk.
  *   NOT_FOUND, IO  it can't be opened or read
- *   FORBIDDEN      it is not closed enough: err says what to change
+ *   BAD_VALUE      it is no file, or not closed enough: err says what to change
  *   TOO_LARGE      more than size_max bytes */
 enum status secret_file_read(const char *path, size_t size_max, struct buf *text, struct error *err);
 
