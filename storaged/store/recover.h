@@ -8,7 +8,7 @@
  *   4. A *file* record whose file is missing or empty is void, and so are the messages it was to hold. A message of an earlier
  *      batch that lies behind its file's end is bad.
  *   5. A data file ends after its last record that holds; one without a *file* record goes to purged/.
- *   6. What was kept of the last batch is flushed again, with its files and the directories: the page cache may show
+ *   6. What was kept of the last batch is written and flushed again, with its files and the directories: the page cache may show
  *      more than the disk has. */
 #ifndef STORAGED_STORE_RECOVER_H
 #define STORAGED_STORE_RECOVER_H

@@ -471,29 +471,74 @@ static enum status recover_flush_file(struct recovery *recovery, const struct st
     return status;
 }
 
-static enum status recover_mark_tail(struct recovery *recovery, uint64_t number,
-                                     const struct journal_record *record, bool holds, struct error *err)
+/* Writes bytes of an open file once more, as they are. What can't be read is left. */
+static enum status recover_write_again(int fd, uint64_t offset, uint64_t length, struct error *err)
 {
-    (void)holds;
-    (void)err;
-    if (record->kind != JOURNAL_STORED)
-        return STATUS_OK;
-    struct store_file *file = run_dir_file_of(recovery->dir, record->shard, number);
-    for (unsigned i = 0; i < recovery->dir->files_count; i++)
-        if (recovery->dir->files[i] == file)
-            recovery->ends[i] = UINT64_MAX; /* its old meaning is done with: to be flushed */
-    return STATUS_OK;
+    uint8_t *bytes = malloc(RECOVER_HASH_SIZE);
+    enum status status = STATUS_OK;
+
+    assert(bytes != NULL);
+    for (uint64_t done = 0; done < length && status == STATUS_OK;) {
+        uint64_t left = length - done;
+        size_t size = left < RECOVER_HASH_SIZE ? (size_t)left : RECOVER_HASH_SIZE;
+
+        if (disk_read(fd, offset + done, bytes, size, true, err) == STATUS_OK)
+            status = disk_write(fd, offset + done, bytes, size, err);
+        done += size;
+    }
+    free(bytes);
+    return status;
 }
 
+static enum status recover_write_message_again(struct recovery *recovery, const struct store_file *file,
+                                               const struct journal_record *record, struct error *err)
+{
+    char name[DATA_FILE_NAME_SIZE];
+    int fd;
+
+    data_file_name(file->shard, file->birth, name);
+    enum status status = disk_open(recovery->dir->fd, name, O_RDWR, &fd, err);
+    if (status != STATUS_OK)
+        return status;
+    status = recover_write_again(fd, record->offset, record->length, err);
+    disk_close(fd);
+    return status;
+}
+
+/* A message of the last batch: its bytes are written again, and its file is to be flushed. */
+static enum status recover_keep_tail(struct recovery *recovery, uint64_t number,
+                                     const struct journal_record *record, bool holds, struct error *err)
+{
+    struct run_dir *dir = recovery->dir;
+    enum status status = STATUS_OK;
+
+    (void)holds;
+    if (record->kind != JOURNAL_STORED)
+        return STATUS_OK;
+    struct store_file *file = run_dir_file_of(dir, record->shard, number);
+    for (unsigned i = 0; i < dir->files_count; i++)
+        if (dir->files[i] == file)
+            recovery->ends[i] = UINT64_MAX; /* its old meaning is done with: to be flushed */
+    if (!file->is_void && !run_dir_is_bad(dir, number))
+        status = recover_write_message_again(recovery, file, record, err);
+    return status;
+}
+
+/* What is kept of the last batch is written again before it is flushed: had its flush failed, the page cache still shows it,
+ * but counts it as written, so that another flush alone would succeed and do nothing. */
 static enum status recover_flush(struct recovery *recovery, struct error *err)
 {
     struct run_dir *dir = recovery->dir;
+    uint64_t records = recovery->end - recovery->last_batch;
     enum status status = recover_walk(recovery, recovery->last_batch, recovery->end,
-                                      recover_mark_tail, err);
+                                      recover_keep_tail, err);
 
     for (unsigned i = 0; i < dir->files_count && status == STATUS_OK; i++)
         if (recovery->ends[i] == UINT64_MAX && !dir->files[i]->is_void)
             status = recover_flush_file(recovery, dir->files[i], err);
+    if (status == STATUS_OK)
+        status = recover_write_again(dir->journal.fd, journal_offset(recovery->last_batch),
+                                     records * JOURNAL_RECORD_SIZE, err);
     if (status == STATUS_OK)
         status = disk_flush(dir->journal.fd, err);
     if (status == STATUS_OK)

@@ -145,6 +145,22 @@ static void run_log_forget(struct run_log_states *states, uint64_t forget_us)
     states->count = kept;
 }
 
+/* The last record once more: had its flush failed, a flush alone would not bring it to the disk now. */
+static enum status run_log_settle_tail(struct run_log *log, struct error *err)
+{
+    uint8_t bytes[RUN_LOG_RECORD_SIZE];
+
+    if (log->records > 0) {
+        uint64_t offset = run_log_offset(log->records - 1);
+        enum status status = disk_read(log->fd, offset, bytes, sizeof bytes, true, err);
+        if (status == STATUS_OK)
+            status = disk_write(log->fd, offset, bytes, sizeof bytes, err);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return disk_flush(log->fd, err);
+}
+
 static enum status run_log_open_in(struct run_log *log, int dir_fd, uint64_t forget_us,
                                    struct run_log_states *states, struct error *err)
 {
@@ -157,7 +173,7 @@ static enum status run_log_open_in(struct run_log *log, int dir_fd, uint64_t for
         run_log_forget(states, forget_us);
         status = run_log_write_anew(log, dir_fd, states, err);
     } else {
-        status = disk_flush(log->fd, err);
+        status = run_log_settle_tail(log, err);
     }
     return status == STATUS_OK ? disk_flush_dir(dir_fd, err) : status;
 }

@@ -414,6 +414,79 @@ static void a_newer_format_is_refused_and_left_as_it_is(void **state)
     free(after);
 }
 
+/* A flush counts only for a file that was written to since the start: what a failed flush left in the page cache counts as
+ * written there, and is not on the disk. */
+static struct {
+    ino_t written[16];
+    off_t first[16]; /* byte written */
+    unsigned written_count, flushed_count;
+} seen;
+
+static ino_t inode_of(int fd)
+{
+    struct stat stat_;
+
+    assert_int_equal(fstat(fd, &stat_), 0);
+    return stat_.st_ino;
+}
+
+static ssize_t pwritev_seen(int fd, const struct iovec *vec, int count, off_t offset)
+{
+    assert_true(seen.written_count < 16);
+    seen.first[seen.written_count] = offset;
+    seen.written[seen.written_count++] = inode_of(fd);
+    return pwritev(fd, vec, count, offset);
+}
+
+static bool was_written(ino_t inode)
+{
+    for (unsigned i = 0; i < seen.written_count; i++)
+        if (seen.written[i] == inode)
+            return true;
+    return false;
+}
+
+static int fdatasync_seen(int fd)
+{
+    /* Of runs.log nothing was ever told. */
+    seen.flushed_count += was_written(inode_of(fd));
+    return fdatasync(fd);
+}
+
+static bool was_written_at(ino_t inode, off_t offset)
+{
+    for (unsigned i = 0; i < seen.written_count; i++)
+        if (seen.written[i] == inode && seen.first[i] == offset)
+            return true;
+    return false;
+}
+
+static void what_is_kept_of_the_last_batch_is_written_again_before_it_is_flushed(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    const struct store_place *last = &fixture->places[MESSAGES - 1];
+    struct disk_ops ops = disk_posix;
+    struct stat data, journal;
+    char path[PATH_SIZE];
+
+    data_path(fixture, MESSAGES - 1, path);
+    assert_int_equal(stat(path, &data), 0);
+    assert_int_equal(stat(fixture->journal, &journal), 0);
+    ops.pwritev = pwritev_seen;
+    ops.fdatasync = fdatasync_seen;
+    memset(&seen, 0, sizeof seen);
+    disk_replace(&ops);
+    fixture_open(&fixture->store);
+    fixture_close(&fixture->store);
+    disk_replace(NULL);
+    assert_true(was_written_at(data.st_ino, (off_t)last->offset));
+    assert_true(was_written_at(journal.st_ino, 64 + 64 * (off_t)(fixture->records - 1)));
+    assert_int_equal(seen.flushed_count, 2);
+    fixture_open(&fixture->store);
+    for (unsigned i = 0; i < MESSAGES; i++)
+        assert_true(has(fixture, i));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -432,6 +505,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_message_behind_the_end_of_its_file_is_bad, setup, teardown),
         cmocka_unit_test_setup_teardown(a_data_file_without_a_record_goes_away, setup, teardown),
         cmocka_unit_test_setup_teardown(a_run_half_made_goes_away_and_strangers_stay, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            what_is_kept_of_the_last_batch_is_written_again_before_it_is_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_newer_format_is_refused_and_left_as_it_is, setup, teardown),
     };
 
