@@ -12,6 +12,8 @@
 #define HEADER_HOP "Gribstore-Hop" /* 1: do not forward again */
 #define HEADER_SOURCES                                                                             \
     "Gribstore-Sources" /* with HEADER_HOP: whose messages may be given, "hres,gfs" */
+#define HEADER_SUSPECT                                                                             \
+    "Gribstore-Suspect" /* with HEADER_HOP: this copy had another digest when it was read: look at it again */
 #define HEADER_STORED_AT "Gribstore-Stored-At" /* stamp of a replica body's first message */
 #define HEADER_INCARNATION "Gribstore-Incarnation"
 #define HEADER_JOURNAL "Gribstore-Journal" /* journal id of a feed's answer */

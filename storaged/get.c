@@ -19,6 +19,16 @@ static void get_over(struct http_exchange *ex)
     store_file_release(http_user(ex));
 }
 
+/* What the disk would not give is looked at again; the client has other locations. */
+static void get_unreadable(struct http_exchange *ex, const struct http_unreadable *what)
+{
+    store_file_suspect(request_loop(ex)->node->store, http_user(ex), what->offset, what->size);
+    if (what->may_reply)
+        request_fail_with(ex, STATUS_DAMAGED,
+                          "bytes from %" PRIu64 " on can't be read here: /sha256/{digest} has them from another node",
+                          what->offset);
+}
+
 static struct store_file *get_open(struct http_exchange *ex, uint64_t *birth)
 {
     struct store_file *file;
@@ -75,6 +85,7 @@ void get_handle(struct http_exchange *ex)
     if (file == NULL)
         return;
     http_set_user(ex, file, get_over);
+    http_on_unreadable(ex, get_unreadable);
     struct range_entity entity = {
         .content_type = TYPE_GRIB,
         .etag = etag,

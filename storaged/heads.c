@@ -101,6 +101,7 @@ static enum status heads_of_record(struct heads_job *job, uint64_t journal_id, u
         return error_set(&job->err, STATUS_TOO_LARGE,
                          "the heads are more than %d bytes: ask for fewer records", HEADS_ANSWER_MAX);
     log_msg(LOG_WARN, "heads.unreadable", "record %llu: %s", (unsigned long long)record, err.text);
+    store_suspect(store, &job->run, &place); /* bytes that are not there, or others: its digest tells */
     buf_u16(&job->heads, 0);
     return STATUS_OK;
 }

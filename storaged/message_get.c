@@ -7,14 +7,16 @@
  *
  * Sources, in this order: this node, the shard's owners in every era, the newest first, then the other nodes. The first
  * piece of a source is read; a message that fits in it is hashed before a byte leaves, a larger one is streamed with its
- * last piece withheld until the hash holds, and cut where it does not: that copy is then passed over (damaged_list.h), so
- * that who asks again is served from another. A request that came from another node
+ * last piece withheld until the hash holds, and cut where it does not: that copy is then tried last (damaged_list.h), so
+ * that who asks again is served from another. Who holds such a copy, or one that can't be read, looks at it again
+ * and marks it bad (store_suspect(); a peer is told). A request that came from another node
  * (Gribstore-Hop: 1) is not forwarded, and a large one's ranges are not proven here: who asked proves the whole. */
 #include "storaged/message_get.h"
 
 #include "storaged/message_reader.h"
 #include "storaged/node.h"
 #include "storaged/node_metrics.h"
+#include "storaged/peers/suspect.h"
 #include "storaged/range_reply.h"
 #include "storaged/request.h"
 
@@ -42,6 +44,7 @@ struct message_get {
     struct node_loop *loop;
     struct digest digest;
     bool hop, redirect;
+    bool suspected; /* a peer got other bytes of it from here */
     char *sources;      /* owned: what the caller may see, "hres,gfs"; NULL: all */
     struct slice asked; /* a node asks for somebody who may see these; data NULL: all */
     /* this node */
@@ -54,12 +57,13 @@ struct message_get {
     struct cluster_view *view;
     uint16_t *nodes; /* owned: in order */
     unsigned nodes_count, next;
+    bool last_resort; /* those are asked whose copy was damaged lately: it may have been healed */
     struct buf unasked; /* names, quoted, with commas */
     bool silent_lately;
     /* the source under way */
     struct message_reader reader;
     enum status read_status;
-    bool found;
+    bool found, damaged; /* damaged: a copy was seen that is */
     /* the answer */
     char etag[DIGEST_TEXT_SIZE + 2];
     struct range_entity entity;
@@ -196,7 +200,8 @@ static void note_unasked(struct message_get *get, const struct peer *peer, bool 
 
 static bool is_damaged(const struct message_get *get, const struct peer *peer)
 {
-    return damaged_list_has(&get->loop->damaged, &get->digest, peer, uv_now(&get->loop->uv));
+    return damaged_list_has(&get->loop->damaged, &get->digest, peer, peer == NULL ? get->place.record : 0,
+                            uv_now(&get->loop->uv));
 }
 
 static bool pick_here(struct message_get *get)
@@ -206,8 +211,10 @@ static bool pick_here(struct message_get *get)
     if (get->find_status != STATUS_OK)
         return false;
     get->find_status = STATUS_NOT_FOUND; /* once */
-    if (is_damaged(get, NULL))
+    if (is_damaged(get, NULL)) {
+        get->damaged = true;
         return false;
+    }
     if (store_file_open(get->loop->node->store, &get->run, get->place.shard, get->place.birth,
                         &file, NULL) != STATUS_OK)
         return false;
@@ -223,7 +230,7 @@ static bool pick_peer(struct message_get *get)
         nodes_order(get);
     while (get->next < get->nodes_count) {
         struct peer *peer = get->view->peers[get->nodes[get->next++]];
-        if (is_damaged(get, peer))
+        if (is_damaged(get, peer) != get->last_resort)
             continue;
         if (peer_is_up(peer)) {
             message_reader_open_peer(&get->reader, peer);
@@ -231,12 +238,20 @@ static bool pick_peer(struct message_get *get)
         }
         note_unasked(get, peer, peer_silent_ms(peer) < MESSAGE_SILENT_MAX_MS);
     }
-    return false;
+    if (get->last_resort)
+        return false;
+    get->last_resort = true;
+    get->next = 0;
+    return pick_peer(get);
 }
 
 static enum fsm_next message_pick(struct fsm *fsm)
 {
     struct message_get *get = container_of(fsm, struct message_get, fsm);
+
+    if (get->suspected && get->find_status == STATUS_OK)
+        store_suspect(get->loop->node->store, &get->run, &get->place);
+    get->suspected = false; /* once */
 
     message_reader_close(&get->reader);
     if (pick_here(get) || pick_peer(get))
@@ -280,11 +295,24 @@ static void note_damaged(struct message_get *get)
     struct node_loop *loop = get->loop;
     char text[DIGEST_TEXT_SIZE];
 
-    damaged_list_add(&loop->damaged, &get->digest, get->reader.peer, uv_now(&loop->uv));
-    metric_add(&metric_message_damaged, 1);
+    damaged_list_add(&loop->damaged, &get->digest, get->reader.peer,
+                     get->reader.peer == NULL ? get->place.record : 0, uv_now(&loop->uv));
+    metric_add(&metric_copies_damaged, 1);
+    get->damaged = true;
+    if (get->reader.peer != NULL)
+        suspect_tell(loop, get->reader.peer, &get->digest);
+    else
+        store_suspect(loop->node->store, &get->run, &get->place);
     digest_print(&get->digest, text);
     log_msg(LOG_ERROR, "message.damaged", "%s does not have its digest on %s", text,
             get->reader.peer != NULL ? get->reader.peer->id : "this node");
+}
+
+/* This node's copy can't be read. */
+static void note_unreadable(struct message_get *get)
+{
+    get->damaged = true;
+    store_suspect(get->loop->node->store, &get->run, &get->place);
 }
 
 /* The piece is the whole message. */
@@ -306,6 +334,8 @@ static enum fsm_next message_judge(struct fsm *fsm)
     bool said_no = get->read_status == STATUS_NOT_FOUND || status_http(get->read_status) == 410;
 
     if (get->read_status != STATUS_OK) {
+        if (reader->file != NULL && (get->read_status == STATUS_IO || get->read_status == STATUS_CORRUPT))
+            note_unreadable(get);
         if (reader->peer != NULL && !said_no)
             note_unasked(get, reader->peer, true);
         return fsm_go(fsm, MESSAGE_PICK);
@@ -336,6 +366,8 @@ static void reply_not_found(struct message_get *get)
         error_set(&err, STATUS_HOLDER_DOWN, "this node does not know yet who may have it");
     else if (get->silent_lately)
         error_set(&err, STATUS_HOLDER_DOWN, "no node that answers has it, and some do not answer");
+    else if (get->damaged)
+        error_set(&err, STATUS_DAMAGED, "the message is damaged, and no other node has it whole");
     else
         error_set(&err, STATUS_NOT_FOUND, "no node has a message with this digest");
     http_reply_error(get->ex, err.status, &err, extra.size > 0 ? &extra : NULL);
@@ -445,6 +477,8 @@ static void on_next_piece(struct message_reader *reader, enum status status, con
         stream_take(get);
         return;
     }
+    if (reader->file != NULL)
+        note_unreadable(get);
     log_msg(LOG_WARN, "message.cut", "%s", err != NULL ? err->text : "no more bytes");
     http_stream_fail(get->ex);
 }
@@ -497,12 +531,22 @@ static void reply_stream(struct message_get *get, const struct range_plan *plan)
     http_stream_start(get->ex, http_status, get->entity.content_type, get->range.length, stream_ready);
 }
 
+static void on_unreadable(struct http_exchange *ex, const struct http_unreadable *what)
+{
+    struct message_get *get = http_user(ex);
+
+    note_unreadable(get);
+    if (what->may_reply)
+        request_fail_with(ex, STATUS_DAMAGED, "the message can't be read on this node");
+}
+
 static void reply_message(struct message_get *get)
 {
     static _Thread_local struct range_plan plan; /* of this call */
     struct message_reader *reader = &get->reader;
     char digest[DIGEST_TEXT_SIZE];
 
+    http_on_unreadable(get->ex, on_unreadable);
     digest_print(&get->digest, digest);
     snprintf(get->etag, sizeof get->etag, "\"%s\"", digest);
     get->entity = (struct range_entity){
@@ -575,6 +619,7 @@ void message_get_handle(struct http_exchange *ex)
     get->loop = request_loop(ex);
     get->digest = digest;
     get->hop = hop.data != NULL;
+    get->suspected = get->hop && http_header(ex, HEADER_SUSPECT).data != NULL;
     get->redirect = get->loop->node->settings->redirect;
     message_set_sources(get, ex);
     get->view = cluster_view(&get->loop->node->cluster);

@@ -84,6 +84,7 @@ static enum status start_store(struct node *node, const struct node_start *start
         .flush_threads = (unsigned)settings->flush_threads,
         .reserve_size = settings->reserve == 0 ? UINT64_MAX : settings->reserve,
         .run_memory_us = settings->run_memory_ms * 1000,
+        .scrub_rate = settings->scrub_rate,
     };
 
     return store_open(&options, &node->store, err);

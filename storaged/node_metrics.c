@@ -32,10 +32,20 @@ struct metric metric_body_waits = {
     .help = "Times that a body had to wait for memory.",
     .kind = METRIC_COUNTER,
 };
-struct metric metric_message_damaged = {
-    .name = "gribstore_corrupt_messages_total",
-    .help = "Messages that did not have their digest when they were read.",
+struct metric metric_copies_damaged = {
+    .name = "gribstore_damaged_copies_seen_total",
+    .help = "Messages, from here or another node, that did not have their digest on the way out.",
     .kind = METRIC_COUNTER,
+};
+struct metric metric_repaired = {
+    .name = "gribstore_repaired_messages_total",
+    .help = "Bad messages of this node that were stored anew from another's copy.",
+    .kind = METRIC_COUNTER,
+};
+struct metric metric_missing = {
+    .name = "gribstore_missing_messages",
+    .help = "Bad messages of this node that have no good copy here yet.",
+    .kind = METRIC_GAUGE,
 };
 struct metric metric_forwarded = {
     .name = "gribstore_messages_forwarded_total",
@@ -54,7 +64,7 @@ void node_metrics_register(void)
 {
     static struct metric *const all[] = {
         &metric_copies_kept, &metric_copies_failed,   &metric_handoffs,  &metric_body_memory,
-        &metric_body_waits,  &metric_message_damaged, &metric_forwarded, &metric_range_parts,
+        &metric_body_waits,  &metric_copies_damaged, &metric_repaired, &metric_missing, &metric_forwarded, &metric_range_parts,
     };
 
     for (unsigned i = 0; i < ARRAY_COUNT(all); i++)

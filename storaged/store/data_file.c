@@ -1,8 +1,10 @@
 /* data_file.c: descriptors and holders of data files. */
 #include "storaged/store/data_file.h"
 
+#include "proto/base/log.h"
 #include "storaged/store/disk.h"
 #include "storaged/store/store.h"
+#include "storaged/store/store_metrics.h"
 #include "storaged/store/unlink.h"
 
 #include <assert.h>
@@ -81,7 +83,7 @@ static void data_file_drop(struct store_file *file)
         return;
     if (file->fd >= 0)
         data_file_close_idle(file);
-    free(file->damaged);
+    damage_ranges_fini(&file->damaged);
     free(file);
 }
 
@@ -205,11 +207,12 @@ void data_file_purge(struct store_file *file)
 void data_file_add_damage(struct store_file *file, uint64_t offset, uint64_t length)
 {
     uv_mutex_lock(&file->cache->mutex);
-    unsigned count = atomic_load(&file->damaged_count);
-    file->damaged = realloc(file->damaged, (count + 1) * sizeof *file->damaged);
-    assert(file->damaged != NULL);
-    file->damaged[count] = (struct data_range){ .offset = offset, .length = length };
-    atomic_store(&file->damaged_count, count + 1);
+    if (damage_ranges_add(&file->damaged, offset, length)) {
+        metric_add(&store_metric_damaged_files, 1);
+        log_msg(LOG_ERROR, "store.damaged", "data file %04u-%016" PRIx64 " has more than %d bad messages: none of it is served",
+                file->shard, file->birth, DAMAGE_RANGES_MAX);
+    }
+    atomic_store(&file->is_damaged, true);
     uv_mutex_unlock(&file->cache->mutex);
 }
 
@@ -235,16 +238,10 @@ int64_t store_file_modified(const struct store_file *file)
 
 bool store_file_damaged(const struct store_file *file, uint64_t offset, uint64_t length)
 {
-    bool touched = false;
-
-    if (atomic_load(&file->damaged_count) == 0 || length == 0)
+    if (!atomic_load(&file->is_damaged))
         return false;
     uv_mutex_lock(&file->cache->mutex);
-    for (unsigned i = 0; i < atomic_load(&file->damaged_count) && !touched; i++) {
-        const struct data_range *bad = &file->damaged[i];
-
-        touched = offset < bad->offset + bad->length && bad->offset < offset + length;
-    }
+    bool touched = damage_ranges_touch(&file->damaged, offset, length);
     uv_mutex_unlock(&file->cache->mutex);
     return touched;
 }

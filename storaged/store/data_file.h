@@ -12,6 +12,7 @@
 
 #include "proto/base/list.h"
 #include "proto/base/status.h"
+#include "storaged/store/damage_ranges.h"
 
 #include <stdatomic.h>
 #include <uv.h>
@@ -45,10 +46,11 @@ struct store_file {
     bool is_void;             /* dropped, missing or empty; the run's lock */
     _Atomic uint64_t size;    /* flushed bytes */
     _Atomic int64_t modified; /* of the last flush, seconds since 1970 */
-    _Atomic unsigned damaged_count;
+    _Atomic bool is_damaged; /* damaged is worth a look */
     /* under the cache's mutex */
-    struct data_range *damaged; /* owned: where bad messages lie */
-    int fd;                     /* owned; -1: closed */
+    struct damage_ranges damaged; /* where bad messages lie */
+    int fd;                       /* owned; -1: closed */
+    int direct_fd; /* owned; -1: none: the writer's, for writes around the page cache; open while fd is */
     unsigned holders;
     unsigned references;
     bool purged;

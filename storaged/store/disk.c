@@ -105,6 +105,43 @@ enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may
     return STATUS_OK;
 }
 
+enum status disk_read_some(int fd, uint64_t offset, void *data, size_t size, size_t *got, struct error *err)
+{
+    uint64_t end;
+    enum status status = disk_size(fd, &end, err);
+
+    *got = 0;
+    if (status != STATUS_OK)
+        return status;
+    uint64_t left = offset < end ? end - offset : 0;
+    size_t wanted = left < size ? (size_t)left : size;
+    while (*got < wanted) {
+        struct iovec vec = { .iov_base = (uint8_t *)data + *got, .iov_len = size - *got };
+        ssize_t some = disk_ops->preadv2(fd, &vec, 1, (off_t)(offset + *got), 0);
+
+        if (some < 0 && errno == EINTR)
+            continue;
+        if (some < 0)
+            return error_set(err, STATUS_IO, "read at %ju: %s", (uintmax_t)(offset + *got), strerror(errno));
+        if (some == 0)
+            break;
+        *got += (size_t)some;
+    }
+    return STATUS_OK;
+}
+
+void disk_forget(int fd, uint64_t offset, uint64_t size)
+{
+    posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+}
+
+bool disk_set_direct(int fd, bool direct)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && fcntl(fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
+}
+
 enum status disk_write(int fd, uint64_t offset, const void *data, size_t size, struct error *err)
 {
     struct iovec vec = { .iov_base = (void *)(uintptr_t)data, .iov_len = size };

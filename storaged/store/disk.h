@@ -34,9 +34,23 @@ void disk_close(int fd);                  /* -1 is fine */
 /* Exactly size bytes, or IO; MORE: with may_block false, not all of them are in the page cache. CORRUPT: the file ends before. */
 enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may_block,
                       struct error *err);
+/* At most size bytes, as many as the file has there: *got. IO. */
+enum status disk_read_some(int fd, uint64_t offset, void *data, size_t size, size_t *got, struct error *err);
+/* The page cache need not keep these bytes: asked, not promised. */
+void disk_forget(int fd, uint64_t offset, uint64_t size);
+bool disk_set_direct(int fd, bool direct); /* O_DIRECT on or off; false: it can't be */
 enum status disk_write(int fd, uint64_t offset, const void *data, size_t size, struct error *err);
 enum status disk_writev(int fd, uint64_t offset, struct iovec *vec, int count,
                         struct error *err); /* vec is used up */
+/* A second descriptor of a file, for writes around the page cache, from memory straight to the disk. UNSUPPORTED: the
+ * file system, or the system, has no such writes. */
+enum status disk_open_direct(int dir_fd, const char *path, int *fd, struct error *err);
+/* What disk_write_direct() takes offset, size and memory in multiples of: a page, so that no page of the file is written
+ * both ways, and every disk's block. */
+size_t disk_direct_unit(void);
+/* By a descriptor of disk_open_direct(). It promises no more than disk_write() does: a flush does. UNSUPPORTED: this file is not
+ * written so after all; what lies there now is unknown, until disk_write() has written it. */
+enum status disk_write_direct(int fd, uint64_t offset, const void *data, size_t size, struct error *err);
 /* Asks the system to begin writing what was written to the file; waits for nothing and promises nothing. Files begun
  * together are flushed with fewer commits of the file system. */
 void disk_begin_flush(int fd);

@@ -245,3 +245,64 @@ enum status store_shard_list(struct store *store, const struct run_key *key, uns
     run_dir_unref(dir);
     return status;
 }
+
+/* --- what is missing --- */
+
+/* The bad records of a run, as a copy. */
+static uint64_t *feed_list_bad(struct run *run, unsigned *count, struct run_dir **dir)
+{
+    uint64_t *bad = NULL;
+
+    uv_rwlock_rdlock(&run->lock);
+    *dir = run->dir;
+    *count = *dir != NULL ? (*dir)->bad_count : 0;
+    if (*count > 0) {
+        bad = malloc(*count * sizeof *bad);
+        assert(bad != NULL);
+        memcpy(bad, (*dir)->bad, *count * sizeof *bad);
+        run_dir_ref(*dir);
+    }
+    uv_rwlock_rdunlock(&run->lock);
+    return bad;
+}
+
+static bool feed_each_missing(struct run *run, bool (*each)(void *user, const struct store_missing *missing),
+                              void *user)
+{
+    struct store_place place;
+    struct run_dir *dir;
+    unsigned count;
+    uint64_t *bad = feed_list_bad(run, &count, &dir);
+    bool goes_on = true;
+
+    for (unsigned i = 0; i < count && goes_on; i++) {
+        struct journal_record record;
+
+        if (journal_read_record(&dir->journal, bad[i], true, &record, NULL) != STATUS_OK ||
+            record.kind != JOURNAL_STORED ||
+            store_run_find(run, &record.digest, true, &place, NULL) == STATUS_OK)
+            continue;
+        struct store_missing missing = {
+            .run = run->key,
+            .digest = record.digest,
+            .length = record.length,
+            .stored_at_us = record.stored_at_us,
+        };
+        goes_on = each(user, &missing);
+    }
+    if (count > 0)
+        run_dir_unref(dir);
+    free(bad);
+    return goes_on;
+}
+
+void store_missing_each(struct store *store, bool (*each)(void *user, const struct store_missing *missing), void *user)
+{
+    size_t count;
+    struct run **runs = run_table_list(&store->runs, false, &count);
+    bool goes_on = true;
+
+    for (size_t i = 0; i < count && goes_on; i++)
+        goes_on = feed_each_missing(runs[i], each, user);
+    free(runs);
+}

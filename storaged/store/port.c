@@ -10,6 +10,9 @@ static void port_answer(struct store_request *request)
     if (request->kind == STORE_APPEND) {
         struct append *append = container_of(request, struct append, request);
         append->on_done(append, status);
+    } else if (request->kind == STORE_BAD) {
+        struct store_bad *bad = container_of(request, struct store_bad, request);
+        bad->on_done(bad, status);
     } else {
         struct run_change *change = container_of(request, struct run_change, request);
         change->on_done(change, status);
@@ -81,6 +84,16 @@ void store_port_done(struct store_port *port, struct store_request *request, enu
     if (was_empty)
         uv_async_send(&port->async); /* under the mutex: once the owner has its answer it may close the port */
     uv_mutex_unlock(&port->mutex);
+}
+
+void store_request_done(struct store_port *port, struct store_request *request, enum status status)
+{
+    if (port != NULL) {
+        store_port_done(port, request, status);
+        return;
+    }
+    request->status = status;
+    port_answer(request);
 }
 
 void store_notify(struct store *store)

@@ -214,19 +214,19 @@ void run_dir_add_message(struct run_dir *dir, struct store_file *file, const str
     dir->bytes += length;
 }
 
-void run_dir_remove_message(struct run_dir *dir, struct store_file *file, const struct digest *digest,
+bool run_dir_remove_message(struct run_dir *dir, struct store_file *file, const struct digest *digest,
                             uint32_t tag, uint32_t record, uint64_t length)
 {
     struct run_shard *shard = run_dir_shard(dir, file->shard);
-    bool was_there = digest_table_remove(&dir->table, tag, record);
 
-    assert(was_there);
-    (void)was_there;
+    if (!digest_table_remove(&dir->table, tag, record))
+        return false;
     digest_set_remove(&shard->set, digest);
     shard->bytes -= length;
     file->count--;
     dir->messages--;
     dir->bytes -= length;
+    return true;
 }
 
 /* Where record is among the bad ones, or would be. */
@@ -258,10 +258,12 @@ void run_dir_add_bad(struct run_dir *dir, uint64_t record)
 
     if (at < dir->bad_count && dir->bad[at] == record)
         return;
-    uint64_t *bad = realloc(dir->bad, (dir->bad_count + 1) * sizeof *bad);
-    assert(bad != NULL);
-    memmove(bad + at + 1, bad + at, (dir->bad_count - at) * sizeof *bad);
-    bad[at] = record;
-    dir->bad = bad;
+    if (dir->bad_count == dir->bad_capacity) {
+        dir->bad_capacity = dir->bad_capacity == 0 ? 8 : 2 * dir->bad_capacity;
+        dir->bad = realloc(dir->bad, dir->bad_capacity * sizeof *dir->bad);
+        assert(dir->bad != NULL);
+    }
+    memmove(dir->bad + at + 1, dir->bad + at, (dir->bad_count - at) * sizeof *dir->bad);
+    dir->bad[at] = record;
     dir->bad_count++;
 }

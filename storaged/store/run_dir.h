@@ -33,7 +33,7 @@ struct run_dir {
     struct run_shard **shards; /* [lock] owned, ascending */
     unsigned shards_count;
     uint64_t *bad; /* [lock] numbers of *stored* records whose message is bad, ascending */
-    unsigned bad_count;
+    unsigned bad_count, bad_capacity;
     uint64_t messages, bytes; /* [lock] good, not adopted */
 };
 
@@ -60,8 +60,9 @@ struct store_file *run_dir_file_by_birth(const struct run_dir *dir, unsigned sha
 /* A good message that is flushed: into the table, the shard's sums and the file's count. [lock], for writing */
 void run_dir_add_message(struct run_dir *dir, struct store_file *file, const struct digest *digest,
                          uint32_t tag, uint32_t record, uint64_t length);
-/* The same message counts for nothing from now on. [lock], for writing */
-void run_dir_remove_message(struct run_dir *dir, struct store_file *file, const struct digest *digest,
+/* The same message counts for nothing from now on; false: it did not before (adopted, or another record of its digest
+ * counts). [lock], for writing */
+bool run_dir_remove_message(struct run_dir *dir, struct store_file *file, const struct digest *digest,
                             uint32_t tag, uint32_t record, uint64_t length);
 
 bool run_dir_is_bad(const struct run_dir *dir, uint64_t record); /* [lock] */

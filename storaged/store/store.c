@@ -82,6 +82,7 @@ static struct store *store_new(const struct store_options *options)
     run_table_init(&store->runs);
     file_cache_init(&store->files, &store->unlinker);
     uv_mutex_init(&store->mutex);
+    uv_mutex_init(&store->bad_mutex);
     list_init(&store->ports);
     return store;
 }
@@ -106,7 +107,10 @@ static enum status store_start(struct store *store, const char *dir, struct erro
     status = flusher_start(&store->flusher, store->options.flush_threads, err);
     if (status != STATUS_OK)
         return status;
-    return writer_start(&store->writer, store, err);
+    status = writer_start(&store->writer, store, err);
+    if (status != STATUS_OK)
+        return status;
+    return scrub_start(&store->scrub, store, err);
 }
 
 enum status store_open(const struct store_options *options, struct store **result, struct error *err)
@@ -128,6 +132,7 @@ enum status store_open(const struct store_options *options, struct store **resul
 void store_close(struct store *store)
 {
     assert(list_empty(&store->ports));
+    scrub_stop(&store->scrub); /* it waits for the writer */
     writer_stop(&store->writer);
     flusher_stop(&store->flusher);
     run_table_fini(&store->runs);
@@ -137,6 +142,7 @@ void store_close(struct store *store)
     disk_close(store->purged_fd);
     disk_close(store->runs_fd);
     disk_close(store->dir_fd);
+    uv_mutex_destroy(&store->bad_mutex);
     uv_mutex_destroy(&store->mutex);
     free(store);
 }
@@ -183,7 +189,7 @@ static void store_start_request(struct store *store, struct store_port *port,
     request->kind = kind;
     list_init(&request->list);
     if (!writer_queue(&store->writer, request))
-        store_port_done(port, request, STATUS_OVERLOADED);
+        store_request_done(port, request, STATUS_OVERLOADED);
 }
 
 void store_append(struct store *store, struct append *append)
@@ -201,6 +207,29 @@ void store_run_purge(struct store *store, struct run_change *purge)
 {
     error_init(&purge->err);
     store_start_request(store, purge->port, &purge->request, STORE_PURGE);
+}
+
+void store_mark_bad(struct store *store, struct store_bad *bad)
+{
+    error_init(&bad->err);
+    bad->is_new = false;
+    store_start_request(store, bad->port, &bad->request, STORE_BAD);
+}
+
+void store_on_bad(struct store *store, void (*on_bad)(void *user, const struct store_bad *bad), void *user)
+{
+    uv_mutex_lock(&store->bad_mutex);
+    store->on_bad = on_bad;
+    store->on_bad_user = user;
+    uv_mutex_unlock(&store->bad_mutex);
+}
+
+void store_tell_bad(struct store *store, const struct store_bad *bad)
+{
+    uv_mutex_lock(&store->bad_mutex);
+    if (store->on_bad != NULL)
+        store->on_bad(store->on_bad_user, bad);
+    uv_mutex_unlock(&store->bad_mutex);
 }
 
 uint64_t store_stamp(struct store *store, uint64_t count)
@@ -502,6 +531,7 @@ static void store_add_run_stats(struct run *run, struct store_stats *stats)
         stats->messages += run->dir->messages;
         stats->bytes += run->dir->bytes;
         stats->files += run->dir->files_count;
+        stats->bad += run->dir->bad_count;
     }
     uv_rwlock_rdunlock(&run->lock);
 }

@@ -30,9 +30,11 @@ struct store_options {
     uint64_t batch_size_max;  /* bytes written before a flush [64 MiB] */
     unsigned batch_count_max; /* appends in a batch [4,096] */
     uint64_t queue_count_max; /* appends waiting; one more is OVERLOADED [65,536] */
-    unsigned flush_threads;   /* that flush data files in parallel [4] */
+    unsigned flush_threads;   /* that write and flush data files in parallel [4] */
+    uint64_t direct_size; /* a data file's share of a batch from which on it is written around the page cache [64 KiB]; UINT64_MAX: never */
     uint64_t reserve_size; /* bytes kept free; 0: none; UINT64_MAX: max(5 %, 5 GiB) of the file system */
     uint64_t run_memory_us; /* how long purged runs are remembered [400 days] */
+    uint64_t scrub_rate;    /* bytes a second that are read again; 0: only what is suspected or asked for */
 };
 
 /* Opens, recovers (design: Recovery), starts the writer. LOCKED, CORRUPT, IO, UNSUPPORTED (a newer format). */
@@ -57,7 +59,7 @@ enum status store_port_open(struct store_port *port, struct store *store, uv_loo
 void store_port_close(struct store_port *port, void (*on_closed)(struct store_port *port));
 
 /* What the store keeps in a request under way; nothing in it is the caller's. */
-enum store_request_kind { STORE_APPEND = 1, STORE_TELL, STORE_PURGE };
+enum store_request_kind { STORE_APPEND = 1, STORE_TELL, STORE_PURGE, STORE_BAD };
 struct store_request {
     struct list list;
     enum store_request_kind kind;
@@ -195,9 +197,79 @@ enum status store_shard_list(struct store *store, const struct run_key *run, uns
                                           const struct store_place *place),
                              void *data, struct error *err);
 
+/* --- damage --- */
+/* A message whose bytes can't be read, or don't have its digest, is *bad*: its journal says so, ranges that touch it are
+ * damaged (410), and its digest counts as missing: an append of it stores it anew, behind. */
+struct store_bad {
+    /* in */
+    struct run_key run;
+    uint64_t journal_id, record; /* the *stored* record */
+    struct store_port *port; /* NULL: on_done comes on the writer's thread, or at once when the queue is full; it must not wait */
+    /* OK: it is bad, flushed (is_new: since now). NOT_FOUND: the record counts for nothing (purged, dropped, another
+     * journal). READ_ONLY, FULL, IO with is_new: the journal could not be told, it is bad until the store is opened anew. */
+    void (*on_done)(struct store_bad *bad, enum status status);
+    /* out */
+    bool is_new;
+    struct store_place place;
+    struct digest digest;
+    struct error err;
+    struct store_request request; /* the store's */
+};
+void store_mark_bad(struct store *store, struct store_bad *bad);
+
+/* Told of each message that turns bad, on the writer's thread: takes note, waits for nothing. One at a time; NULL: nobody. */
+void store_on_bad(struct store *store, void (*on_bad)(void *user, const struct store_bad *bad), void *user);
+
+/* Bad messages whose digest has no good record in its run here: each is to come from elsewhere. [blocking] False from
+ * each() ends it. */
+struct store_missing {
+    struct run_key run;
+    struct digest digest;
+    uint64_t length, stored_at_us;
+};
+void store_missing_each(struct store *store, bool (*each)(void *user, const struct store_missing *missing), void *user);
+
+/* Somebody could not read these bytes, or they had the wrong digest: they are read again soon, and what does not hold
+ * then is marked bad. place->record 0: every message that touches place's bytes of the file. From any thread, at once. */
+void store_suspect(struct store *store, const struct run_key *run, const struct store_place *place);
+void store_file_suspect(struct store *store, const struct store_file *file, uint64_t offset, uint64_t length);
+
+/* --- scrub: everything is read again (scrub.h) --- */
+enum { STORE_SCRUB_FINDINGS = 100, STORE_SCRUB_DETAIL_SIZE = 160 };
+enum store_finding_kind { STORE_FINDING_DAMAGED, STORE_FINDING_JOURNAL };
+struct store_scrub_finding {
+    enum store_finding_kind kind;
+    uint64_t time_us;
+    struct run_key run;
+    uint64_t record;
+    /* of a message */
+    unsigned shard;
+    uint64_t birth, offset, length;
+    struct digest digest;
+    char detail[STORE_SCRUB_DETAIL_SIZE];
+};
+struct store_scrub_pass {
+    uint64_t begun_us, completed_us; /* wall clock; 0: not */
+    uint64_t messages, bytes, found;
+};
+struct store_scrub_info {
+    bool is_running, is_asked; /* a pass is under way; one is about to begin */
+    uint64_t rate;             /* of the pass; 0: any */
+    uint64_t bytes_total;      /* what there was when it began */
+    struct run_key run;        /* where it is; source "": nowhere yet */
+    struct store_scrub_pass pass, last;
+    unsigned suspects;
+    uint64_t findings_total; /* since the start; the newest of them: */
+    unsigned findings_count;
+    struct store_scrub_finding findings[STORE_SCRUB_FINDINGS];
+};
+void store_scrub(struct store *store, uint64_t rate); /* a pass from the beginning, now; rate 0: as fast as it goes */
+void store_scrub_status(struct store *store, struct store_scrub_info *info);
+
 /* --- health --- */
 struct store_stats {
     uint64_t runs, messages, bytes, files, files_purging;
+    uint64_t bad; /* messages, since their runs were made; healed ones too */
     uint64_t disk_size, disk_free, disk_reserved;
     bool read_only; /* a write or flush failed: error says which */
     bool full;      /* free <= reserve */

@@ -28,6 +28,32 @@ struct metric store_metric_put_failed = {
     .help = "Messages that this node did not store",
     .kind = METRIC_COUNTER,
 };
+struct metric store_metric_corrupt = {
+    .name = "gribstore_corrupt_messages_total",
+    .help = "Messages that turned bad: unreadable, or without their digest",
+    .kind = METRIC_COUNTER,
+};
+struct metric store_metric_corrupt_records = {
+    .name = "gribstore_corrupt_journal_records_total",
+    .help = "Journal records that the scrub found damaged",
+    .kind = METRIC_COUNTER,
+};
+struct metric store_metric_damaged_files = {
+    .name = "gribstore_damaged_files_total",
+    .help = "Data files with so many bad messages that nothing of them is served",
+    .kind = METRIC_COUNTER,
+};
+struct metric store_metric_scrub_bytes = {
+    .name = "gribstore_scrub_bytes_total",
+    .help = "Bytes that the scrub read from the disk",
+    .kind = METRIC_COUNTER,
+};
+struct metric store_metric_scrub_completed = {
+    .name = "gribstore_scrub_last_completed_timestamp_seconds",
+    .help = "When the last whole pass of the scrub ended; 0: never",
+    .kind = METRIC_GAUGE,
+    .scale = 1e-6,
+};
 struct metric store_metric_batch_messages = {
     .name = "gribstore_batch_messages",
     .help = "Messages that one group commit made durable",
@@ -50,6 +76,11 @@ void store_metrics_register(void)
     metric_register(&store_metric_put_messages);
     metric_register(&store_metric_put_known);
     metric_register(&store_metric_put_failed);
+    metric_register(&store_metric_corrupt);
+    metric_register(&store_metric_corrupt_records);
+    metric_register(&store_metric_damaged_files);
+    metric_register(&store_metric_scrub_bytes);
+    metric_register(&store_metric_scrub_completed);
     metric_register(&store_metric_batch_messages);
     metric_register(&store_metric_flush);
 }

@@ -4,14 +4,15 @@
  *   writer thread   everything on disk, the run log, run->info and run->dir (changed under the run's lock)
  *   any thread      reads a run under its lock; holds a run_dir or a store_file by reference beyond it
  *   atomics         counter, stamp, read_only, full
- * Locks, the outer first: run_table.lock, run.lock, file_cache.mutex, unlinker.mutex; port mutexes stand alone. None is
- * held over a call that writes or flushes. */
+ * Locks, the outer first: run_table.lock, run.lock, file_cache.mutex, unlinker.mutex; port mutexes, the scrub's and
+ * bad_mutex stand alone. None is held over a call that writes or flushes. */
 #ifndef STORAGED_STORE_STORE_STATE_H
 #define STORAGED_STORE_STORE_STATE_H
 
 #include "storaged/store/flusher.h"
 #include "storaged/store/run_log.h"
 #include "storaged/store/run_table.h"
+#include "storaged/store/scrub.h"
 #include "storaged/store/unlink.h"
 #include "storaged/store/writer.h"
 
@@ -30,6 +31,10 @@ struct store {
     struct unlinker unlinker;
     struct flusher flusher; /* the writer's */
     struct writer writer;
+    struct scrub scrub;
+    uv_mutex_t bad_mutex; /* over who is told of bad messages; the writer holds it while it tells */
+    void (*on_bad)(void *user, const struct store_bad *bad);
+    void *on_bad_user;
     uv_mutex_t mutex; /* over ports, error and space */
     struct list ports;
     char error[ERROR_TEXT_SIZE]; /* why it is read-only */
@@ -45,7 +50,11 @@ bool store_is_read_only(struct store *store);
 void store_run_changed(struct store *store, struct run *run);
 void store_notify(struct store *store);
 
-/* Hands a request back on the loop of its port. */
+/* Tells who asked to be told (store_on_bad()). */
+void store_tell_bad(struct store *store, const struct store_bad *bad);
+
+/* Hands a request back on the loop of its port; without one, here and now. */
+void store_request_done(struct store_port *port, struct store_request *request, enum status status);
 void store_port_done(struct store_port *port, struct store_request *request, enum status status);
 
 /* store_find() in one run. NOT_FOUND also when it has no directory. */

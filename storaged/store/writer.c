@@ -2,6 +2,7 @@
 #include "storaged/store/writer.h"
 
 #include "storaged/store/batch.h"
+#include "storaged/store/damage.h"
 #include "storaged/store/run_change.h"
 #include "storaged/store/store_state.h"
 
@@ -67,6 +68,30 @@ static void writer_do_change(struct writer *writer, struct store_request *reques
         run_change_purge(writer->store, change);
 }
 
+static struct store_bad *writer_bad_of(struct store_request *request)
+{
+    assert(request->kind == STORE_BAD);
+    return container_of(request, struct store_bad, request);
+}
+
+/* Moves the bad messages in front of the queue that are of one run, as many as one flush takes. With the mutex held. */
+static void writer_gather_bad(struct writer *writer, struct list *gathered)
+{
+    const struct run_key *run = NULL;
+
+    for (unsigned count = 0; !list_empty(&writer->queue) && count < DAMAGE_BATCH_MAX; count++) {
+        struct store_request *request = list_first(&writer->queue, struct store_request, list);
+
+        if (request->kind != STORE_BAD ||
+            (run != NULL && run_key_compare(run, &writer_bad_of(request)->run) != 0))
+            break;
+        run = &writer_bad_of(request)->run;
+        list_remove(&request->list);
+        list_append(gathered, &request->list);
+        writer->queued--;
+    }
+}
+
 /* The front of the queue; with the mutex held, which is let go meanwhile. */
 static void writer_do_next(struct writer *writer)
 {
@@ -78,6 +103,10 @@ static void writer_do_next(struct writer *writer)
         writer_gather(writer, &gathered);
         uv_mutex_unlock(&writer->mutex);
         writer_do_appends(writer, &gathered);
+    } else if (request->kind == STORE_BAD) {
+        writer_gather_bad(writer, &gathered);
+        uv_mutex_unlock(&writer->mutex);
+        damage_mark(writer->store, &gathered);
     } else {
         list_remove(&request->list);
         writer->queued--;

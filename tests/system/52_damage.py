@@ -7,6 +7,8 @@ import os
 import pytest
 import requests
 
+from processes import await_condition
+
 SHARDS = 32
 
 
@@ -14,6 +16,11 @@ def large_message(number):
     section1 = (21).to_bytes(4, "big") + b"\x01" + bytes(7) + (2020).to_bytes(2, "big") + bytes([1, 2, 3, 0, 0]) + bytes(2)
     body = section1 + number.to_bytes(8, "big") + bytes(3 << 20)
     return b"GRIB\0\0\0\2" + (16 + len(body) + 4).to_bytes(8, "big") + body + b"7777"
+
+
+def metric(node, name):
+    (line,) = (line for line in node.get("/metrics").text.splitlines() if line.startswith(name + " "))
+    return float(line.split()[1])
 
 
 @pytest.fixture
@@ -58,14 +65,19 @@ def test_a_file_that_lost_its_end_is_still_good_for_the_rest(daemons):
         assert (answer.status_code, answer.json()["code"]) == (410, "damaged")
 
 
-def test_a_large_message_that_is_damaged_is_cut_once_then_served_from_another_node(nodes):
+@pytest.mark.parametrize("asked", [0, 2])  # who holds the damaged copy; who holds none
+def test_a_large_message_that_is_damaged_is_cut_once_then_served_from_another_node(nodes, asked):
     message = large_message(1)
     line = nodes[0].put("/ingest/dam/", message).json()["messages"][0]
     damage(nodes[0], line, len(message) - 100)
     path = f"/sha256/{hashlib.sha256(message).hexdigest()}"
-    for node in (nodes[2], nodes[0]):
-        with pytest.raises(requests.RequestException):  # its last piece is withheld
-            node.get(path)
-        for headers, status, wanted in (({}, 200, message), ({"Range": "bytes=5-9"}, 206, message[5:10])):
-            answer = node.get(path, headers=headers)
-            assert (answer.status_code, answer.content) == (status, wanted)
+    with pytest.raises(requests.RequestException):  # its last piece is withheld
+        nodes[asked].get(path)
+    for headers, status, wanted in (({}, 200, message), ({"Range": "bytes=5-9"}, 206, message[5:10])):
+        answer = nodes[asked].get(path, headers=headers)
+        assert (answer.status_code, answer.content) == (status, wanted)
+    # who holds it was told, and has marked it bad
+    await_condition(lambda: metric(nodes[0], "gribstore_corrupt_messages_total") == 1, "the copy is marked bad")
+    (location,) = (place for place in line["locations"] if place["url"].startswith(nodes[0].url))
+    answer = requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{location['offset'] + 9}"})
+    assert (answer.status_code, answer.json()["code"]) == (410, "damaged")

@@ -23,7 +23,7 @@ static void an_empty_list_has_nothing(void **state)
     struct digest zero = { 0 };
 
     (void)state;
-    assert_false(damaged_list_has(&list, &zero, NULL, 0));
+    assert_false(damaged_list_has(&list, &zero, NULL, 7, 0));
 }
 
 static void a_copy_is_known_where_it_lies(void **state)
@@ -32,12 +32,13 @@ static void a_copy_is_known_where_it_lies(void **state)
     struct digest one = digest_number(1), two = digest_number(2);
 
     (void)state;
-    damaged_list_add(&list, &one, &node_a, 1000);
-    damaged_list_add(&list, &two, NULL, 1000);
-    assert_true(damaged_list_has(&list, &one, &node_a, 1000));
-    assert_false(damaged_list_has(&list, &one, &node_b, 1000));
-    assert_false(damaged_list_has(&list, &one, NULL, 1000));
-    assert_true(damaged_list_has(&list, &two, NULL, 1000));
+    damaged_list_add(&list, &one, &node_a, 7, 1000);
+    damaged_list_add(&list, &two, NULL, 7, 1000);
+    assert_true(damaged_list_has(&list, &one, &node_a, 7, 1000));
+    assert_false(damaged_list_has(&list, &one, &node_b, 7, 1000));
+    assert_false(damaged_list_has(&list, &one, &node_a, 8, 1000)); /* one that was stored anew */
+    assert_false(damaged_list_has(&list, &one, NULL, 7, 1000));
+    assert_true(damaged_list_has(&list, &two, NULL, 7, 1000));
 }
 
 static void it_is_forgotten_after_a_while(void **state)
@@ -46,9 +47,9 @@ static void it_is_forgotten_after_a_while(void **state)
     struct digest one = digest_number(1);
 
     (void)state;
-    damaged_list_add(&list, &one, NULL, 1000);
-    assert_true(damaged_list_has(&list, &one, NULL, 999 + DAMAGED_TIME_MS));
-    assert_false(damaged_list_has(&list, &one, NULL, 1000 + DAMAGED_TIME_MS));
+    damaged_list_add(&list, &one, NULL, 7, 1000);
+    assert_true(damaged_list_has(&list, &one, NULL, 7, 999 + DAMAGED_TIME_MS));
+    assert_false(damaged_list_has(&list, &one, NULL, 7, 1000 + DAMAGED_TIME_MS));
 }
 
 static void the_oldest_makes_room(void **state)
@@ -58,12 +59,12 @@ static void the_oldest_makes_room(void **state)
     (void)state;
     for (unsigned i = 0; i < DAMAGED_COUNT + 1; i++) {
         struct digest digest = digest_number(i);
-        damaged_list_add(&list, &digest, NULL, 1000);
-        damaged_list_add(&list, &digest, NULL, 1000); /* takes no second place */
+        damaged_list_add(&list, &digest, NULL, 7, 1000);
+        damaged_list_add(&list, &digest, NULL, 7, 1000); /* takes no second place */
     }
     for (unsigned i = 0; i < DAMAGED_COUNT + 1; i++) {
         struct digest digest = digest_number(i);
-        assert_int_equal(damaged_list_has(&list, &digest, NULL, 1000), i > 0);
+        assert_int_equal(damaged_list_has(&list, &digest, NULL, 7, 1000), i > 0);
     }
 }
 
