@@ -1,63 +1,15 @@
-/* batch.c: the steps of a group commit. */
-#include "storaged/store/batch.h"
+/* batch.c: what a group commit plans, shows and answers. */
+#include "storaged/store/batch_parts.h"
 
 #include "proto/base/clock.h"
-#include "storaged/store/disk.h"
 #include "storaged/store/run_change.h"
 #include "storaged/store/store_metrics.h"
-#include "storaged/store/store_state.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <xxhash.h>
 
-enum { BATCH_COPY_SIZE = 1 << 20, BATCH_BEGIN_SIZE = 256 << 10, BATCH_NONE = 0 };
-
-/* An append in the batch. */
-struct batch_item {
-    struct append *append;
-    struct batch_file *file; /* where it is written; NULL: nothing to write (known, refused, or the same as another) */
-    struct batch_item *same; /* the item before it with the same digest; NULL */
-    struct batch_item *next; /* in its file */
-    enum status status;
-};
-
-/* A data file that the batch writes to. */
-struct batch_file {
-    struct store_file *file; /* held */
-    struct run_shard *shard;
-    struct batch_file *next; /* of its run */
-    struct batch_item *first, *last;
-    uint64_t size; /* bytes that the batch adds */
-    bool is_new;
-};
-
-/* A run that the batch writes to. */
-struct batch_run {
-    struct run *run;
-    struct batch_file *first, *last;
-    struct buf records; /* encoded */
-    uint64_t count;     /* of records */
-    bool has_new_files;
-};
-
-struct batch {
-    struct store *store; /* borrowed */
-    unsigned count_max;
-    struct batch_item *items;
-    struct batch_file *files;
-    struct batch_run *runs;
-    struct flush *flushes;
-    struct iovec *vec;
-    unsigned count, files_count, runs_count;
-    uint64_t size;     /* bytes of messages to write */
-    uint64_t room;     /* bytes that may be written, asked for at the batch's first new message; */
-    bool has_room;     /* when this is set */
-    unsigned *buckets; /* item number + 1 by digest, probed linearly */
-    unsigned buckets_count; /* a power of two, at least twice count_max */
-    uint64_t seed;          /* of the buckets */
-    uint8_t *copy;          /* BATCH_COPY_SIZE, for messages that come in a file */
-};
+enum { BATCH_NONE = 0 };
 
 static void *batch_alloc(size_t count, size_t size)
 {
@@ -81,9 +33,9 @@ struct batch *batch_new(struct store *store)
     batch->files = batch_alloc(max, sizeof *batch->files);
     batch->runs = batch_alloc(max, sizeof *batch->runs);
     batch->flushes = batch_alloc(3 * (size_t)max, sizeof *batch->flushes);
+    batch->jobs = batch_alloc(3 * (size_t)max, sizeof *batch->jobs);
     batch->vec = batch_alloc(max, sizeof *batch->vec);
     batch->buckets = batch_alloc(batch->buckets_count, sizeof *batch->buckets);
-    batch->copy = batch_alloc(1, BATCH_COPY_SIZE);
     random_bytes(&batch->seed, sizeof batch->seed);
     /* A batch has at most one *file* record for each *stored* one. */
     for (unsigned i = 0; i < max; i++)
@@ -99,9 +51,9 @@ void batch_free(struct batch *batch)
     free(batch->files);
     free(batch->runs);
     free(batch->flushes);
+    free(batch->jobs);
     free(batch->vec);
     free(batch->buckets);
-    free(batch->copy);
     free(batch);
 }
 
@@ -312,7 +264,12 @@ static enum status batch_file_of(struct batch *batch, struct batch_run *run, uns
     if (status != STATUS_OK)
         return status;
     struct batch_file *file = &batch->files[batch->files_count++];
-    *file = (struct batch_file){ .file = shard->active, .shard = shard, .is_new = is_new };
+    *file = (struct batch_file){
+        .file = shard->active,
+        .shard = shard,
+        .direct_fd = -1,
+        .is_new = is_new,
+    };
     if (run->last != NULL)
         run->last->next = file;
     else
@@ -331,6 +288,7 @@ static void batch_file_add_item(struct batch_file *file, struct batch_item *item
         file->first = item;
     file->last = item;
     file->size += item->append->length;
+    file->has_spooled |= item->append->fd >= 0;
 }
 
 /* Gives a new message its file, offset and record. */
@@ -418,125 +376,6 @@ bool batch_take(struct batch *batch, struct append *append)
     return true;
 }
 
-/* --- write --- */
-
-/* A message that lies in a file, piece by piece. */
-static enum status batch_copy(struct batch *batch, const struct append *append, int fd, struct error *err)
-{
-    for (uint64_t done = 0; done < append->length;) {
-        uint64_t left = append->length - done;
-        size_t size = left < BATCH_COPY_SIZE ? (size_t)left : BATCH_COPY_SIZE;
-
-        enum status status = disk_read(append->fd, append->fd_offset + done, batch->copy, size,
-                                       true, err);
-        if (status != STATUS_OK)
-            return error_wrap(err, "unnamed file");
-        status = disk_write(fd, append->place.offset + done, batch->copy, size, err);
-        if (status != STATUS_OK)
-            return status;
-        done += size;
-    }
-    return STATUS_OK;
-}
-
-/* The file's messages from item on that lie in memory, in one write; *item: the next that does not. */
-static enum status batch_write_slices(struct batch *batch, int fd, struct batch_item **item,
-                                      struct error *err)
-{
-    uint64_t offset = (*item)->append->place.offset;
-    int count = 0;
-
-    for (; *item != NULL && (*item)->append->fd < 0; *item = (*item)->next) {
-        const struct slice *data = &(*item)->append->data;
-
-        batch->vec[count++] = (struct iovec){
-            .iov_base = (void *)(uintptr_t)data->data,
-            .iov_len = data->size,
-        };
-    }
-    return disk_writev(fd, offset, batch->vec, count, err);
-}
-
-static enum status batch_write_file(struct batch *batch, const struct batch_file *file, struct error *err)
-{
-    char name[DATA_FILE_NAME_SIZE];
-    struct batch_item *item = file->first;
-    enum status status = STATUS_OK;
-
-    while (item != NULL && status == STATUS_OK) {
-        if (item->append->fd < 0) {
-            status = batch_write_slices(batch, file->file->fd, &item, err);
-        } else {
-            status = batch_copy(batch, item->append, file->file->fd, err);
-            item = item->next;
-        }
-    }
-    if (status == STATUS_OK)
-        return STATUS_OK;
-    data_file_name(file->file->shard, file->file->birth, name);
-    return error_wrap(err, "data file %s", name);
-}
-
-static enum status batch_write(struct batch *batch, struct error *err)
-{
-    for (unsigned i = 0; i < batch->files_count; i++) {
-        const struct batch_file *file = &batch->files[i];
-        enum status status = batch_write_file(batch, file, err);
-        if (status != STATUS_OK)
-            return status;
-        if (file->size >= BATCH_BEGIN_SIZE) /* the disk works while the next file is copied */
-            disk_begin_flush(file->file->fd);
-    }
-    for (unsigned i = 0; i < batch->runs_count; i++) {
-        struct batch_run *run = &batch->runs[i];
-        enum status status = journal_write(&run->run->dir->journal, run->records.data, run->count, err);
-        if (status != STATUS_OK)
-            return status;
-    }
-    return STATUS_OK;
-}
-
-/* The disk was full before anything was flushed: as if the batch had not been. */
-static enum status batch_undo(struct batch *batch, struct error *err)
-{
-    for (unsigned i = 0; i < batch->runs_count; i++) {
-        enum status status = journal_cut(&batch->runs[i].run->dir->journal, err);
-        if (status != STATUS_OK)
-            return status;
-    }
-    for (unsigned i = 0; i < batch->runs_count; i++) {
-        for (struct batch_file *at = batch->runs[i].first; at != NULL; at = at->next) {
-            char name[DATA_FILE_NAME_SIZE];
-
-            if (!at->is_new && disk_truncate(at->file->fd, at->file->written, NULL) == STATUS_OK)
-                continue;
-            at->shard->active = NULL; /* what lies behind its end is nobody's: the next message gets a new file */
-            data_file_name(at->file->shard, at->file->birth, name);
-            if (at->is_new)
-                disk_unlink(batch->runs[i].run->dir->fd, name, NULL);
-        }
-    }
-    return STATUS_OK;
-}
-
-/* --- flush --- */
-
-static unsigned batch_list_flushes(struct batch *batch)
-{
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < batch->files_count; i++)
-        batch->flushes[count++] = (struct flush){ .fd = batch->files[i].file->fd };
-    for (unsigned i = 0; i < batch->runs_count; i++) {
-        const struct batch_run *run = &batch->runs[i];
-
-        batch->flushes[count++] = (struct flush){ .fd = run->run->dir->journal.fd };
-        if (run->has_new_files)
-            batch->flushes[count++] = (struct flush){ .fd = run->run->dir->fd, .is_dir = true };
-    }
-    return count;
-}
-
 /* --- show --- */
 
 static void batch_show_file(struct batch_run *run, struct batch_file *batch_file)
@@ -622,7 +461,7 @@ static enum status batch_write_and_flush(struct batch *batch, struct error *err)
         return status;
     }
     if (status == STATUS_OK)
-        status = flusher_run(&batch->store->flusher, batch->flushes, batch_list_flushes(batch), err);
+        status = batch_flush(batch, err);
     if (status != STATUS_OK)
         store_fail(batch->store, err);
     return status;

@@ -35,7 +35,7 @@ struct store_file *data_file_new(struct file_cache *cache, unsigned shard, uint6
     file->cache = cache;
     file->shard = shard;
     file->birth = birth;
-    file->fd = -1;
+    file->fd = file->direct_fd = -1;
     file->references = 1;
     list_init(&file->idle);
     return file;
@@ -72,7 +72,8 @@ static void data_file_close_idle(struct store_file *file)
     list_remove(&file->idle);
     file->cache->idle_count--;
     disk_close(file->fd);
-    file->fd = -1;
+    disk_close(file->direct_fd);
+    file->fd = file->direct_fd = -1;
 }
 
 /* With the mutex held; frees it with its last reference. */
@@ -166,14 +167,35 @@ enum status data_file_hold(struct store_file *file, int dir_fd, struct error *er
     return STATUS_OK;
 }
 
+int data_file_direct(struct store_file *file, int dir_fd)
+{
+    char name[DATA_FILE_NAME_SIZE];
+    int fd;
+
+    assert(file->own);
+    if (file->direct_refused || file->direct_fd >= 0)
+        return file->direct_refused ? -1 : file->direct_fd;
+    data_file_name(file->shard, file->birth, name);
+    enum status status = disk_open_direct(dir_fd, name, &fd, NULL);
+    if (status != STATUS_OK) { /* for good, or for want of descriptors: the page cache takes it */
+        file->direct_refused = status == STATUS_UNSUPPORTED;
+        return -1;
+    }
+    uv_mutex_lock(&file->cache->mutex);
+    file->direct_fd = fd;
+    uv_mutex_unlock(&file->cache->mutex);
+    return fd;
+}
+
 /* With the mutex held: nobody holds it now. */
 static void data_file_rest(struct store_file *file)
 {
     struct file_cache *cache = file->cache;
 
     if (file->purged) {
+        disk_close(file->direct_fd);
         unlinker_give(cache->unlinker, file->fd, file->birth);
-        file->fd = -1;
+        file->fd = file->direct_fd = -1;
         return;
     }
     list_append(&cache->idle, &file->idle);

@@ -41,10 +41,11 @@ struct store_file {
     uint64_t record;             /* number of its *file* record */
     struct store_file *previous; /* of its shard, made before; borrowed: lives as long as the run's directory */
     bool own;                    /* made by this process: may be written */
-    uint64_t written;         /* the writer's: where its next message goes */
-    uint64_t count;           /* good messages; the run's lock */
-    bool is_void;             /* dropped, missing or empty; the run's lock */
-    _Atomic uint64_t size;    /* flushed bytes */
+    bool direct_refused;   /* the writer's: its file system has no writes around the page cache */
+    uint64_t written;      /* the writer's: where its next message goes */
+    uint64_t count;        /* good messages; the run's lock */
+    bool is_void;          /* dropped, missing or empty; the run's lock */
+    _Atomic uint64_t size; /* flushed bytes */
     _Atomic int64_t modified; /* of the last flush, seconds since 1970 */
     _Atomic bool is_damaged; /* damaged is worth a look */
     /* under the cache's mutex */
@@ -69,6 +70,8 @@ enum status data_file_make(struct store_file *file, int dir_fd, struct error *er
 
 /* Hold it, opened where it is not. PURGED; NOT_FOUND: its file is missing; IO. */
 enum status data_file_hold(struct store_file *file, int dir_fd, struct error *err);
+/* Of an own file that is held, by the writer: the descriptor for writes around the page cache; -1: there are none. */
+int data_file_direct(struct store_file *file, int dir_fd);
 void data_file_release(struct store_file *file); /* and the reference that came with the hold */
 
 /* No new holder from now on; where there are some, the unlinker is told to wait for the descriptor. */

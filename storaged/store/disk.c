@@ -168,6 +168,50 @@ enum status disk_writev(int fd, uint64_t offset, struct iovec *vec, int count, s
     return STATUS_OK;
 }
 
+enum status disk_open_direct(int dir_fd, const char *path, int *fd, struct error *err)
+{
+    do {
+        *fd = disk_ops->openat(dir_fd, path, O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW, 0);
+    } while (*fd < 0 && errno == EINTR);
+    if (*fd < 0 && (errno == EINVAL || errno == EOPNOTSUPP))
+        return error_set(err, STATUS_UNSUPPORTED, "open %s: %s", path, strerror(errno));
+    if (*fd < 0)
+        return error_set_errno(err, errno, "open %s", path);
+    return STATUS_OK;
+}
+
+size_t disk_direct_unit(void)
+{
+    static const size_t block_size_max = 4096;
+    long page_size = sysconf(_SC_PAGESIZE);
+
+    return page_size > (long)block_size_max ? (size_t)page_size : block_size_max;
+}
+
+enum status disk_write_direct(int fd, uint64_t offset, const void *data, size_t size, struct error *err)
+{
+    struct iovec vec = { .iov_base = (void *)(uintptr_t)data, .iov_len = size };
+
+    assert(offset % disk_direct_unit() == 0 && size % disk_direct_unit() == 0 &&
+           (uintptr_t)data % disk_direct_unit() == 0);
+    while (vec.iov_len > 0) {
+        ssize_t done = disk_ops->pwritev(fd, &vec, 1, (off_t)offset);
+
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0 && (errno == EINVAL || errno == EOPNOTSUPP)) /* also behind a short write of half a block */
+            return error_set(err, STATUS_UNSUPPORTED, "direct write: %s", strerror(errno));
+        if (done < 0)
+            return error_set_errno(err, errno, "direct write at %ju", (uintmax_t)offset);
+        if (done == 0)
+            return error_set(err, STATUS_IO, "direct write at %ju: nothing was taken", (uintmax_t)offset);
+        offset += (uint64_t)done;
+        vec.iov_base = (uint8_t *)vec.iov_base + done;
+        vec.iov_len -= (size_t)done;
+    }
+    return STATUS_OK;
+}
+
 void disk_begin_flush(int fd)
 {
     sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* an error is kept for the flush that follows */

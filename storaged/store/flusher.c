@@ -1,4 +1,4 @@
-/* flusher.c: a pool that takes flushes from one array. */
+/* flusher.c: a pool that takes jobs from one array. */
 #include "storaged/store/flusher.h"
 
 #include "storaged/store/disk.h"
@@ -8,20 +8,35 @@
 
 #include <assert.h>
 
+static enum status flush_run(struct flush_job *job, struct stage *stage, struct error *err)
+{
+    struct flush *flush = container_of(job, struct flush, job);
+    uint64_t begun = clock_monotonic_us();
+
+    (void)stage;
+    enum status status = flush->is_dir ? disk_flush_dir(flush->fd, err) : disk_flush(flush->fd, err);
+    metric_observe(&store_metric_flush, clock_monotonic_us() - begun);
+    return status;
+}
+
+void flush_init(struct flush *flush, int fd, bool is_dir)
+{
+    *flush = (struct flush){ .job.run = flush_run, .fd = fd, .is_dir = is_dir };
+}
+
 /* With the mutex held, which is let go meanwhile; false: nothing to take. */
-static bool flusher_take_one(struct flusher *flusher)
+static bool flusher_take_one(struct flusher *flusher, struct stage *stage)
 {
     struct error err;
 
     if (flusher->taken == flusher->count)
         return false;
-    struct flush *flush = &flusher->flushes[flusher->taken++];
+    struct flush_job *job = flusher->jobs[flusher->taken++];
     uv_mutex_unlock(&flusher->mutex);
-    uint64_t begun = clock_monotonic_us();
-    flush->status = flush->is_dir ? disk_flush_dir(flush->fd, &err) : disk_flush(flush->fd, &err);
-    metric_observe(&store_metric_flush, clock_monotonic_us() - begun);
+    job->status = job->run(job, stage, &err);
     uv_mutex_lock(&flusher->mutex);
-    if (flush->status != STATUS_OK && flusher->err.status == STATUS_OK)
+    if (job->status != STATUS_OK &&
+        (flusher->err.status == STATUS_OK || flusher->err.status == STATUS_FULL))
         flusher->err = err;
     if (++flusher->finished == flusher->count)
         uv_cond_signal(&flusher->done);
@@ -31,18 +46,22 @@ static bool flusher_take_one(struct flusher *flusher)
 static void flusher_main(void *data)
 {
     struct flusher *flusher = data;
+    struct stage stage;
 
+    stage_init(&stage);
     uv_mutex_lock(&flusher->mutex);
     while (!flusher->stopping)
-        if (!flusher_take_one(flusher))
+        if (!flusher_take_one(flusher, &stage))
             uv_cond_wait(&flusher->work, &flusher->mutex);
     uv_mutex_unlock(&flusher->mutex);
+    stage_fini(&stage);
 }
 
 enum status flusher_start(struct flusher *flusher, unsigned threads, struct error *err)
 {
     assert(threads <= FLUSH_THREADS_MAX);
     *flusher = (struct flusher){ 0 };
+    stage_init(&flusher->stage);
     uv_mutex_init(&flusher->mutex);
     uv_cond_init(&flusher->work);
     uv_cond_init(&flusher->done);
@@ -60,6 +79,7 @@ enum status flusher_start(struct flusher *flusher, unsigned threads, struct erro
 
 void flusher_stop(struct flusher *flusher)
 {
+    stage_fini(&flusher->stage);
     if (flusher->threads_count == 0)
         return;
     uv_mutex_lock(&flusher->mutex);
@@ -74,20 +94,18 @@ void flusher_stop(struct flusher *flusher)
     flusher->threads_count = 0;
 }
 
-enum status flusher_run(struct flusher *flusher, struct flush *flushes, unsigned count, struct error *err)
+enum status flusher_run(struct flusher *flusher, struct flush_job **jobs, unsigned count,
+                        struct error *err)
 {
-    for (unsigned i = 0; i < count && count > 1; i++)
-        if (!flushes[i].is_dir)
-            disk_begin_flush(flushes[i].fd);
     uv_mutex_lock(&flusher->mutex);
     assert(flusher->taken == flusher->count && flusher->finished == flusher->count);
-    flusher->flushes = flushes;
+    flusher->jobs = jobs;
     flusher->count = count;
     flusher->taken = flusher->finished = 0;
     flusher->err.status = STATUS_OK;
     for (unsigned i = 1; i < count && i <= flusher->threads_count; i++)
         uv_cond_signal(&flusher->work);
-    while (flusher_take_one(flusher))
+    while (flusher_take_one(flusher, &flusher->stage))
         ;
     while (flusher->finished < flusher->count)
         uv_cond_wait(&flusher->done, &flusher->mutex);

@@ -21,6 +21,7 @@ enum {
     STORE_SAME_TAG_MAX = 8, /* records with one 32-bit tag: even two are rare */
 };
 #define STORE_BATCH_SIZE (UINT64_C(64) << 20)
+#define STORE_DIRECT_SIZE (UINT64_C(64) << 10)
 #define STORE_RUN_MEMORY_US (UINT64_C(400) * 86400 * 1000000)
 #define STORE_RESERVE_SIZE (UINT64_C(5) << 30)
 
@@ -42,6 +43,8 @@ static void store_set_options(struct store *store, const struct store_options *o
         set->flush_threads = STORE_FLUSH_THREADS;
     if (set->flush_threads > FLUSH_THREADS_MAX)
         set->flush_threads = FLUSH_THREADS_MAX;
+    if (set->direct_size == 0)
+        set->direct_size = STORE_DIRECT_SIZE;
     if (set->run_memory_us == 0)
         set->run_memory_us = STORE_RUN_MEMORY_US;
     assert(set->shards > 0 && (set->shards & (set->shards - 1)) == 0 && set->shards <= 16384);

@@ -1,7 +1,8 @@
 /* test_store_crash.c: what the store acknowledged is there, whichever disk call fails and whenever the power goes.
  *
  * One script of appends, states and a purge is run over and over: with its 1st disk call failing, its 2nd, ... until a run
- * passes untouched. Each time the directory is opened anew with the real disk, and every promise is looked at. */
+ * passes untouched. Each time the directory is opened anew with the real disk, and every promise is looked at. All of it is
+ * done with writes through the page cache, and again with larger messages and every whole page written around it. */
 #include "tests/lib/fake_disk.h"
 #include "tests/lib/store_fixture.h"
 
@@ -37,9 +38,17 @@ struct script {
     uint64_t seed;                     /* numbers of messages, and their sizes */
 };
 
+/* What differs between the two ways to write. */
+static const struct script_mode {
+    uint64_t direct_size; /* of the store's options */
+    size_t size_max;      /* of a message */
+    unsigned scale;       /* of the room on a full disk */
+} script_cached = { UINT64_MAX, 1500, 1 }, script_direct = { 1, 9001, 6 };
+static const struct script_mode *script_mode;
+
 static size_t script_size(uint64_t number)
 {
-    return 20 + (number * 7919) % 1500;
+    return 20 + (number * 7919) % script_mode->size_max;
 }
 
 static struct fixture_append *script_append(struct script *script, int run, uint64_t incarnation)
@@ -249,6 +258,7 @@ static struct script *script_new(void)
     struct script *script = calloc(1, sizeof *script);
 
     fixture_init(&script->fixture);
+    script->fixture.options.direct_size = script_mode->direct_size;
     fake_disk_start(script->fixture.dir);
     return script;
 }
@@ -304,6 +314,10 @@ static void short_and_interrupted_calls_change_nothing(void **state)
     script_run(script);
     assert_true(script->count > 20);
     assert_true(script->purged);
+    if (script_mode == &script_direct)
+        assert_true(fake_disk_direct_size() > 5 * disk_direct_unit());
+    else
+        assert_int_equal(fake_disk_direct_size(), 0);
     fake_disk_stop();
     check_after(script);
     script_free(script);
@@ -315,7 +329,7 @@ static void a_full_disk_takes_messages_again_when_there_is_room(void **state)
     unsigned refused = 0;
 
     (void)state;
-    for (uint64_t room = 0; room < 9000; room += 61) {
+    for (uint64_t room = 0; room < 9000 * script_mode->scale; room += 61 * script_mode->scale) {
         struct script *script = script_new();
         struct run_key b = fixture_run(RUN_B);
         enum status status;
@@ -503,6 +517,37 @@ static void power_may_go_during_recovery(void **state)
     assert_true(cuts > 100);
 }
 
+static int use_page_cache(void **state)
+{
+    (void)state;
+    script_mode = &script_cached;
+    return 0;
+}
+
+static int use_direct(void **state)
+{
+    (void)state;
+    script_mode = &script_direct;
+    return 0;
+}
+
+/* Writes around the page cache that the file system takes at no time, or only says so when it is written to. */
+static void who_is_refused_writes_through_the_page_cache(void **state)
+{
+    (void)state;
+    for (enum fake_direct direct = FAKE_DIRECT_NOT_OPENED; direct <= FAKE_DIRECT_NOT_WRITTEN; direct++) {
+        struct script *script = script_new();
+
+        fake_disk_direct(direct);
+        script_run(script);
+        assert_true(script->purged);
+        assert_int_equal(fake_disk_direct_size(), 0);
+        fake_disk_stop();
+        check_after(script);
+        script_free(script);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -517,7 +562,9 @@ int main(void)
         cmocka_unit_test(the_process_may_be_killed),
         cmocka_unit_test(what_a_start_shows_survives_the_next_power_loss),
         cmocka_unit_test(power_may_go_during_recovery),
+        cmocka_unit_test(who_is_refused_writes_through_the_page_cache),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("through the page cache", tests, use_page_cache, NULL) +
+           cmocka_run_group_tests_name("around the page cache", tests, use_direct, NULL);
 }

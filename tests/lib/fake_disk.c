@@ -41,8 +41,10 @@ static struct {
     pthread_mutex_t mutex;
     struct fake_node *nodes, *root;
     struct fake_node *fds[FAKE_FDS_MAX];
+    bool is_direct[FAKE_FDS_MAX]; /* opened for writes around the page cache */
     unsigned fds_open;
-    uint64_t calls, fail_at, cut_at, room;
+    uint64_t calls, fail_at, cut_at, room, direct_size;
+    enum fake_direct direct;
     int error_number;
     bool dribble, hit;
 } fake = { .mutex = PTHREAD_MUTEX_INITIALIZER };
@@ -195,12 +197,22 @@ static bool fake_fails(void)
 
 /* --- the table --- */
 
+/* The file system below may have no O_DIRECT: ours has it as we are told. */
+static int fake_open(int dir_fd, const char *path, int flags, mode_t mode)
+{
+    if ((flags & O_DIRECT) != 0 && fake.direct == FAKE_DIRECT_NOT_OPENED) {
+        errno = EINVAL;
+        return -1;
+    }
+    return openat(dir_fd, path, flags & ~O_DIRECT, mode);
+}
+
 static int fake_openat(int dir_fd, const char *path, int flags, mode_t mode)
 {
     char last[FAKE_PATH_SIZE];
 
     pthread_mutex_lock(&fake.mutex);
-    int fd = fake_fails() ? -1 : openat(dir_fd, path, flags, mode);
+    int fd = fake_fails() ? -1 : fake_open(dir_fd, path, flags, mode);
     if (fd >= 0) {
         assert(fd < FAKE_FDS_MAX);
         struct fake_node *parent = fake_parent(dir_fd, path, last);
@@ -225,6 +237,7 @@ static int fake_openat(int dir_fd, const char *path, int flags, mode_t mode)
                 fake_state_resize(&node->now, 0);
         }
         fake.fds[fd] = node;
+        fake.is_direct[fd] = (flags & O_DIRECT) != 0;
     }
     pthread_mutex_unlock(&fake.mutex);
     return fd;
@@ -258,27 +271,29 @@ static ssize_t fake_preadv2(int fd, const struct iovec *vec, int count, off_t of
     return preadv2(fd, &first, 1, offset, flags);
 }
 
-/* How much of a write is taken. */
-static size_t fake_write_size(const struct fake_node *node, const struct iovec *vec, int count, off_t offset)
+/* How much of a write is taken; unit: it is taken in multiples of that. */
+static size_t fake_write_size(const struct fake_node *node, const struct iovec *vec, int count,
+                              off_t offset, size_t unit)
 {
-    size_t size = 0;
+    size_t size = 0, dribble = unit > 1 ? unit : FAKE_DRIBBLE_SIZE;
 
     for (int i = 0; i < count; i++)
         size += vec[i].iov_len;
-    if (fake.dribble && size > FAKE_DRIBBLE_SIZE)
-        size = FAKE_DRIBBLE_SIZE;
+    if (fake.dribble && size > dribble)
+        size = dribble;
     if (fake.room == UINT64_MAX || node == NULL)
         return size;
     uint64_t end = (uint64_t)offset + size;
     uint64_t more = end > node->now.size ? end - node->now.size : 0;
     if (more > fake.room)
         size -= more - fake.room < size ? more - fake.room : size;
-    return size;
+    return size - size % unit;
 }
 
-static ssize_t fake_write(struct fake_node *node, int fd, const struct iovec *vec, int count, off_t offset)
+static ssize_t fake_write(struct fake_node *node, int fd, const struct iovec *vec, int count,
+                          off_t offset, size_t unit)
 {
-    size_t left = fake_write_size(node, vec, count, offset);
+    size_t left = fake_write_size(node, vec, count, offset, unit);
     size_t done = 0;
 
     if (left == 0) {
@@ -307,10 +322,32 @@ static ssize_t fake_write(struct fake_node *node, int fd, const struct iovec *ve
     return (ssize_t)done;
 }
 
+static ssize_t fake_write_direct(struct fake_node *node, int fd, const struct iovec *vec, int count,
+                                 off_t offset)
+{
+    size_t unit = disk_direct_unit();
+
+    assert(node != NULL && (uint64_t)offset >= node->now.size && (size_t)offset % unit == 0);
+    for (int i = 0; i < count; i++)
+        assert((uintptr_t)vec[i].iov_base % unit == 0 && vec[i].iov_len % unit == 0);
+    if (fake.direct == FAKE_DIRECT_NOT_WRITTEN) {
+        errno = EINVAL;
+        return -1;
+    }
+    ssize_t done = fake_write(node, fd, vec, count, offset, unit);
+    if (done > 0)
+        fake.direct_size += (uint64_t)done;
+    return done;
+}
+
 static ssize_t fake_pwritev(int fd, const struct iovec *vec, int count, off_t offset)
 {
+    ssize_t done = -1;
+
     pthread_mutex_lock(&fake.mutex);
-    ssize_t done = fake_fails() ? -1 : fake_write(fake.fds[fd], fd, vec, count, offset);
+    if (!fake_fails())
+        done = fake.is_direct[fd] ? fake_write_direct(fake.fds[fd], fd, vec, count, offset)
+                                  : fake_write(fake.fds[fd], fd, vec, count, offset, 1);
     pthread_mutex_unlock(&fake.mutex);
     return done;
 }
@@ -399,7 +436,8 @@ static const struct disk_ops fake_ops = {
 void fake_disk_start(const char *root)
 {
     fake.root = fake_scan(AT_FDCWD, root);
-    fake.calls = fake.fail_at = fake.cut_at = 0;
+    fake.calls = fake.fail_at = fake.cut_at = fake.direct_size = 0;
+    fake.direct = FAKE_DIRECT_TAKEN;
     fake.room = UINT64_MAX;
     fake.dribble = fake.hit = false;
     fake.fds_open = 0;
@@ -450,6 +488,21 @@ void fake_disk_room(uint64_t size)
     pthread_mutex_lock(&fake.mutex);
     fake.room = size;
     pthread_mutex_unlock(&fake.mutex);
+}
+
+void fake_disk_direct(enum fake_direct direct)
+{
+    pthread_mutex_lock(&fake.mutex);
+    fake.direct = direct;
+    pthread_mutex_unlock(&fake.mutex);
+}
+
+uint64_t fake_disk_direct_size(void)
+{
+    pthread_mutex_lock(&fake.mutex);
+    uint64_t size = fake.direct_size;
+    pthread_mutex_unlock(&fake.mutex);
+    return size;
 }
 
 uint64_t fake_disk_calls(void)

@@ -28,6 +28,11 @@ void fake_disk_fail_at(uint64_t n, int error_number);
 void fake_disk_cut_at(uint64_t n);
 /* Reads and writes move at most a few bytes at a time, and every third call is interrupted first. */
 void fake_disk_dribble(bool on);
+/* What becomes of writes around the page cache. They are modelled on any file system, and have to begin at or behind the
+ * file's end: a page that was written through the page cache is never written around it. */
+enum fake_direct { FAKE_DIRECT_TAKEN, FAKE_DIRECT_NOT_OPENED, FAKE_DIRECT_NOT_WRITTEN };
+void fake_disk_direct(enum fake_direct direct);
+uint64_t fake_disk_direct_size(void); /* bytes that were written so, since the start */
 /* The file system holds so many bytes of files more; a write that goes beyond is short, then ENOSPC. UINT64_MAX: no end. */
 void fake_disk_room(uint64_t size);
 
