@@ -99,6 +99,8 @@ def test_the_page_is_whole(program):
         assert set(operation["tags"]) <= {tag["name"] for tag in page["tags"]}, what
         assert any(status.startswith("2") for status in operation["responses"]), what
         assert operation["responses"]["default"] == {"$ref": "#/components/responses/Problem"}, what
+        asked = set(operation["responses"]) & {"401", "403", "429"}
+        assert asked == ({"401", "403", "429"} if operation["security"] else set()), what
         declared = {part["name"] for part in parameters if part["in"] == "path"}
         assert declared == set(re.findall(r"\{(\w+)\}", path)), what
         for part in parameters:
@@ -121,6 +123,8 @@ def test_references_lead_somewhere_and_nothing_is_left_over(program):
                 assert word in at, f"{place}: {target}"
                 at = at[word]
             used.add(target)
+        for need in part.get("security", []):
+            used.update(f"#/components/securitySchemes/{scheme}" for scheme in need)
     for kind, parts in page["components"].items():
         for name in parts:
             assert f"#/components/{kind}/{name}" in used, f"nobody uses {kind} {name}"
