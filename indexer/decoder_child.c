@@ -118,9 +118,12 @@ static void child_settle(struct decoder_child *child)
 }
 
 /* False: it is no answer to what was asked. */
-static bool child_take(struct decoder_child *child, uint64_t tag, uint32_t word, struct slice body)
+static bool child_take(struct decoder_child *child, const struct decoder_frame *answer)
 {
-    if (tag != child->tag + child->answered || child->answered == child->count || word > DECODER_REFUSED)
+    struct slice body = slice_of(answer->body, answer->size);
+
+    if (answer->tag != child->tag + child->answered || child->answered == child->count ||
+        answer->word > DECODER_REFUSED)
         return false;
     child->answered++;
     if (child->state == DECODER_STARTING) {
@@ -133,29 +136,26 @@ static bool child_take(struct decoder_child *child, uint64_t tag, uint32_t word,
     if (!child->ending)
         uv_timer_start(&child->timer, child_on_time, child->timeout_ms, 0);
     child->heads++;
-    child->events->on_answer(child, child->answered - 1, word == DECODER_DECODED, body);
+    child->events->on_answer(child, child->answered - 1, answer->word == DECODER_DECODED, body);
     return true;
 }
 
 /* Returns the bytes used; stops at the first answer that is not whole. */
 static size_t child_take_all(struct decoder_child *child, const uint8_t *data, size_t size)
 {
-    size_t used = 0;
+    struct decoder_frame answer;
+    enum status status = STATUS_OK;
+    size_t used = 0, next = 0;
 
-    while (size - used >= DECODER_FRAME_HEAD_SIZE && child->malformed == NULL) {
-        const uint8_t *at = data + used;
-        size_t length = get_u32(at);
-        if (length < DECODER_FRAME_HEAD_SIZE - 4 || length > DECODER_ANSWER_SIZE_MAX) {
-            child_break(child, "an answer of no possible length");
-            break;
-        }
-        if (size - used - 4 < length)
-            break;
-        if (!child_take(child, get_u64(at + 4), get_u32(at + 12),
-                        slice_of(at + DECODER_FRAME_HEAD_SIZE, length + 4 - DECODER_FRAME_HEAD_SIZE)))
+    while (child->malformed == NULL &&
+           (status = decoder_answer_read(slice_of(data + used, size - used), &answer, &next)) ==
+               STATUS_OK) {
+        if (!child_take(child, &answer))
             child_break(child, "an answer to nothing that was asked");
-        used += 4 + length;
+        used += next;
     }
+    if (status == STATUS_MALFORMED)
+        child_break(child, "an answer of no possible length");
     return used;
 }
 

@@ -3,6 +3,7 @@
 #define INDEXER_DECODER_PIPE_H
 
 #include "proto/base/bytes.h"
+#include "proto/base/status.h"
 #include "proto/grib_head.h"
 
 enum {
@@ -31,6 +32,27 @@ static inline void decoder_frame_print(uint8_t head[DECODER_FRAME_HEAD_SIZE], si
     put_u32(head, (uint32_t)(body_size + DECODER_FRAME_HEAD_SIZE - 4));
     put_u64(head + 4, tag);
     put_u32(head + 12, word);
+}
+
+/* The answer in front of what has come so far; *used: with it. MORE: it is not whole; MALFORMED: of no possible length. */
+static inline enum status decoder_answer_read(struct slice data, struct decoder_frame *answer,
+                                              size_t *used)
+{
+    if (data.size < DECODER_FRAME_HEAD_SIZE)
+        return STATUS_MORE;
+    size_t length = get_u32(data.data);
+    if (length < DECODER_FRAME_HEAD_SIZE - 4 || length > DECODER_ANSWER_SIZE_MAX)
+        return STATUS_MALFORMED;
+    if (data.size - 4 < length)
+        return STATUS_MORE;
+    *used = 4 + length;
+    *answer = (struct decoder_frame){
+        .tag = get_u64(data.data + 4),
+        .word = get_u32(data.data + 12),
+        .body = data.data + DECODER_FRAME_HEAD_SIZE,
+        .size = *used - DECODER_FRAME_HEAD_SIZE,
+    };
+    return STATUS_OK;
 }
 
 #endif

@@ -4,7 +4,9 @@
 #   gribstore_unit_test(NAME [SOURCES file...] LIBS library...)     cmocka; milliseconds
 #   gribstore_fault_test(NAME [SOURCES file...] LIBS library...)    cmocka; loops over failing calls
 #   gribstore_mongo_test(NAME [SOURCES file...] LIBS library...)    cmocka; finds a mongod in GRIBSTORE_TEST_MONGO_URI
-#   gribstore_fuzz_test(NAME [SOURCES file...] LIBS library...)     LLVMFuzzerTestOneInput; inputs in corpus/NAME/
+#   gribstore_fuzz_test(NAME [LONG] [SOURCES file...] LIBS library...)  LLVMFuzzerTestOneInput; inputs in corpus/NAME/
+#
+# The target tests_LABEL builds all tests of a label.
 
 # What the sanitizers are told, for every test alike.
 set(gribstore_test_environment
@@ -19,6 +21,10 @@ function(gribstore_add_test NAME LABEL TIMEOUT)
     add_executable(${NAME} ${NAME}.c ${ARG_SOURCES} ${gribstore_sanitizer_source})
     set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
     target_link_libraries(${NAME} PRIVATE ${ARG_LIBS})
+    if(NOT TARGET tests_${LABEL})
+        add_custom_target(tests_${LABEL})
+    endif()
+    add_dependencies(tests_${LABEL} ${NAME})
     add_test(NAME ${NAME} COMMAND ${ARG_RUNNER} $<TARGET_FILE:${NAME}> ${ARG_ARGUMENTS})
     set_tests_properties(${NAME} PROPERTIES
         LABELS ${LABEL} TIMEOUT ${TIMEOUT} ENVIRONMENT "${gribstore_test_environment}")
@@ -39,22 +45,34 @@ function(gribstore_mongo_test NAME)
     set_tests_properties(${NAME} PROPERTIES SKIP_RETURN_CODE 77)
 endfunction()
 
-# With FUZZ libFuzzer drives the target, from its corpus on, for FUZZ_RUNS runs. Without, replay.c gives it every input of the
-# corpus once, so that a fixed bug stays fixed under any compiler.
-set(FUZZ_RUNS 20000 CACHE STRING "runs of each fuzz target when it is run as a test")
+# With FUZZ libFuzzer drives the target for FUZZ_SECONDS (twice as long with LONG), from its corpus on, with dict/NAME.dict where
+# there is one. Without, replay.c gives it every input of the corpus once, so that a fixed bug stays fixed under any compiler.
+set(FUZZ_SECONDS 10 CACHE STRING "seconds of each fuzz target when it is run as a test; twice as many for those marked LONG")
 function(gribstore_fuzz_test NAME)
+    cmake_parse_arguments(FUZZ_TEST "LONG" "" "" ${ARGN})
     set(corpus "${CMAKE_CURRENT_SOURCE_DIR}/corpus/${NAME}")
     if(FUZZ)
+        set(seconds ${FUZZ_SECONDS})
+        if(FUZZ_TEST_LONG)
+            math(EXPR seconds "2 * ${FUZZ_SECONDS}")
+        endif()
         # New inputs go to the first folder, which is not the project's.
         set(found "${PROJECT_BINARY_DIR}/corpus/${NAME}")
-        file(MAKE_DIRECTORY "${found}")
+        set(crashes "${PROJECT_BINARY_DIR}/crashes/${NAME}")
+        file(MAKE_DIRECTORY "${found}" "${crashes}")
+        set(arguments -max_total_time=${seconds} -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
+            "-artifact_prefix=${crashes}/")
+        set(dictionary "${CMAKE_CURRENT_SOURCE_DIR}/dict/${NAME}.dict")
+        if(EXISTS "${dictionary}")
+            list(APPEND arguments "-dict=${dictionary}")
+        endif()
         if(NOT EXISTS "${corpus}")
             set(corpus "")
         endif()
-        gribstore_add_test(${NAME} fuzz 600 ${ARGN} ARGUMENTS -runs=${FUZZ_RUNS} "${found}" ${corpus})
+        gribstore_add_test(${NAME} fuzz 600 ${FUZZ_TEST_UNPARSED_ARGUMENTS} ARGUMENTS ${arguments} "${found}" ${corpus})
         target_link_options(${NAME} PRIVATE -fsanitize=fuzzer)
     else()
-        gribstore_add_test(${NAME} fuzz 60 ${ARGN} ARGUMENTS "${corpus}")
+        gribstore_add_test(${NAME} fuzz 60 ${FUZZ_TEST_UNPARSED_ARGUMENTS} ARGUMENTS "${corpus}")
         target_sources(${NAME} PRIVATE "${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c")
     endif()
 endfunction()

@@ -4,7 +4,7 @@
  *   - libuv closes descriptors by syscall(SYS_close), which is not intercepted. The number's next owner then seems to race with
  *     the reads of the last one. So that call is made visible here, rather than reports about descriptors left out.
  *   - libmongoc hands memory from its monitor's threads to callers by atomics that were not compiled for it; the memcpy() and
- *     free() on both sides are intercepted. What those two libraries do themselves is passed over. */
+ *     free() on both sides are intercepted. What those two libraries touch themselves is passed over. */
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
@@ -15,8 +15,8 @@ void __sanitizer_syscall_pre_impl_close(long fd);
 
 const char *__tsan_default_suppressions(void)
 {
-    return "called_from_lib:libmongoc-1.0.so\n"
-           "called_from_lib:libbson-1.0.so\n";
+    return "race:libmongoc-1.0.so\n"
+           "race:libbson-1.0.so\n";
 }
 
 enum { ARGUMENTS = 6 };

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+__attribute__((weak)) int LLVMFuzzerInitialize(int *argc, char ***argv); /* NULL: the target has none */
 
 enum { REPLAY_PATH_SIZE = 4096 };
 
@@ -62,6 +63,8 @@ int main(int argc, char **argv)
 {
     size_t count = 0;
 
+    if (LLVMFuzzerInitialize != NULL)
+        LLVMFuzzerInitialize(&argc, &argv);
     LLVMFuzzerTestOneInput((const uint8_t *)"", 0);
     for (int i = 1; i < argc; i++) {
         if (replay_path(argv[i], &count) != 0)
