@@ -101,9 +101,9 @@ static bool range_take(struct slice *text, uint64_t file_size, uint64_t *budget,
 
     if (!range_take_spec(text, &spec))
         return false;
-    *budget += RANGE_PART_ALLOWANCE; /* a file's size is far from the end of 64 bits */
     if (!range_resolve(&spec, file_size, &range))
         return true;
+    *budget += RANGE_PART_ALLOWANCE; /* a file's size is far from the end of 64 bits */
     if (range.length > *budget)
         return false;
     *budget -= range.length;

@@ -100,6 +100,19 @@ static void an_absent_header_asks_for_the_whole(void **state)
                      HTTP_RANGES_NONE);
 }
 
+/* Each part may cost 400 bytes beyond the file; a range that starts past the end is no part. */
+static void ranges_that_are_dropped_allow_no_further_bytes(void **state)
+{
+    unsigned count;
+    (void)state;
+
+    assert_int_equal(http_ranges_parse(slice_text("bytes=0-,0-"), 1000, HTTP_RANGES_MAX, ranges, &count),
+                     HTTP_RANGES_NONE);
+    assert_int_equal(http_ranges_parse(slice_text("bytes=1000-,1000-,0-,0-"), 1000, HTTP_RANGES_MAX,
+                                       ranges, &count),
+                     HTTP_RANGES_NONE);
+}
+
 static void ranges_stay_in_order_and_apart(void **state)
 {
     unsigned count;
@@ -199,6 +212,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_range_at_a_time),
         cmocka_unit_test(an_absent_header_asks_for_the_whole),
+        cmocka_unit_test(ranges_that_are_dropped_allow_no_further_bytes),
         cmocka_unit_test(ranges_stay_in_order_and_apart),
         cmocka_unit_test(a_thousand_ranges_are_served_and_one_more_is_not),
         cmocka_unit_test(more_bytes_than_the_file_are_not_sent),
