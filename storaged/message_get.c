@@ -1,18 +1,21 @@
 /* message_get.c: finds a message by its digest, and proves it before its last byte leaves.
  *
  *     FIND --> PICK --> READ --> JUDGE --whole and right, or large--> ANSWER
- *               ^ |                |
- *               | '--no more-------|----------> ANSWER: 404, or 503 while one that may have it is silent
- *               '--------no, or damaged
+ *               ^ ^ |              | '--large, and ranges are asked for--> PROVE --right--> ANSWER
+ *               | | '--no more-----|--------> ANSWER: 404, or 503 while  '--no, or damaged--> PICK
+ *               | '----no, or damaged         one that may have it is silent
  *
  * Sources, in this order: this node, the shard's owners in every era, the newest first, then the other nodes. The first
  * piece of a source is read; a message that fits in it is hashed before a byte leaves, a larger one is streamed with its
  * last piece withheld until the hash holds, and cut where it does not: that copy is then tried last (damaged_list.h), so
  * that who asks again is served from another. Who holds such a copy, or one that can't be read, looks at it again
- * and marks it bad (store_suspect(); a peer is told). A request that came from another node
+ * and marks it bad (store_suspect(); a peer is told). Ranges of a large message are sent when all of it has been read and
+ * hashed (message_proof.h), but for a single one of another node's, which is cut out of the stream. A request that came
+ * from another node
  * (Gribstore-Hop: 1) is not forwarded, and a large one's ranges are not proven here: who asked proves the whole. */
 #include "storaged/message_get.h"
 
+#include "storaged/message_proof.h"
 #include "storaged/message_reader.h"
 #include "storaged/node.h"
 #include "storaged/node_metrics.h"
@@ -26,11 +29,20 @@
 #include "proto/node_api.h"
 #include "proto/placement.h"
 
+#include <assert.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum message_step { MESSAGE_FIND, MESSAGE_PICK, MESSAGE_READ, MESSAGE_JUDGE, MESSAGE_ANSWER };
+enum message_step {
+    MESSAGE_FIND,
+    MESSAGE_PICK,
+    MESSAGE_READ,
+    MESSAGE_JUDGE,
+    MESSAGE_PROVE,
+    MESSAGE_PROVEN,
+    MESSAGE_ANSWER
+};
 
 enum {
     UNASKED_SIZE_MAX = 128 << 10,
@@ -64,6 +76,9 @@ struct message_get {
     struct message_reader reader;
     enum status read_status;
     bool found, damaged; /* damaged: a copy was seen that is */
+    struct message_proof proof;
+    bool proven;
+    uint64_t memory; /* of the loop's message_memory */
     /* the answer */
     char etag[DIGEST_TEXT_SIZE + 2];
     struct range_entity entity;
@@ -79,13 +94,17 @@ static enum fsm_next message_find(struct fsm *fsm);
 static enum fsm_next message_pick(struct fsm *fsm);
 static enum fsm_next message_read(struct fsm *fsm);
 static enum fsm_next message_judge(struct fsm *fsm);
+static enum fsm_next message_prove(struct fsm *fsm);
+static enum fsm_next message_proven(struct fsm *fsm);
 static enum fsm_next message_answer(struct fsm *fsm);
 
 static const struct fsm_step message_steps[] = {
     [MESSAGE_FIND] = { "find", message_find, TO(PICK) },
     [MESSAGE_PICK] = { "pick", message_pick, TO(READ) | TO(ANSWER) },
     [MESSAGE_READ] = { "read", message_read, TO(JUDGE) },
-    [MESSAGE_JUDGE] = { "judge", message_judge, TO(PICK) | TO(ANSWER) },
+    [MESSAGE_JUDGE] = { "judge", message_judge, TO(PICK) | TO(PROVE) | TO(ANSWER) },
+    [MESSAGE_PROVE] = { "prove", message_prove, TO(PROVEN) },
+    [MESSAGE_PROVEN] = { "proven", message_proven, TO(PICK) | TO(ANSWER) },
     [MESSAGE_ANSWER] = { "answer", message_answer, 0 },
 };
 
@@ -93,7 +112,9 @@ static void message_free(struct message_get *get)
 {
     struct node_loop *loop = get->loop;
 
+    message_proof_fini(&get->proof);
     message_reader_close(&get->reader);
+    loop->message_memory -= get->memory;
     if (get->digests != NULL)
         digest_stream_free(get->digests);
     cluster_view_release(get->view);
@@ -253,6 +274,7 @@ static enum fsm_next message_pick(struct fsm *fsm)
         store_suspect(get->loop->node->store, &get->run, &get->place);
     get->suspected = false; /* once */
 
+    message_proof_fini(&get->proof);
     message_reader_close(&get->reader);
     if (pick_here(get) || pick_peer(get))
         return fsm_go(fsm, MESSAGE_READ);
@@ -270,12 +292,45 @@ static void on_first_piece(struct message_reader *reader, enum status status, co
     fsm_resume(&get->fsm, STATUS_OK, NULL);
 }
 
+/* What it may hold until its last byte is with the client: all of a small one; of a large one, or of one whose size is not
+ * known yet, what is read, what is withheld and what is being sent. */
+static bool read_has_room(struct message_get *get)
+{
+    struct node_loop *loop = get->loop;
+    uint64_t most = loop->budget.size / MESSAGE_MEMORY_SHARE;
+    uint64_t need = get->reader.file != NULL && get->reader.size <= MESSAGE_MEMORY_MAX
+                        ? get->reader.size
+                        : MESSAGE_STREAM_MEMORY;
+
+    loop->message_memory -= get->memory;
+    get->memory = 0;
+    /* One is always served, however little there is. */
+    if (loop->message_memory > 0 && need > most - (loop->message_memory < most ? loop->message_memory : most))
+        return false;
+    loop->message_memory += need;
+    get->memory = need;
+    return true;
+}
+
+/* It turned out to need no more than that. */
+static void read_keep_room(struct message_get *get, uint64_t size)
+{
+    assert(size <= get->memory);
+    get->loop->message_memory -= get->memory - size;
+    get->memory = size;
+}
+
 static enum fsm_next message_read(struct fsm *fsm)
 {
     struct message_get *get = container_of(fsm, struct message_get, fsm);
     struct message_reader *reader = &get->reader;
 
     reader->on_piece = on_first_piece;
+    if (!read_has_room(get)) {
+        struct error err;
+        error_set(&err, STATUS_OVERLOADED, "messages on their way out hold all the memory they may");
+        return fsm_fail(fsm, STATUS_OVERLOADED, &err);
+    }
     if (reader->file != NULL && reader->size <= MESSAGE_INLINE_MAX &&
         message_reader_try(reader, MESSAGE_INLINE_MAX)) {
         get->read_status = STATUS_OK;
@@ -327,23 +382,101 @@ static bool is_right(struct message_get *get)
     return false;
 }
 
+/* The source did not give it. */
+static void note_no(struct message_get *get, enum status status)
+{
+    const struct message_reader *reader = &get->reader;
+    bool said_no = status == STATUS_NOT_FOUND || status_http(status) == 410;
+
+    if (reader->file != NULL && (status == STATUS_IO || status == STATUS_CORRUPT))
+        note_unreadable(get);
+    if (reader->peer != NULL && !said_no)
+        note_unasked(get, reader->peer, true);
+}
+
+static void judge_describe(struct message_get *get)
+{
+    char digest[DIGEST_TEXT_SIZE];
+
+    digest_print(&get->digest, digest);
+    snprintf(get->etag, sizeof get->etag, "\"%s\"", digest);
+    get->entity = (struct range_entity){
+        .content_type = TYPE_GRIB,
+        .etag = get->etag,
+        .cache_control = http_is_public(get->ex) ? "public, max-age=31536000, immutable"
+                                                 : "private, max-age=31536000, immutable",
+        .modified = get->reader.modified,
+        .size = get->reader.size,
+    };
+}
+
+/* Are ranges of a large message asked for, that can't be cut out of one pass over it? */
+static bool judge_wants_proof(struct message_get *get)
+{
+    static _Thread_local struct range_plan plan; /* of this call */
+    const struct message_reader *reader = &get->reader;
+
+    if (get->hop || reader->piece.size == reader->size || (reader->peer != NULL && get->redirect) ||
+        !range_asked(get->ex, &get->entity, &plan) || (reader->peer != NULL && plan.count == 1))
+        return false;
+    return message_proof_may(&get->proof); /* no room to keep it: it is sent whole */
+}
+
 static enum fsm_next message_judge(struct fsm *fsm)
 {
     struct message_get *get = container_of(fsm, struct message_get, fsm);
     struct message_reader *reader = &get->reader;
-    bool said_no = get->read_status == STATUS_NOT_FOUND || status_http(get->read_status) == 410;
 
     if (get->read_status != STATUS_OK) {
-        if (reader->file != NULL && (get->read_status == STATUS_IO || get->read_status == STATUS_CORRUPT))
-            note_unreadable(get);
-        if (reader->peer != NULL && !said_no)
-            note_unasked(get, reader->peer, true);
+        note_no(get, get->read_status);
         return fsm_go(fsm, MESSAGE_PICK);
     }
     if (reader->peer != NULL && get->redirect)
         get->found = true;
     else
         get->found = reader->piece.size < reader->size || is_right(get);
+    if (!get->found)
+        return fsm_go(fsm, MESSAGE_PICK);
+    if (reader->piece.size == reader->size)
+        read_keep_room(get, reader->size);
+    judge_describe(get);
+    return fsm_go(fsm, judge_wants_proof(get) ? MESSAGE_PROVE : MESSAGE_ANSWER);
+}
+
+/* --- prove: all of it, before a range of it leaves --- */
+
+static void on_proven(struct message_proof *proof, enum status status, const struct error *err)
+{
+    struct message_get *get = container_of(proof, struct message_get, proof);
+
+    get->proven = status == STATUS_OK;
+    if (proof->keeping) { /* no disk to keep it on: not the copy's fault */
+        fsm_resume(&get->fsm, STATUS_OVERLOADED, err);
+        return;
+    }
+    if (status == STATUS_DIGEST_MISMATCH)
+        note_damaged(get);
+    else if (status != STATUS_OK)
+        note_no(get, status);
+    else
+        read_keep_room(get, 0); /* it is sent out of a file */
+    get->found = get->proven;
+    fsm_resume(&get->fsm, STATUS_OK, NULL);
+}
+
+static enum fsm_next message_prove(struct fsm *fsm)
+{
+    struct message_get *get = container_of(fsm, struct message_get, fsm);
+
+    get->proof.on_done = on_proven;
+    message_proof_start(&get->proof);
+    return fsm_wait(fsm, 1, MESSAGE_PROVEN);
+}
+
+static enum fsm_next message_proven(struct fsm *fsm)
+{
+    struct message_get *get = container_of(fsm, struct message_get, fsm);
+
     return fsm_go(fsm, get->found ? MESSAGE_ANSWER : MESSAGE_PICK);
 }
 
@@ -535,7 +668,8 @@ static void on_unreadable(struct http_exchange *ex, const struct http_unreadable
 {
     struct message_get *get = http_user(ex);
 
-    note_unreadable(get);
+    if (what->fd != get->proof.fd)
+        note_unreadable(get);
     if (what->may_reply)
         request_fail_with(ex, STATUS_DAMAGED, "the message can't be read on this node");
 }
@@ -544,19 +678,9 @@ static void reply_message(struct message_get *get)
 {
     static _Thread_local struct range_plan plan; /* of this call */
     struct message_reader *reader = &get->reader;
-    char digest[DIGEST_TEXT_SIZE];
+    uint64_t offset;
 
     http_on_unreadable(get->ex, on_unreadable);
-    digest_print(&get->digest, digest);
-    snprintf(get->etag, sizeof get->etag, "\"%s\"", digest);
-    get->entity = (struct range_entity){
-        .content_type = TYPE_GRIB,
-        .etag = get->etag,
-        .cache_control = http_is_public(get->ex) ? "public, max-age=31536000, immutable"
-                                                 : "private, max-age=31536000, immutable",
-        .modified = reader->modified,
-        .size = reader->size,
-    };
     range_plan(get->ex, &get->entity, &plan);
     if (plan.kind == RANGE_REPLIED)
         return;
@@ -565,7 +689,10 @@ static void reply_message(struct message_get *get)
     if (reader->piece.size == reader->size)
         range_reply_memory(get->ex, &get->entity, &plan,
                            slice_of(reader->piece.data, reader->piece.size));
-    else if (get->hop && plan.kind == RANGE_SOME)
+    else if (get->proven) {
+        int fd = message_proof_file(&get->proof, &offset);
+        range_reply_file(get->ex, &get->entity, &plan, fd, offset);
+    } else if (get->hop && plan.kind == RANGE_SOME)
         range_reply_file(get->ex, &get->entity, &plan, store_file_fd(reader->file), reader->offset);
     else
         reply_stream(get, &plan);
@@ -628,6 +755,7 @@ void message_get_handle(struct http_exchange *ex)
     buf_init(&get->held, HELD_SIZE_MAX);
     message_reader_init(&get->reader, get->loop, &digest);
     get->reader.sources = get->sources;
+    message_proof_init(&get->proof, &get->reader);
     node_loop_begin(get->loop);
     http_set_user(ex, get, message_over);
     fsm_start(&get->fsm, "message", message_steps, ARRAY_COUNT(message_steps), MESSAGE_FIND,

@@ -23,6 +23,7 @@ struct message_reader {
     struct buf piece; /* what the last read brought; the caller may take it */
     /* Later, once for each message_reader_next(). OK: piece holds bytes. NOT_FOUND: the peer has no such message. */
     void (*on_piece)(struct message_reader *reader, enum status status, const struct error *err);
+    void *user; /* of who set on_piece */
     /* its own */
     struct work work;
     enum status status;

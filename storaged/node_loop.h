@@ -30,6 +30,8 @@ struct node_loop {
     struct damaged_list damaged; /* copies that message_get.c cut short */
     struct list feed_waiting;    /* long polls of /cluster/runs (journal_feed.c) */
     uv_timer_t feed_timer;
+    uint64_t message_memory; /* that messages hold on their way out (message_get.c) */
+    uint64_t proof_spool;    /* bytes in unnamed files (message_proof.c) */
     uint64_t whole_bodies; /* bytes of bodies that are gathered (request.c) */
     unsigned works;
     unsigned under_way;

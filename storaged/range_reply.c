@@ -53,30 +53,52 @@ static void plan_unsatisfiable(struct http_exchange *ex, const struct range_enti
     http_reply_error(ex, STATUS_RANGE, &err, NULL);
 }
 
-void range_plan(struct http_exchange *ex, const struct range_entity *entity, struct range_plan *plan)
+static enum http_condition range_condition(struct http_exchange *ex, const struct range_entity *entity)
 {
+    /* Joined, those too that can't be lists: what came twice is no date and no range then, and ignored (RFC 9110 section
+     * 13.1.3), where a proxy in front of us may have taken the one or the other. */
     struct http_conditions conditions = {
         .if_match = http_header_joined(ex, "if-match"),
         .if_none_match = http_header_joined(ex, "if-none-match"),
-        .if_modified_since = http_header(ex, "if-modified-since"),
-        .if_unmodified_since = http_header(ex, "if-unmodified-since"),
-        .if_range = http_header(ex, "if-range"),
+        .if_modified_since = http_header_joined(ex, "if-modified-since"),
+        .if_unmodified_since = http_header_joined(ex, "if-unmodified-since"),
+        .if_range = http_header_joined(ex, "if-range"),
     };
-    enum http_condition condition = http_condition_check(&conditions, entity->etag, entity->modified);
-    struct slice range = http_header(ex, "range");
-    enum http_ranges found = HTTP_RANGES_NONE;
+
+    return http_condition_check(&conditions, entity->etag, entity->modified);
+}
+
+/* RFC 9110 section 14.2: ranges are GET's alone; a HEAD tells of the whole. */
+static enum http_ranges range_find(struct http_exchange *ex, const struct range_entity *entity,
+                                   enum http_condition condition, struct range_plan *plan)
+{
+    struct slice range = http_header_joined(ex, "range");
 
     plan->kind = RANGE_WHOLE;
     plan->count = 0;
+    if (range.data == NULL || condition != HTTP_CONDITION_GO || http_method(ex) == HTTP_HEAD_)
+        return HTTP_RANGES_NONE;
+    return http_ranges_parse(range, entity->size,
+                             (unsigned)request_loop(ex)->node->settings->ranges_max, plan->ranges,
+                             &plan->count);
+}
+
+bool range_asked(struct http_exchange *ex, const struct range_entity *entity, struct range_plan *plan)
+{
+    enum http_condition condition = range_condition(ex, entity);
+
+    return range_find(ex, entity, condition, plan) == HTTP_RANGES_SOME;
+}
+
+void range_plan(struct http_exchange *ex, const struct range_entity *entity, struct range_plan *plan)
+{
+    enum http_condition condition = range_condition(ex, entity);
+    enum http_ranges found = range_find(ex, entity, condition, plan);
+
     if (condition == HTTP_CONDITION_NOT_CHANGED || condition == HTTP_CONDITION_FAILED) {
         plan_replied(ex, entity, plan, condition);
         return;
     }
-    /* RFC 9110 section 14.2: ranges are GET's alone; a HEAD tells of the whole. */
-    if (range.data != NULL && condition == HTTP_CONDITION_GO && http_method(ex) != HTTP_HEAD_)
-        found = http_ranges_parse(range, entity->size,
-                                  (unsigned)request_loop(ex)->node->settings->ranges_max,
-                                  plan->ranges, &plan->count);
     if (found == HTTP_RANGES_UNSATISFIABLE) {
         plan_unsatisfiable(ex, entity, plan);
         return;

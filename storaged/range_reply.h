@@ -25,6 +25,9 @@ struct range_plan {
     struct http_range ranges[HTTP_RANGES_MAX];
 };
 
+/* Does the request ask for ranges that it can have? They are in plan then; nothing is replied. */
+bool range_asked(struct http_exchange *ex, const struct range_entity *entity, struct range_plan *plan);
+
 /* Looks at the request's conditions and Range. */
 void range_plan(struct http_exchange *ex, const struct range_entity *entity, struct range_plan *plan);
 

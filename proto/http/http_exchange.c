@@ -127,7 +127,7 @@ static void exchange_free_joined(struct http_exchange *ex)
 /* Everything back to the start but the buffers, which are kept while they are small. */
 static void exchange_reset(struct http_exchange *ex)
 {
-    struct buf fields = ex->reply.fields, head = ex->reply.head;
+    struct http_reply reply = ex->reply;
     uint8_t *text = ex->text;
     size_t text_capacity = ex->text_capacity;
 
@@ -135,10 +135,7 @@ static void exchange_reset(struct http_exchange *ex)
     list_init(&ex->joined);
     ex->text = text;
     ex->text_capacity = text_capacity;
-    ex->reply.fields = fields;
-    ex->reply.head = head;
-    buf_clear(&ex->reply.fields);
-    buf_clear(&ex->reply.head);
+    ex->reply = reply;
 }
 
 void http_exchange_release(struct http_exchange *ex)
@@ -298,9 +295,11 @@ static size_t exchange_join(const struct http_exchange *ex, const char *name, ui
 struct slice http_header_joined(struct http_exchange *ex, const char *name)
 {
     struct slice first = http_header(ex, name);
-    size_t size = exchange_join(ex, name, NULL);
 
-    if (first.data == NULL || size == first.size)
+    if (first.data == NULL)
+        return first;
+    size_t size = exchange_join(ex, name, NULL);
+    if (size == first.size)
         return first;
     struct joined *joined = malloc(sizeof *joined + size);
     if (joined == NULL)

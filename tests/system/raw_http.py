@@ -49,7 +49,7 @@ class Wire:
         self.socket.settimeout(TIMEOUT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.connect((host, int(port)))
-        self.buffer = b""
+        self.buffer = bytearray()
 
     def __enter__(self):
         return self
@@ -75,14 +75,15 @@ class Wire:
 
     def until(self, mark):
         while mark not in self.buffer:
-            assert self.more(), f"closed inside {self.buffer[-200:]!r}"
-        found, _, self.buffer = self.buffer.partition(mark)
-        return found
+            assert self.more(), f"closed inside {bytes(self.buffer[-200:])}"
+        at = self.buffer.index(mark)
+        return self.take(at + len(mark))[:at]
 
     def take(self, size):
         while len(self.buffer) < size:
             assert self.more(), f"closed {size - len(self.buffer)} bytes before the end"
-        found, self.buffer = self.buffer[:size], self.buffer[size:]
+        found = bytes(self.buffer[:size])
+        del self.buffer[:size]
         return found
 
     def chunks(self):
@@ -121,12 +122,12 @@ class Wire:
             assert answer.closes, "no length, and the connection stays"
             while self.more():
                 pass
-            answer.body, self.buffer = self.buffer, b""
+            answer.body = self.take(len(self.buffer))
         return answer
 
     def closed(self):
         """True at the server's end; what comes before it is a failure."""
-        assert self.buffer == b"", self.buffer[:200]
+        assert not self.buffer, self.buffer[:200]
         try:
             return not self.more()
         except ConnectionResetError:
