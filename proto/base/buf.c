@@ -139,14 +139,9 @@ void buf_u64(struct buf *buf, uint64_t value)
 
 void buf_decimal(struct buf *buf, uint64_t value)
 {
-    char text[20];
-    char *at = text + sizeof text;
+    char text[DECIMAL_SIZE_MAX];
 
-    do {
-        *--at = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    buf_append(buf, at, (size_t)(text + sizeof text - at));
+    buf_append(buf, text, decimal_print(value, text));
 }
 
 /* A host may have set a locale with another decimal point, of one byte or several. */

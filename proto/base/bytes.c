@@ -40,6 +40,20 @@ int hex_parse(const char *text, size_t text_size, uint8_t *data, size_t size)
     return 0;
 }
 
+size_t decimal_print(uint64_t value, char *text)
+{
+    char digits[DECIMAL_SIZE_MAX];
+    char *at = digits + sizeof digits;
+
+    do {
+        *--at = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    size_t size = (size_t)(digits + sizeof digits - at);
+    memcpy(text, at, size);
+    return size;
+}
+
 int decimal_parse(const char *text, size_t size, uint64_t max, uint64_t *value)
 {
     uint64_t sum = 0;

@@ -77,6 +77,10 @@ void hex_print(const uint8_t *data, size_t size, char *text);
 /* Exactly 2 * size lower-case hex digits; 0 on success, -1 otherwise. */
 int hex_parse(const char *text, size_t text_size, uint8_t *data, size_t size);
 
+/* The digits of value, without a terminator: how many (at most DECIMAL_SIZE_MAX). */
+enum { DECIMAL_SIZE_MAX = 20 };
+size_t decimal_print(uint64_t value, char *text);
+
 /* A decimal number without sign or leading blanks, at most max; 0 on success, -1 otherwise. */
 int decimal_parse(const char *text, size_t size, uint64_t max, uint64_t *value);
 

@@ -50,6 +50,7 @@ static inline void list_splice(struct list *to, struct list *from)
 }
 
 #define list_first(head, type, member) container_of((head)->next, type, member)
+#define list_last(head, type, member) container_of((head)->prev, type, member)
 #define list_for_each(item, head)                                                                  \
     for (struct list *item = (head)->next; item != (head); item = item->next)
 #define list_for_each_safe(item, after, head)                                                      \

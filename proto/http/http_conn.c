@@ -146,8 +146,10 @@ static void conn_log_access(const struct http_exchange *ex, uint64_t duration_us
 static void conn_exchange_over(struct http_conn *conn)
 {
     struct http_exchange *ex = conn->ex;
-    uint64_t duration_us = clock_monotonic_us() - ex->started_us;
+    uint64_t now_us = clock_monotonic_us();
+    uint64_t duration_us = now_us - ex->started_us;
 
+    conn->server->now_us = now_us;
     if (conn->dead)
         metric_add(&http_metric_aborted, 1);
     else

@@ -9,6 +9,10 @@
  *                             |                  '---> DISCARD (rest of a body) --> HEAD
  *                             '--no more requests----> LINGER (2 s at most) --> CLOSED
  *
+ * The order of a turn. libuv tells which connections have bytes; when all are told of, they are read and served one by
+ * one, the last first. epoll names those again first that it named the last time, and who comes just too late for a turn
+ * last; served in that order the same ones would be late again and again, for twice the time of the others.
+ *
  * Invariants:
  * 1. One exchange a connection; while it lasts, what arrives behind its request is kept unread, at most one read of it.
  * 2. A connection without anything under way owns no buffer: reads go to the server's, the rest is kept only if there is any.
@@ -29,8 +33,11 @@ enum {
     HTTP_DISCARD_MAX = 256 * 1024, /* a body nobody asked for is read up to this, to keep the connection */
     HTTP_IDS_SIZE = 65,            /* a request id and its end */
     HTTP_TEXT_KEPT_MAX = 4 * 1024, /* a pooled exchange keeps buffers up to this */
+    HTTP_PIECES_KEPT_MAX = 64,     /* and so many pieces of a file */
+    HTTP_PIECES_TEXT_MAX = 512 * 1024, /* their heads: 1,000 of them, each below 256 bytes, fit twice */
     HTTP_TURN_MAX = 1024 * 1024,   /* sent to one reader before others have their turn */
     HTTP_POOL_MAX = 64,            /* exchanges, and file buffers, kept for the next */
+    HTTP_READABLE_MAX = 256,       /* connections told of before they are read */
 };
 
 enum http_timer {
@@ -50,7 +57,7 @@ struct http_server {
     char name[64];
     uv_tcp_t listener;
     uv_timer_t tick;
-    uv_check_t check; /* advances what was woken, after the loop has slept */
+    uv_check_t check; /* reads what has come and advances what was woken, after the loop has slept */
     uv_idle_t idle; /* the same before; active while any is awake, so that the loop does not sleep */
     unsigned handles; /* not closed yet */
     unsigned port;
@@ -61,13 +68,17 @@ struct http_server {
 
     struct list connections;
     unsigned connections_count;
+    struct list readable; /* of struct http_socket: bytes have come, the last to be told of first */
+    unsigned readable_count;
     struct list awake;                    /* connections to be advanced */
     struct list timers[HTTP_TIMER_COUNT]; /* [NONE] unused */
     uint64_t delays_ms[HTTP_TIMER_COUNT];
 
     uint64_t id_state;      /* request ids */
-    uint64_t common_second; /* of the fields below */
-    char common[160];       /* Date, Server, X-Content-Type-Options */
+    uint64_t now_us;        /* while it serves what has come: the clock, read again at the end of each request */
+    bool serving;
+    uint64_t common_until_us; /* by that clock: the fields below hold until then */
+    char common[192];       /* Date, Server, X-Content-Type-Options, and the name of X-Request-Id */
     size_t common_size;
     uint8_t *read_buffer;  /* owned; of whichever connection is being read */
     struct http_secure_memory *secure; /* owned; with options.tls */
@@ -132,14 +143,15 @@ struct http_body {
 enum http_reply_kind { HTTP_REPLY_NONE, HTTP_REPLY_WHOLE, HTTP_REPLY_FILE, HTTP_REPLY_STREAM };
 
 struct http_file_reply {
-    struct http_piece *pieces; /* owned */
-    unsigned count, at;
+    struct http_piece *pieces; /* owned, room for capacity; kept with the exchange, as text is */
+    unsigned capacity, count, at;
     uint64_t piece_done; /* of pieces[at], its head included */
     struct buf text;     /* the heads */
     uint8_t *out;        /* owned while under way */
     size_t out_size;
     bool reading; /* on the thread pool */
     bool sent;    /* something of the reply has left */
+    uint64_t cached_until; /* as piece_done: up to here it was found in the page cache */
     size_t copy;  /* so much of a large piece goes through memory before the next sendfile(2) */
     int result;   /* of that: bytes, or -errno */
     uv_work_t work;
@@ -208,6 +220,8 @@ void http_conn_received(struct http_conn *conn, const uint8_t *data, size_t size
 
 /* --- http_server.c --- */
 void http_server_on_idle(uv_idle_t *idle);
+void http_server_readable(struct http_server *server, struct list *readable); /* read it in this turn of the loop */
+uint64_t http_server_now_us(const struct http_server *server); /* the monotonic clock, at most a request old */
 void http_server_on_gone(struct http_server *server); /* a connection is gone and freed */
 
 /* --- http_dispatch.c --- */
@@ -236,6 +250,7 @@ bool http_body_answered(const struct http_exchange *ex); /* what is left of it, 
 bool http_reply_step(struct http_exchange *ex);
 void http_reply_head(struct http_exchange *ex, struct buf *head); /* appends it */
 void http_reply_take_back(struct http_exchange *ex); /* of a file, of which nothing has left: as if none had been started */
+void http_reply_reset(struct http_reply *reply); /* all but the memory that is kept, and the fields */
 bool http_file_step(struct http_exchange *ex);
 void http_file_clear(struct http_exchange *ex);
 

@@ -2,7 +2,6 @@
  * to it. */
 #include "proto/http/http_core.h"
 
-#include "proto/base/clock.h"
 #include "proto/http/http_conn.h"
 
 #include <assert.h>
@@ -35,6 +34,8 @@ static void exchange_free(struct http_exchange *ex)
     free(ex->text);
     buf_fini(&ex->reply.fields);
     buf_fini(&ex->reply.head);
+    buf_fini(&ex->reply.file.text);
+    free(ex->reply.file.pieces);
     free(ex);
 }
 
@@ -110,7 +111,7 @@ struct http_exchange *http_exchange_take(struct http_conn *conn, const uint8_t *
     ex->head = &conn->head;
     if (size > 0)
         memcpy(ex->text, text, size);
-    ex->started_us = clock_monotonic_us();
+    ex->started_us = http_server_now_us(conn->server);
     ex->expect = ex->head->expect_continue;
     exchange_make_id(ex);
     return ex;
@@ -131,6 +132,8 @@ static void exchange_reset(struct http_exchange *ex)
     uint8_t *text = ex->text;
     size_t text_capacity = ex->text_capacity;
 
+    http_reply_reset(&reply);
+    buf_clear(&reply.fields);
     memset(ex, 0, sizeof *ex);
     list_init(&ex->joined);
     ex->text = text;
@@ -270,6 +273,18 @@ struct slice http_header(const struct http_exchange *ex, const char *name)
             return http_span_slice(ex->text, field->value);
     }
     return slice_of(NULL, 0);
+}
+
+bool http_is_conditional(const struct http_exchange *ex)
+{
+    for (unsigned i = 0; i < ex->head->fields_count; i++) {
+        const uint8_t *name = ex->text + ex->head->fields[i].name.offset;
+
+        if (ex->head->fields[i].name.size > 3 && (name[0] | 0x20) == 'i' && (name[1] | 0x20) == 'f' &&
+            name[2] == '-')
+            return true;
+    }
+    return false;
 }
 
 /* The sum of sizes, and with text given the text: each field of that name, joined by ", ". */

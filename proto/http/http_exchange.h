@@ -41,6 +41,7 @@ bool http_query_next(struct http_exchange *ex, size_t *at, struct slice *key, st
 struct slice http_header(const struct http_exchange *ex, const char *name); /* the first; data NULL: absent */
 /* All fields of that name joined by ", " (RFC 9110 section 5.3), for list-valued ones. */
 struct slice http_header_joined(struct http_exchange *ex, const char *name);
+bool http_is_conditional(const struct http_exchange *ex); /* any field whose name begins with If- */
 uint64_t http_content_length(const struct http_exchange *ex); /* HTTP_LENGTH_UNKNOWN: chunked; 0: no body */
 const char *http_request_id(const struct http_exchange *ex); /* X-Request-Id as sent (if sane), or made here */
 bool http_gone(const struct http_exchange *ex);              /* the client left */
@@ -75,6 +76,10 @@ void http_body_resume(struct http_exchange *ex);
 void http_reply_header(struct http_exchange *ex, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Header fields as they leave, each with its CRLF, for answers below 300 and 304: for who sends the same ones many times
+ * and prints them once. */
+void http_reply_fields(struct http_exchange *ex, const char *text, size_t size);
+
 /* A whole body; the buffer's memory goes to the exchange, the buffer is left empty. body NULL or empty: no body. */
 void http_reply(struct http_exchange *ex, int http_status, const char *content_type, struct buf *body);
 void http_reply_text(struct http_exchange *ex, int http_status, const char *content_type,
@@ -98,6 +103,11 @@ struct http_piece {
 };
 void http_reply_file(struct http_exchange *ex, int http_status, const char *content_type,
                      struct http_piece *pieces, unsigned count, struct buf *text);
+
+/* The same, in memory that the exchange has already: count pieces, all zero, and (where text is not NULL) the buffer of
+ * their heads, empty; once filled they are sent. */
+struct http_piece *http_reply_pieces(struct http_exchange *ex, unsigned count, struct buf **text);
+void http_reply_send_pieces(struct http_exchange *ex, int http_status, const char *content_type);
 
 /* Who wants to know where a file could not be read asks so before the first http_reply_header(). Called once, on the
  * loop: `size` bytes at `offset` of fd failed, or the file ends before. may_reply: nothing had left yet; reply and header

@@ -5,21 +5,25 @@
  * read on the loop, what it has not on the thread pool: a disk never holds up the others. A slow
  * reader costs this one buffer.
  *
- * Large pieces leave by sendfile(2). Processor time a request on the server's side, one core,
- * loopback, Linux 6.18, copied and by sendfile: 16 KiB 15 and 18 us, 32 KiB 18 and 20, 64 KiB 31
- * and 27, 128 KiB 44 and 40. Head and file in one packet (MSG_MORE) made it 38 us at 64 KiB: the
- * kernel then sends page by page. */
+ * Large pieces leave by sendfile(2), from the next page of the file on; what comes before that
+ * page is copied behind the head, so that head and copy are one packet, and the rest fills a
+ * packet of whole pages (figures: ARCHITECTURE.md section 9). sendfile would wait for a disk, so
+ * the kernel is asked first whether each page is in memory. A kernel that can't say so (before
+ * 6.5) has everything copied. */
 #include "proto/http/http_conn.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 enum {
-    FILE_LARGE_MIN = 48 * 1024,  /* from here on sendfile(2) */
-    FILE_WAIT_SIZE = 4 * 1024,   /* what waits in memory for a socket to have room again */
-    FILE_LOOK_SIZE = 128 * 1024, /* how far apart we look whether the page cache has it */
+    FILE_LARGE_MIN = 32 * 1024, /* from here on sendfile(2) */
+    FILE_PAGE_SIZE = 4 * 1024,  /* of the page cache, or a part of one */
+    FILE_WAIT_SIZE = 4 * 1024,  /* what waits in memory for a socket to have room again */
+    FILE_LOOK_SIZE = 128 * 1024, /* how far apart we look whether a page is not only there, but read */
 };
 
 static uint8_t *file_take_out(struct http_server *server)
@@ -39,9 +43,13 @@ void http_file_clear(struct http_exchange *ex)
     else
         free(file->out);
     file->out = NULL;
-    free(file->pieces);
-    file->pieces = NULL;
-    buf_fini(&file->text);
+    if (file->capacity > HTTP_PIECES_KEPT_MAX) {
+        free(file->pieces);
+        file->pieces = NULL;
+        file->capacity = 0;
+    }
+    if (file->text.capacity > HTTP_TEXT_KEPT_MAX * 4)
+        buf_fini(&file->text);
 }
 
 /* Never a wrong byte: the client sees a cut connection. */
@@ -150,16 +158,12 @@ static bool file_is_large(const struct http_file_reply *file)
     return file->copy == 0 && piece->head_size + piece->length - file->piece_done >= FILE_LARGE_MIN;
 }
 
-/* The file bytes of the piece under way, as far as the page cache has them and there is room. */
-static enum file_fill file_fill_piece(struct http_file_reply *file)
+/* Up to size file bytes of the piece under way, as far as the page cache has them. */
+static enum file_fill file_read(struct http_file_reply *file, uint64_t offset, size_t size)
 {
     const struct http_piece *piece = &file->pieces[file->at];
-    uint64_t offset;
-    size_t size;
 
-    if (file_is_large(file))
-        return FILE_LARGE;
-    while ((size = file_next_read(file, &offset)) > 0) {
+    while (size > 0) {
         struct iovec vector = { .iov_base = file->out + file->out_size, .iov_len = size };
         ssize_t n = preadv2(piece->fd, &vector, 1, (off_t)offset, RWF_NOWAIT);
 
@@ -171,8 +175,29 @@ static enum file_fill file_fill_piece(struct http_file_reply *file)
             return FILE_BROKEN;
         file->out_size += (size_t)n;
         file->piece_done += (uint64_t)n;
+        offset += (uint64_t)n;
+        size -= (size_t)n;
     }
     return FILE_FILLED;
+}
+
+/* The file bytes of the piece under way, as far as there is room; of a large one those up to the next page, when
+ * something leaves with them. */
+static enum file_fill file_fill_piece(struct http_file_reply *file)
+{
+    uint64_t offset;
+    size_t size = file_next_read(file, &offset);
+    size_t odd = (size_t)(offset % FILE_PAGE_SIZE);
+
+    if (!file_is_large(file))
+        return file_read(file, offset, size);
+    if (odd > 0 && file->out_size > 0) {
+        enum file_fill filled = file_read(file, offset,
+                                          size < FILE_PAGE_SIZE - odd ? size : FILE_PAGE_SIZE - odd);
+        if (filled != FILE_FILLED)
+            return filled;
+    }
+    return FILE_LARGE;
 }
 
 static void file_fill_head(struct http_file_reply *file)
@@ -205,7 +230,7 @@ static enum file_fill file_fill(struct http_file_reply *file)
                 break;
         }
         file->at++;
-        file->piece_done = 0;
+        file->piece_done = file->cached_until = 0;
     }
     return FILE_FILLED;
 }
@@ -217,12 +242,11 @@ static enum file_fill file_fill(struct http_file_reply *file)
 static void file_begin(struct http_exchange *ex)
 {
     struct http_file_reply *file = &ex->reply.file;
-    struct buf *head = &ex->reply.head;
+    struct buf out = { .data = file->out, .capacity = HTTP_OUT_SIZE, .size_max = HTTP_OUT_SIZE - 1 };
 
-    http_reply_head(ex, head);
-    assert(head->size <= HTTP_OUT_SIZE);
-    memcpy(file->out, head->data, head->size);
-    file->out_size = head->size;
+    static_assert(HTTP_OUT_SIZE > 2 * HTTP_REPLY_HEAD_MAX, "a head fits, so that out stays where it is");
+    http_reply_head(ex, &out);
+    file->out_size = out.size;
 }
 
 static void file_send(struct http_exchange *ex)
@@ -233,24 +257,58 @@ static void file_send(struct http_exchange *ex)
     file->copy = 0;
     file->sent = true;
     file->out_size = 0; /* its bytes stay until the write is done: no step before */
-    http_conn_send(ex->conn, &buf, 1);
+    if (!http_conn_send(ex->conn, &buf, 1))
+        file->cached_until = 0; /* it may be long until there is room */
 }
 
-/* Are the bytes in the page cache, as far as a look at some of them tells? sendfile(2) would
- * wait for the disk, and every connection with it. What is read ahead comes in pieces of 128
- * KiB, so a look at each of those. */
+/* cachestat(2), which this C library does not know yet: how many pages of a part of a file are in memory. */
+enum { FILE_CACHESTAT = 451 };
+
+struct file_cachestat_range {
+    uint64_t offset, size;
+};
+struct file_cachestat {
+    uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
+
+/* Is any page of these bytes missing? */
+static bool file_has_holes(int fd, uint64_t offset, size_t size)
+{
+    static _Atomic bool is_unknown; /* to this kernel, or forbidden by a sandbox */
+    struct file_cachestat_range range = { .offset = offset, .size = size };
+    struct file_cachestat stat = { 0 };
+    uint64_t page_size = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t pages = (offset + size - 1) / page_size - offset / page_size + 1;
+
+    if (atomic_load_explicit(&is_unknown, memory_order_relaxed))
+        return true;
+    if (syscall(FILE_CACHESTAT, fd, &range, &stat, 0) != 0) {
+        if (errno == ENOSYS || errno == EPERM)
+            atomic_store_explicit(&is_unknown, true, memory_order_relaxed);
+        return true;
+    }
+    return stat.cached < pages;
+}
+
+static bool file_is_read(int fd, uint64_t offset)
+{
+    uint8_t byte;
+    struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
+
+    return preadv2(fd, &vector, 1, (off_t)offset, RWF_NOWAIT) == 1;
+}
+
+/* Are the bytes in the page cache? sendfile(2) would wait for the disk, and every connection with
+ * it. A page that is only on its way from the disk counts as there: so a look at the last byte,
+ * and before it at one of each 128 KiB, which is how much is read ahead in one go. */
 static bool file_is_cached(int fd, uint64_t offset, size_t size)
 {
-    for (size_t at = 0;; at += FILE_LOOK_SIZE) {
-        size_t place = at < size ? at : size - 1;
-        uint8_t byte;
-        struct iovec vector = { .iov_base = &byte, .iov_len = 1 };
-
-        if (preadv2(fd, &vector, 1, (off_t)(offset + place), RWF_NOWAIT) != 1)
+    if (file_has_holes(fd, offset, size))
+        return false;
+    for (size_t at = size; at > 0; at = at > FILE_LOOK_SIZE ? at - FILE_LOOK_SIZE : 0)
+        if (!file_is_read(fd, offset + at - 1))
             return false;
-        if (place == size - 1)
-            return true;
-    }
+    return true;
 }
 
 /* How much of the large piece under way is sent next, and where that begins. */
@@ -264,32 +322,41 @@ static size_t file_next_large(const struct http_file_reply *file, uint64_t *offs
     return left < HTTP_TURN_MAX ? (size_t)left : HTTP_TURN_MAX;
 }
 
-static bool file_large_is_cached(const struct http_file_reply *file)
+/* Once for what is sent next. */
+static bool file_large_is_cached(struct http_file_reply *file)
 {
     uint64_t offset;
     size_t size = file_next_large(file, &offset);
 
-    return file_is_cached(file->pieces[file->at].fd, offset, size);
+    if (file->piece_done < file->cached_until)
+        return true;
+    if (!file_is_cached(file->pieces[file->at].fd, offset, size))
+        return false;
+    file->cached_until = file->piece_done + size;
+    return true;
 }
 
 /* Without a copy, as much as the socket takes. When it takes no more, a little goes through the
- * buffer, because the write of that waits until there is room again; and what is not in memory
- * goes through the buffer by the thread pool. */
+ * buffer, up to the end of a page, because the write of that waits until there is room again; and
+ * what is not in memory goes through the buffer by the thread pool. */
 static bool file_send_large(struct http_exchange *ex)
 {
     struct http_file_reply *file = &ex->reply.file;
-    const struct http_piece *piece = &file->pieces[file->at];
     uint64_t offset;
-    size_t size = file_next_large(file, &offset);
 
-    if (!file_is_cached(piece->fd, offset, size)) {
+    if (!file_large_is_cached(file)) {
         file->copy = HTTP_OUT_SIZE;
         return true;
     }
-    size_t sent = http_conn_send_file(ex->conn, piece->fd, offset, size);
+    size_t size = file_next_large(file, &offset);
+    if (size > file->cached_until - file->piece_done)
+        size = (size_t)(file->cached_until - file->piece_done);
+    size_t sent = http_conn_send_file(ex->conn, file->pieces[file->at].fd, offset, size);
     file->piece_done += sent;
-    if (sent < size)
-        file->copy = FILE_WAIT_SIZE;
+    if (sent == size)
+        return true;
+    file->cached_until = 0; /* it may be long until there is room */
+    file->copy = FILE_WAIT_SIZE + FILE_PAGE_SIZE - (size_t)((offset + sent) % FILE_PAGE_SIZE);
     return true;
 }
 
@@ -328,7 +395,8 @@ bool http_file_step(struct http_exchange *ex)
     }
     if (filled == FILE_LARGE && file->out_size == 0)
         return file_send_large(ex);
-    if (filled == FILE_LARGE && !file->sent && !file_large_is_cached(file)) { /* its head waits for bytes that can be read */
+    if (filled == FILE_LARGE && !file->sent &&
+        !file_large_is_cached(file)) { /* its head waits for bytes that can be read */
         file->copy = HTTP_OUT_SIZE;
         return true;
     }

@@ -1,6 +1,7 @@
 /* http_server.c: listen, accept, limit, drain; the queues of deadlines. */
 #include "proto/http/http_server.h"
 
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/http/http_conn.h"
 #include "proto/http/http_secure.h"
@@ -20,6 +21,39 @@ enum {
     SERVER_TICK_MIN_MS = 5,
     SERVER_HOST_SIZE = 256
 };
+
+/* --- what can be read --- */
+
+static void server_run_readable(struct http_server *server)
+{
+    if (list_empty(&server->readable))
+        return;
+    server->now_us = clock_monotonic_us();
+    server->serving = true;
+    while (!list_empty(&server->readable)) {
+        struct http_socket *socket = list_last(&server->readable, struct http_socket, readable);
+
+        list_remove(&socket->readable);
+        http_socket_receive(socket);
+    }
+    server->readable_count = 0;
+    server->serving = false;
+}
+
+uint64_t http_server_now_us(const struct http_server *server)
+{
+    return server->serving ? server->now_us : clock_monotonic_us();
+}
+
+/* libuv asks the kernel up to 48 times in a row when that has many to tell of: they are not kept waiting for its end. */
+void http_server_readable(struct http_server *server, struct list *readable)
+{
+    if (!list_empty(readable))
+        return;
+    list_append(&server->readable, readable);
+    if (++server->readable_count == HTTP_READABLE_MAX)
+        server_run_readable(server);
+}
 
 /* --- what was woken --- */
 
@@ -44,6 +78,7 @@ static void server_on_check(uv_check_t *check)
 {
     struct http_server *server = container_of(check, struct http_server, check);
 
+    server_run_readable(server);
     if (!list_empty(&server->awake))
         server_run_awake(server);
 }
@@ -192,6 +227,7 @@ static struct http_server *server_new(const struct http_server_options *options)
     server_apply_limits(server);
     random_bytes(&server->id_state, sizeof server->id_state);
     list_init(&server->connections);
+    list_init(&server->readable);
     list_init(&server->awake);
     list_init(&server->exchanges);
     for (unsigned i = 0; i < HTTP_TIMER_COUNT; i++)

@@ -9,6 +9,9 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
+
+enum { SOCKET_READS_MAX = 16 }; /* in one turn, before others have theirs */
 
 static uv_stream_t *socket_stream(struct http_conn *conn)
 {
@@ -24,6 +27,7 @@ static struct http_conn *socket_conn(uv_handle_t *handle)
 
 enum status http_socket_accept(struct http_conn *conn)
 {
+    list_init(&conn->socket.readable);
     if (conn->server->options.tls != NULL && http_secure_open(conn) != STATUS_OK)
         return STATUS_NO_MEMORY;
     if (uv_tcp_init(conn->server->options.loop, &conn->socket.tcp) != 0) {
@@ -48,6 +52,7 @@ void http_socket_close(struct http_conn *conn)
     uv_handle_t *handle = (uv_handle_t *)&conn->socket.tcp;
 
     conn->socket.reading = false;
+    list_remove(&conn->socket.readable);
     if (!uv_is_closing(handle))
         uv_close(handle, socket_on_closed);
 }
@@ -60,28 +65,56 @@ void http_socket_free(struct http_conn *conn)
 
 /* --- reading --- */
 
-/* All connections of a loop read into the same buffer: what is not used up at once is copied. */
+/* Never now: libuv then only tells that there is something, and it is read when all have been told of. */
 static void socket_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
+    (void)handle;
     (void)suggested;
-    *buf = uv_buf_init((char *)socket_conn(handle)->server->read_buffer, HTTP_READ_SIZE);
+    *buf = uv_buf_init(NULL, 0);
 }
 
-static void socket_on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
+static void socket_on_readable(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf)
 {
     struct http_conn *conn = socket_conn((uv_handle_t *)stream);
 
-    if (size == 0)
-        return;
-    if (size < 0 && size != UV_EOF)
-        conn->dead = true;
-    size_t got = size > 0 ? (size_t)size : 0;
-    conn->bytes_in += got;
-    metric_add(&http_metric_received, (int64_t)got);
+    (void)size;
+    (void)buf;
+    http_server_readable(conn->server, &conn->socket.readable);
+}
+
+/* size 0: the client's end. */
+static void socket_received(struct http_conn *conn, size_t size)
+{
+    const uint8_t *data = conn->server->read_buffer;
+
+    conn->bytes_in += size;
+    metric_add(&http_metric_received, (int64_t)size);
     if (conn->socket.secure != NULL)
-        http_secure_received(conn, (const uint8_t *)buf->base, got);
+        http_secure_received(conn, data, size);
     else
-        http_conn_received(conn, (const uint8_t *)buf->base, got);
+        http_conn_received(conn, data, size);
+}
+
+/* All connections of a loop read into the same buffer: what is not used up at once is copied. A full one is most likely
+ * not all there is. */
+void http_socket_receive(struct http_socket *socket)
+{
+    struct http_conn *conn = container_of(socket, struct http_conn, socket);
+    ssize_t size = HTTP_READ_SIZE;
+    uv_os_fd_t fd;
+
+    for (unsigned i = 0; i < SOCKET_READS_MAX && size == HTTP_READ_SIZE && socket->reading; i++) {
+        if (uv_fileno((uv_handle_t *)&socket->tcp, &fd) != 0)
+            return;
+        do
+            size = recv(fd, conn->server->read_buffer, HTTP_READ_SIZE, MSG_DONTWAIT);
+        while (size < 0 && errno == EINTR);
+        if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return;
+        if (size < 0)
+            conn->dead = true;
+        socket_received(conn, size > 0 ? (size_t)size : 0);
+    }
 }
 
 void http_socket_read(struct http_conn *conn, bool wanted)
@@ -89,9 +122,12 @@ void http_socket_read(struct http_conn *conn, bool wanted)
     if (wanted == conn->socket.reading)
         return;
     conn->socket.reading = wanted;
-    if (!wanted)
+    if (!wanted) {
+        list_remove(&conn->socket.readable);
         uv_read_stop(socket_stream(conn));
-    else if (uv_read_start(socket_stream(conn), socket_on_alloc, socket_on_read) != 0)
+        return;
+    }
+    if (uv_read_start(socket_stream(conn), socket_on_alloc, socket_on_readable) != 0)
         conn->dead = true;
 }
 

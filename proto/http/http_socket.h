@@ -5,6 +5,7 @@
 #ifndef PROTO_HTTP_SOCKET_H
 #define PROTO_HTTP_SOCKET_H
 
+#include "proto/base/list.h"
 #include "proto/base/status.h"
 
 #include <uv.h>
@@ -17,6 +18,7 @@ struct http_socket {
     uv_write_t write;
     uv_shutdown_t shutdown;
     struct http_secure *secure; /* owned; NULL: plain */
+    struct list readable; /* in server->readable */
     bool reading;
     bool closed; /* the handle is: the connection may be freed */
 };
@@ -37,6 +39,9 @@ void http_socket_free(struct http_conn *conn); /* what it owns, when it is close
 
 /* Read from now on, or no more: http_conn_received() gets what comes. */
 void http_socket_read(struct http_conn *conn, bool wanted);
+
+/* Take what has come (http_server.c calls, when its turn has come). */
+void http_socket_receive(struct http_socket *socket);
 
 /* No more will be sent, the client's rest may come. False: it can't be said to the client. */
 bool http_socket_shutdown(struct http_conn *conn);
