@@ -26,7 +26,6 @@ from shim import ALWAYS, DELAY, FAIL, SHORT, mount_small, unmount
 from traffic import ERRORS, Traffic, make_runs, send_again
 
 CAMPAIGN_ROUNDS = 6
-SPACE_BACK_S = 10
 
 
 @dataclasses.dataclass
@@ -82,7 +81,8 @@ class Campaign:
         self.random = random.Random(f"{self.name}/{seed}")
         self.ledger, self.findings = Ledger(), Findings()
         self.fired = self.purges = 0
-        self.plant = plant  # a defect that a test puts in: the drill has to find it
+        # A defect that a test puts in, called at "traffic", "check", "freed", "second": the drill has to find it.
+        self.plant = plant or (lambda campaign, moment: None)
         self.runs = make_runs(self.random, 4)
         self.nodes = []
         self.traffic = None
@@ -139,8 +139,8 @@ class Campaign:
 
     def begin_traffic(self, **options):
         options = {"putters": self.putters, "purge_pause_s": self.purge_pause_s, "large": self.large, **options}
+        self.plant(self, "traffic")
         self.traffic = Traffic(self.ledger, self.urls, f"{self.seed}/{self.ledger.round}", self.runs, **options).start()
-        return self.traffic
 
     def let_run(self, least_s=0.05, most_s=0.5):
         time.sleep(self.random.uniform(least_s, most_s))
@@ -172,8 +172,7 @@ class Campaign:
 
     def check(self):
         """Everything that is owed, then what was not acknowledged once more, then all of it again if that changed anything."""
-        if self.plant is not None:
-            self.plant(self)
+        self.plant(self, "check")
         check_nodes(self.urls, self.ledger, f"{self.seed}/{self.ledger.round}", self.findings)
         if self.ledger.unacknowledged:
             send_again(self.ledger, self.urls, self.findings)
@@ -289,7 +288,8 @@ class Full(Campaign):
     name = "enospc"
     about = "a small disk is filled to its last byte at a random moment and freed: 507, reads go on, writes again within 10 s"
     large = False
-    DISK_SIZE = 256 << 20
+    DISK_SIZE = 128 << 20
+    SPACE_BACK_S = 10
 
     def make_node(self, name, arguments):
         self.disk = self.folder / "disk"
@@ -322,14 +322,14 @@ class Full(Campaign):
             self.rule.end()
 
     def await_writes(self):
-        deadline = time.monotonic() + SPACE_BACK_S
+        deadline = time.monotonic() + self.SPACE_BACK_S
         run = self.runs[0]
         while True:
             status = self.put_one(run)
             if status in (200, 201):
                 return
             if time.monotonic() > deadline:
-                self.findings.other.append(f"{SPACE_BACK_S} s after space was back a PUT is still {status}")
+                self.findings.other.append(f"{self.SPACE_BACK_S} s after space was back a PUT is still {status}")
                 raise Failed
             time.sleep(0.1)
 
@@ -365,6 +365,7 @@ class Full(Campaign):
                 self.start(self.node)
         else:
             self.free()
+            self.plant(self, "freed")
             self.await_writes()
             self.end_traffic_into_fired()
             if self.node.metric("gribstore_read_only") != 0:
@@ -401,10 +402,10 @@ class WriteError(Campaign):
     def arm(self):
         left = self.random.choice((1, ALWAYS))
         name = self.random.choice(("", "", "journal", ".grib"))
-        return self.node.shim.rule(FAIL, *self.ops, skip=self.random.randrange(60), left=left, name=name)
+        return self.node.shim.rule(FAIL, *self.ops, skip=self.random.randrange(self.random.choice((20, 60, 200))), left=left, name=name)
 
     def await_fault(self, rule):
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 3
         while rule.fired == 0 and time.monotonic() < deadline:
             time.sleep(0.01)
 
@@ -452,7 +453,7 @@ class FlushError(WriteError):
 
     def arm(self):
         left = self.random.choice((1, 1, ALWAYS))
-        return self.node.shim.rule(FAIL, *self.ops, skip=self.random.randrange(30), left=left)
+        return self.node.shim.rule(FAIL, *self.ops, skip=self.random.randrange(self.random.choice((10, 40, 120))), left=left)
 
     def lose_more(self):
         for _ in range(self.random.choice((0, 1, 1))):
@@ -578,12 +579,10 @@ class ShortCalls(Campaign):
             self.start(self.node)
         else:
             self.end_traffic()
-        self.fired += sum(rule.fired for rule in rules)
+        self.fired += sum(rule.end() for rule in rules)
         if self.node.metric("gribstore_read_only") != 0:
             self.findings.other.append("read-only after short writes")
         self.check()
-        for rule in rules:
-            rule.end()
 
 
 class SlowDisk(Campaign):
@@ -600,6 +599,7 @@ class SlowDisk(Campaign):
         self.check_reads_go_on()
         if (took := time.monotonic() - begun) > 2:
             self.findings.other.append(f"40 reads took {took:.1f} s while a flush was slow")
+            raise Failed
         self.node.kill()
         self.end_traffic()
         self.fired += rule.end()
@@ -664,12 +664,19 @@ class NoMemory(Campaign):
 class Two(Campaign):
     name = "two"
     about = "a second storaged on the same directory: refused, and the first goes on"
+    REFUSED_WITHIN_S = 10
 
     def play(self):
         self.begin_traffic()
         second = DrillNode(f"second{self.ledger.round}", self.folder, shim=False)
-        second.command[second.command.index("--data") + 1] = str(self.node.data)
-        done = subprocess.run(second.command, capture_output=True, timeout=60, check=False, text=True)
+        self.second_data = self.node.data
+        self.plant(self, "second")
+        second.command[second.command.index("--data") + 1] = str(self.second_data)
+        try:
+            done = subprocess.run(second.command, capture_output=True, timeout=self.REFUSED_WITHIN_S, check=False, text=True)
+        except subprocess.TimeoutExpired:
+            self.findings.other.append("a second process was let in")
+            raise Failed from None
         if done.returncode == 0 or str(self.node.data) not in done.stderr:
             self.findings.other.append(f"a second process: {done.returncode} {done.stderr[-500:]}")
         else:

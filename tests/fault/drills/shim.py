@@ -55,7 +55,7 @@ class Shim:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = log
         if log:
-            replay.reset(self.folder)
+            replay.reset(self.data, self.folder)
         control = self.folder / "control"
         control.write_bytes(bytes(CONTROL_SIZE))
         with open(control, "r+b") as file:

@@ -21,6 +21,7 @@ Afterwards DIR holds the new directory and the log is empty: what is there now c
 
 import argparse
 import dataclasses
+import json
 import os
 import pathlib
 import random
@@ -30,7 +31,7 @@ import sys
 
 RECORD = struct.Struct("<II8QIHH")
 MAGIC = 0x4D494853
-(WRITE, SIZE, NEW, ADD, REMOVE, RENAME, FLUSH, FLUSH_DIR, FLUSH_ALL, FLUSH_FAILED) = range(1, 11)
+(WRITE, SIZE, NEW, ADD, REMOVE, RENAME, FLUSH, FLUSH_DIR, FLUSH_ALL, FLUSH_FAILED, START) = range(1, 12)
 MODES = ("clean", "torn", "zero", "noise", "names", "mixed")
 KEEP = "keep"  # a file's part in the mode names: all of its bytes
 BLOCKS = (512, 4096)
@@ -73,6 +74,7 @@ class Node:
     changes: list = dataclasses.field(default_factory=list)
     entries: list = dataclasses.field(default_factory=list)
     is_dir: bool = False
+    size: "int | None" = None  # as the log has it
 
 
 class Log:
@@ -81,7 +83,7 @@ class Log:
     def __init__(self, path):
         self.nodes = {}
         self.current = {}
-        self.flushes = 0
+        self.flushes = self.starts = 0
         if path.exists():
             self.read(path.read_bytes())
 
@@ -110,9 +112,12 @@ class Log:
         if kind == NEW:
             key = f"{ino}@{at}"
             self.current[ino] = key
-            self.nodes[key] = Node(is_dir=bool(is_dir))
+            self.nodes[key] = Node(is_dir=bool(is_dir), size=0)
         elif kind in (WRITE, SIZE):
-            self.node(ino)[1].changes.append(Change(kind, at, *extent, data))
+            offset, length, size = extent
+            node = self.node(ino)[1]
+            node.changes.append(Change(kind, at, *extent, data))
+            node.size = max(size, offset + length) if kind == WRITE else length
         elif kind in (ADD, REMOVE):
             self.add_entry(kind, at, directories[0], names[0], ino, other, is_dir)
         elif kind == RENAME:
@@ -132,6 +137,8 @@ class Log:
         elif kind == FLUSH_FAILED:
             for change in self.node(ino)[1].changes:
                 change.lost |= change.at < other and not change.flushed
+        elif kind == START:
+            self.starts += 1
         else:
             raise Unsound(f"log: record of kind {kind} at {at}")
 
@@ -305,8 +312,10 @@ def decide_names(log, mode_of, random_):
 class Tree:
     """The directory as it is, its nodes by key: names of directories, paths of files."""
 
-    def __init__(self, data, shadow, log):
+    def __init__(self, data, shadow, log, sizes):
         self.log = log
+        self.sizes = sizes
+        self.unlogged = []
         self.key_of = {ino: key for ino, key in log.current.items()}
         self.names = {}
         self.paths = {}
@@ -326,7 +335,16 @@ class Tree:
                 child = self.key_of.get(ino, ino)
                 names[entry.name] = child
                 self.paths.setdefault(child, pathlib.Path(entry.path))
+                self.check_size(child, entry)
         return key
+
+    def check_size(self, key, entry):
+        """A file that is not as long as the log has it was changed by a call that the shim did not see."""
+        node = self.log.nodes.get(key)
+        known = node.size if node is not None and node.size is not None else self.sizes.get(key)
+        size = entry.stat(follow_symlinks=False).st_size
+        if size != known:
+            self.unlogged.append(f"{entry.path}: {size} bytes, by the log {known}")
 
     def settle(self, applied):
         """Names as they are after the loss."""
@@ -419,7 +437,10 @@ def replay(data, log_folder, mode, seed):
     data, log_folder = pathlib.Path(data), pathlib.Path(log_folder)
     random_ = random.Random(seed)
     log = Log(log_folder / "log")
-    tree = Tree(data, log_folder / "shadow", log)
+    sizes = {int(ino): size for ino, size in json.loads((log_folder / "sizes").read_text()).items()}
+    tree = Tree(data, log_folder / "shadow", log, sizes)
+    if len(tree.unlogged) > log.starts:
+        raise Unsound("; ".join(tree.unlogged))
     before = {key: dict(names) for key, names in tree.names.items()}
     mode_of = modes_by_node(mode, random_)
     mode_of.dirs = {key for key, node in log.nodes.items() if node.is_dir}
@@ -431,17 +452,19 @@ def replay(data, log_folder, mode, seed):
     data.rename(old)
     after.rename(data)
     shutil.rmtree(old)
-    reset(log_folder)
+    reset(data, log_folder)
     names_changed = sum(before.get(key) != names for key, names in tree.names.items())
     return {"files": builder.changed, "directories": names_changed, "flushes": log.flushes}
 
 
-def reset(log_folder):
+def reset(data, log_folder):
     """An empty log: whatever the directory holds now counts as flushed."""
     log_folder = pathlib.Path(log_folder)
+    sizes = {path.stat().st_ino: path.stat().st_size for path in pathlib.Path(data).rglob("*") if path.is_file()}
     shutil.rmtree(log_folder / "shadow", ignore_errors=True)
     (log_folder / "shadow").mkdir(parents=True)
     (log_folder / "log").write_bytes(b"")
+    (log_folder / "sizes").write_text(json.dumps(sizes))
 
 
 def main():

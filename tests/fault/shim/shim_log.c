@@ -33,6 +33,7 @@ void shim_log_open(void)
     log_fd = (int)shim_system(SYS_openat, AT_FDCWD, path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_fd < 0 || shadow_fd < 0)
         abort(); /* a drill without its log would prove nothing */
+    shim_log_add((struct shim_record){ .kind = SHIM_LOG_START }, NULL, NULL);
 }
 
 bool shim_log_on(void)

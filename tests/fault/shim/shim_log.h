@@ -23,6 +23,7 @@ enum shim_record_kind {
     SHIM_LOG_FLUSH_DIR,
     SHIM_LOG_FLUSH_ALL,
     SHIM_LOG_FLUSH_FAILED, /* what it covered is lost, whatever a later flush says */
+    SHIM_LOG_START,        /* of a process: one change of each may be without its record */
 };
 
 /* Followed by name, name2, data. Numbers of this machine; replay.py knows the layout. */
