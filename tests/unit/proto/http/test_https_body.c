@@ -1,0 +1,14 @@
+/* test_https_body.c: all that test_http_body.c claims holds over TLS, too. */
+#include "https_wire.h"
+#include "https_wire_on.h"
+#define main plain_main
+#include "test_http_body.c" /* NOLINT */
+#undef main
+
+int main(void)
+{
+    int failed = plain_main();
+
+    wire_remove();
+    return failed;
+}
