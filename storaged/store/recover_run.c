@@ -91,6 +91,18 @@ static void recover_add_note(struct recovery *recovery, uint64_t number,
                                                                       .record = *record };
 }
 
+/* Is there a *file* record of this file already? Two would be two files of one name, and the end of one cuts the other. */
+static bool recover_names_file(const struct recovery *recovery, const struct journal_record *file)
+{
+    for (size_t i = 0; i < recovery->notes_count; i++) {
+        const struct journal_record *record = &recovery->notes[i].record;
+
+        if (record->kind == JOURNAL_FILE && record->birth == file->birth && record->shard == file->shard)
+            return true;
+    }
+    return false;
+}
+
 /* Finds where the journal stops to hold. A batch that begins behind that was written after a flush of everything before,
  * so what does not hold is not torn but damaged. */
 static enum status recover_look(struct recovery *recovery, uint64_t number,
@@ -104,6 +116,8 @@ static enum status recover_look(struct recovery *recovery, uint64_t number,
         return STATUS_OK;
     if (number == 0 && !record->batch_first)
         return error_set(err, STATUS_CORRUPT, "record 0 begins no batch");
+    if (record->kind == JOURNAL_FILE && recover_names_file(recovery, record))
+        return error_set(err, STATUS_CORRUPT, "record %ju names a file again", (uintmax_t)number);
     recovery->end = number + 1;
     if (record->batch_first)
         recovery->last_batch = number;

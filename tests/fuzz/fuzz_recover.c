@@ -8,6 +8,7 @@
 #include "tests/fuzz/fuzz_dir.h"
 #include "tests/lib/store_fixture.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 enum {
@@ -21,6 +22,7 @@ enum {
     RECORDS_MAX = 48,
     RECORD_INPUT = 7,
     BIRTH = 77,
+    STACK_SIZE = 512 << 10,
 };
 
 #define RUN_FOLDER "runs/hres/20130408T0000Z"
@@ -31,9 +33,14 @@ static struct digest digests[FILES][FILE_MESSAGES];
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     unsigned found[FILES] = { 0 }, left = FILES * FILE_MESSAGES;
+    struct rlimit limit;
 
     (void)argc;
     (void)argv;
+    /* A store starts threads, and ASan looks after the whole of their stacks. */
+    MUST(getrlimit(RLIMIT_STACK, &limit) == 0);
+    limit.rlim_cur = STACK_SIZE;
+    MUST(setrlimit(RLIMIT_STACK, &limit) == 0);
     log_setup(FUZZ_LOG, LOG_LOGFMT);
     for (uint64_t number = 0; left > 0; number++) {
         struct digest digest;
