@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -312,3 +313,14 @@ print(told)
     assert done.stdout.strip() == str([2, "EIO", "EIO", 2, 2] + [2] * 10)
     assert (hit.seen, hit.fired, elsewhere.fired) == (5, 2, 0)
     assert shim.calls("write") == 10
+
+
+def test_the_wall_clock_is_what_the_driver_says(tmp_path):
+    shim = Shim(BIN / "fault_shim.so", tmp_path, tmp_path / "shim")
+    shim.set_clock(-3 * 86400.25)
+    code = "import time; print(time.time(), time.time_ns() // 10**9)"
+    before = time.time()
+    done = subprocess.run([sys.executable, "-c", code], check=True, text=True, capture_output=True, timeout=60,
+                          env={**os.environ, **shim.environment(sys.executable)})
+    for told in map(float, done.stdout.split()):
+        assert -1 < told - (before - 3 * 86400.25) < 61

@@ -6,7 +6,7 @@ import json
 import random
 import urllib.parse
 
-from traffic import Connection
+from traffic import ERRORS, Connection
 
 FILE, STORED, BAD, DROPPED = 1, 2, 3, 4
 VOID = 0x8000
@@ -56,6 +56,13 @@ class NodeCheck:
         self.served = {}  # (run path, file name, offset, length) -> digest that the bytes have
         self.contents = {}
 
+    def get(self, path, headers=None):
+        """Status, headers, body; the status is 0 when the answer was cut."""
+        try:
+            return self.connection.ask("GET", path, headers=headers)
+        except ERRORS as error:
+            return 0, {}, repr(error).encode()
+
     def run(self):
         status, listing = self.connection.json("GET", "/cluster/runs")
         if status != 200:
@@ -81,7 +88,7 @@ class NodeCheck:
         """Places of the run's journal that are not void."""
         births, places, at = {}, [], 0
         while True:
-            status, headers, raw = self.connection.ask("GET", f"/cluster/journal/{path}?journal={journal}&from={at}")
+            status, headers, raw = self.get(f"/cluster/journal/{path}?journal={journal}&from={at}")
             if status != 200:
                 self.findings.other.append(f"journal of {path} from {at}: {status} {raw[:200]!r}")
                 return places
@@ -118,13 +125,13 @@ class NodeCheck:
 
     def check_file(self, url, members):
         """The whole file by one GET; where a part of it is damaged, message by message."""
-        status, _, content = self.connection.ask("GET", url)
+        status, _, content = self.get(url)
         for place in members:
             if status == 200:
                 data = content[place.offset:place.offset + place.length]
             else:
-                part, _, data = self.connection.ask(
-                    "GET", url, headers={"Range": f"bytes={place.offset}-{place.offset + place.length - 1}"})
+                part, _, data = self.get(
+                    url, headers={"Range": f"bytes={place.offset}-{place.offset + place.length - 1}"})
                 if part != 206:
                     self.findings.other.append(f"{self.url}{url} at {place.offset}: {part}, and it is in the feed")
                     continue
@@ -155,14 +162,14 @@ class NodeCheck:
 
     def read_place(self, digest, url, offset, length):
         path = urllib.parse.urlsplit(url).path
-        status, _, data = self.connection.ask("GET", path, headers={"Range": f"bytes={offset}-{offset + length - 1}"})
+        status, _, data = self.get(path, headers={"Range": f"bytes={offset}-{offset + length - 1}"})
         if status != 206:
             self.findings.lost.append(f"{url} at {offset}: {status} for {digest}")
         elif hashlib.sha256(data).hexdigest() != digest:
             self.findings.wrong.append(f"{url} at {offset}: not the bytes of {digest}")
 
     def read_digest(self, digest):
-        status, _, data = self.connection.ask("GET", f"/sha256/{digest}")
+        status, _, data = self.get(f"/sha256/{digest}")
         if status != 200:
             self.findings.lost.append(f"{self.url}/sha256/{digest}: {status} {data[:200]!r}")
         elif hashlib.sha256(data).hexdigest() != digest:

@@ -718,11 +718,33 @@ class PurgeRace(Power):
         self.check()
 
 
+class Clock(Campaign):
+    name = "clock"
+    about = "the wall clock jumps by hours and days, forward and back, under ingest and purges; then killed"
+    purge_pause_s = 0.1
+    JUMPS_S = (-86400, -3600, -10, 10, 3600, 86400, 400 * 86400)
+
+    def play(self):
+        self.begin_traffic()
+        for _ in range(self.random.randint(1, 4)):
+            reads = self.node.shim.clock_reads
+            self.node.shim.set_clock(self.random.choice(self.JUMPS_S))
+            self.let_run(0.05, 0.2)
+            self.fired += self.node.shim.clock_reads > reads
+        self.check_reads_go_on()
+        self.node.kill()
+        self.end_traffic()
+        self.node.shim.set_clock(self.random.choice(self.JUMPS_S))
+        self.start(self.node)
+        self.check()
+
+
 DRILLS = {drill.name: drill for drill in (
-    Kill, KillAll, Power, PowerAll, Full, WriteError, FlushError, ReadError, ShortCalls, SlowDisk, AnyCall, NoMemory, Two, PurgeRace)}
+    Kill, KillAll, Power, PowerAll, Full, WriteError, FlushError, ReadError, ShortCalls, SlowDisk, AnyCall, NoMemory, Two, PurgeRace,
+    Clock)}
 # Rounds of the long form.
 LONG = {"kill": 200, "kill-all": 200, "power": 200, "power-all": 50, "enospc": 50, "eio-write": 50, "eio-flush": 50, "eio-read": 50,
-        "short": 50, "slow": 30, "any-call": 100, "memory": 50, "two": 100, "purge-race": 100}
+        "short": 50, "slow": 30, "any-call": 100, "memory": 50, "two": 100, "purge-race": 100, "clock": 50}
 
 
 def run_drill(name, rounds, seed, *, campaign_rounds=CAMPAIGN_ROUNDS, keep=None, stop_early=True, said=lambda result: None):

@@ -16,7 +16,7 @@ import replay  # noqa: E402
 
 MAGIC, VERSION = 0x4D494853, 1
 CONTROL_SIZE, RULES, RULES_AT, RULE_SIZE, NAME_SIZE = 4096, 8, 216, 144, 64
-CALLS_AT, UNMODELLED_AT, UNMODELLED_NAME_AT = 16, 144, 152
+CALLS_AT, UNMODELLED_AT, UNMODELLED_NAME_AT, CLOCK_AT = 16, 144, 152, 1368
 OPS = ("open", "read", "write", "flush", "flush-dir", "rename", "unlink", "make", "truncate", "alloc")
 PASS, FAIL, SHORT, DELAY, LIE = range(5)
 SKIP_FLUSH = 1
@@ -90,6 +90,14 @@ class Shim:
     def end_rules(self):
         for place in range(RULES):
             struct.pack_into("<I", self.page, RULES_AT + place * RULE_SIZE, PASS)
+
+    def set_clock(self, ahead_s):
+        """The wall clock of the process, against the real one."""
+        struct.pack_into("<q", self.page, CLOCK_AT, int(ahead_s * 1e6))
+
+    @property
+    def clock_reads(self):
+        return struct.unpack_from("<Q", self.page, CLOCK_AT + 8)[0]
 
     def calls(self, op):
         return struct.unpack_from("<Q", self.page, CALLS_AT + 8 * OPS.index(op))[0]

@@ -14,6 +14,7 @@
 _Static_assert(sizeof(struct shim_control) <= SHIM_CONTROL_SIZE, "it has to fit in its page");
 _Static_assert(sizeof(struct shim_rule) == 144, "drills/shim.py counts on it");
 _Static_assert(offsetof(struct shim_control, rules) == 216, "drills/shim.py counts on it");
+_Static_assert(offsetof(struct shim_control, clock_us) == 1368, "drills/shim.py counts on it");
 
 static struct shim_control *control;
 
@@ -122,6 +123,14 @@ struct shim_verdict shim_control_ask(enum shim_op op, const char *path, uint64_t
             break;
     }
     return verdict;
+}
+
+int64_t shim_control_clock(void)
+{
+    if (control == NULL)
+        return 0;
+    atomic_fetch_add(&control->clock_reads, 1);
+    return atomic_load(&control->clock_us);
 }
 
 void shim_control_unmodelled(const char *call)

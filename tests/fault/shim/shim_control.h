@@ -65,6 +65,8 @@ struct shim_control {
     _Atomic uint64_t unmodelled; /* changes below the root that the log does not know: a drill must not pass over one */
     char unmodelled_name[SHIM_NAME_SIZE]; /* the last of them */
     struct shim_rule rules[SHIM_RULES];
+    _Atomic int64_t clock_us; /* so much is the wall clock ahead */
+    _Atomic uint64_t clock_reads;
 };
 
 /* What the rules say of one call. */
@@ -79,6 +81,7 @@ void shim_control_open(void);
 bool shim_control_has(enum shim_flags flag);
 /* path may be NULL; offset and length say which bytes, length 0: none in particular. */
 struct shim_verdict shim_control_ask(enum shim_op op, const char *path, uint64_t offset, uint64_t length);
+int64_t shim_control_clock(void); /* of a look at the wall clock */
 void shim_control_unmodelled(const char *call);
 uint64_t shim_random(void);
 
