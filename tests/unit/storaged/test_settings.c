@@ -63,6 +63,11 @@ static void what_is_wrong_is_named(void **state)
         { FLAGS("--data", "d", "surplus"), "surplus" },
         { FLAGS("--data", "d", "--listen", "0.0.0.0:1"), "--insecure" },
         { FLAGS("--data", "d", "--listen", "10.0.0.1:1"), "--insecure" },
+        { FLAGS("--data", "d", "--listen", "10.0.0.1:1"), "without TLS and tokens" },
+        { FLAGS("--data", "d", "--listen", "10.0.0.1:1", "--tokens", "t"), "without TLS everybody" },
+        { FLAGS("--data", "d", "--listen", "10.0.0.1:1", "--tls-cert", "c", "--tls-key", "k"),
+          "without tokens everybody" },
+        { FLAGS("--data", "d", "--anonymous", "all"), "--anonymous" },
         { FLAGS("--data", "d", "--listen", "0.0.0.0:1", "--insecure"), "--url" },
     };
 
@@ -90,6 +95,11 @@ static void an_open_address_may_be_meant(void **state)
         load(&settings, &err,
              FLAGS("--data", "d", "--listen", "0.0.0.0:1", "--insecure", "--url", "http://n1:1")),
         STATUS_OK);
+    settings_free(&settings);
+    assert_int_equal(load(&settings, &err,
+                          FLAGS("--data", "d", "--listen", "10.0.0.1:1", "--tls-cert", "c",
+                                "--tls-key", "k", "--tokens", "t", "--anonymous", "read")),
+                     STATUS_OK);
     settings_free(&settings);
 }
 
