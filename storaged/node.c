@@ -8,6 +8,7 @@
 #include "storaged/json_file.h"
 #include "storaged/map_sync.h"
 #include "storaged/peers/probe.h"
+#include "storaged/repair.h"
 
 #include "proto/base/log.h"
 
@@ -194,6 +195,7 @@ static void start_services(struct node *node, const struct settings *settings)
 
     node->map_sync = map_sync_new(loop);
     node->probe = probe_start(loop);
+    node->repair = repair_start(loop);
     for (unsigned i = 0; i < ARRAY_COUNT(numbers); i++) {
         uv_signal_init(&loop->uv, &node->signals[i]);
         node->signals[i].data = node;
@@ -310,6 +312,7 @@ static void stop_services(struct node *node)
     join_stop(node->join);
     map_sync_stop(node->map_sync);
     probe_stop(node->probe);
+    repair_stop(node->repair);
     /* Signals stay until the loop has nothing else: the second one must be heard. They do not keep the loop. */
     for (unsigned i = 0; node->signals_opened && i < ARRAY_COUNT(node->signals); i++)
         uv_unref((uv_handle_t *)&node->signals[i]);
@@ -325,6 +328,7 @@ void node_on_wake(struct node_loop *loop)
         node_loop_drain(loop);
     } else if (loop->number == 0) {
         map_sync_go(node->map_sync);
+        repair_go(node->repair);
     }
 }
 
@@ -337,6 +341,7 @@ void node_close(struct node *node)
     join_free(node->join);
     map_sync_free(node->map_sync);
     probe_free(node->probe);
+    repair_free(node->repair);
     if (node->store != NULL)
         store_close(node->store);
     cluster_fini(&node->cluster);

@@ -14,6 +14,7 @@
 struct join;
 struct map_sync;
 struct probe;
+struct repair;
 struct tls;
 
 enum node_phase {
@@ -38,6 +39,7 @@ struct node {
     struct join *join;         /* owned; loop 0 */
     struct map_sync *map_sync; /* owned; loop 0 */
     struct probe *probe;       /* owned; loop 0 */
+    struct repair *repair;     /* owned; loop 0 */
     uv_signal_t signals[3];
     bool signals_opened;
 };

@@ -3,6 +3,7 @@
 
 #include "storaged/node.h"
 #include "storaged/openapi.h"
+#include "storaged/repair.h"
 #include "storaged/request.h"
 
 #include "proto/base/metric.h"
@@ -87,7 +88,7 @@ static void print_check(struct json_writer *json, const char *name, bool ok, con
     json_object_begin(json);
     json_put_string(json, "name", name);
     json_put_bool(json, "ok", ok);
-    if (!ok && detail[0] != '\0')
+    if (detail[0] != '\0')
         json_put_string(json, "detail", detail);
     json_object_end(json);
     *ready &= ok;
@@ -96,17 +97,20 @@ static void print_check(struct json_writer *json, const char *name, bool ok, con
 static bool print_checks(struct json_writer *json, struct node *node)
 {
     enum node_phase state = node_phase(node);
-    char joining[ERROR_TEXT_SIZE];
+    char joining[ERROR_TEXT_SIZE], missing[ERROR_TEXT_SIZE];
     struct store_stats stats;
     bool ready = true;
 
     store_stats(node->store, &stats);
     node_describe_join(node, joining, sizeof joining);
     print_check(json, "joined", state != NODE_JOINING, joining, &ready);
-    print_check(json, "serving", state != NODE_DRAINING && !atomic_load(&node->frozen),
-                "about to stop", &ready);
+    bool leaving = state == NODE_DRAINING || atomic_load(&node->frozen);
+    print_check(json, "serving", !leaving, leaving ? "about to stop" : "", &ready);
     print_check(json, "writable", !stats.read_only, stats.error, &ready);
-    print_check(json, "disk", !stats.full, "no more is free than what is kept in reserve", &ready);
+    print_check(json, "disk", !stats.full, stats.full ? "no more is free than what is kept in reserve" : "",
+                &ready);
+    repair_describe(node->repair, missing, sizeof missing);
+    print_check(json, "messages", true, missing, &ready); /* others have them: no reason to be left out */
     return ready;
 }
 

@@ -162,6 +162,8 @@ static void damage_log(const struct store_bad *bad)
     log_u64(&line, "record", bad->record);
     log_u64(&line, "offset", bad->place.offset);
     log_u64(&line, "length", bad->place.length);
+    if (bad->why != NULL)
+        log_str(&line, "detail", bad->why);
     log_end(&line);
 }
 

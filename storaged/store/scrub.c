@@ -68,28 +68,6 @@ static void scrub_note(struct scrub *scrub, const struct store_scrub_finding *fi
     uv_mutex_unlock(&scrub->mutex);
 }
 
-static void scrub_log(enum log_level level, const char *event, const struct store_scrub_finding *finding)
-{
-    struct log_line line;
-    char text[RUN_TEXT_SIZE]; /* a digest is shorter */
-    char name[DATA_FILE_NAME_SIZE];
-
-    log_begin(&line, level, event);
-    run_key_print(&finding->run, text);
-    log_str(&line, "run", text);
-    if (finding->birth != 0) {
-        data_file_name(finding->shard, finding->birth, name);
-        log_str(&line, "file", name);
-        digest_print(&finding->digest, text);
-        log_str(&line, "digest", text);
-        log_u64(&line, "offset", finding->offset);
-        log_u64(&line, "length", finding->length);
-    }
-    log_u64(&line, "record", finding->record);
-    log_str(&line, "detail", finding->detail);
-    log_end(&line);
-}
-
 /* --- one message --- */
 
 struct scrub_mark {
@@ -110,7 +88,7 @@ static void scrub_mark_bad(struct scrub *scrub, const struct run_key *run, uint6
                            const struct scrub_item *item, const char *detail)
 {
     struct scrub_mark mark = {
-        .bad = { .run = *run, .journal_id = journal_id, .record = item->record, .on_done = scrub_on_marked },
+        .bad = { .run = *run, .journal_id = journal_id, .record = item->record, .why = detail, .on_done = scrub_on_marked },
     };
     struct store_scrub_finding finding = {
         .kind = STORE_FINDING_DAMAGED,
@@ -134,8 +112,7 @@ static void scrub_mark_bad(struct scrub *scrub, const struct run_key *run, uint6
         return;
     }
     snprintf(finding.detail, sizeof finding.detail, "%.*s", (int)sizeof finding.detail - 1, detail);
-    scrub_note(scrub, &finding);
-    scrub_log(LOG_ERROR, "scrub.damaged", &finding);
+    scrub_note(scrub, &finding); /* the log has it from the store */
 }
 
 /* OK: it has its digest; CORRUPT, IO, NOT_FOUND: it has not, or can't be read; others say nothing of the message. */
@@ -238,11 +215,13 @@ static void scrub_note_record(struct scrub *scrub, const struct run_key *run, ui
         .run = *run,
         .record = number,
     };
+    char text[RUN_TEXT_SIZE];
 
     snprintf(finding.detail, sizeof finding.detail, "%.*s", (int)sizeof finding.detail - 1, detail);
     metric_add(&store_metric_corrupt_records, 1);
     scrub_note(scrub, &finding);
-    scrub_log(LOG_ERROR, "scrub.journal", &finding);
+    run_key_print(run, text);
+    log_msg(LOG_ERROR, "store.bad-record", "run %s: record %ju: %s", text, (uintmax_t)number, detail);
 }
 
 static enum status scrub_read_once(struct scrub *scrub, const struct run_dir *dir, uint64_t from,
@@ -418,8 +397,10 @@ static void scrub_begin(struct scrub *scrub, uint64_t rate)
     scrub->pace = (struct scrub_pace){ .rate = rate };
     store_stats(scrub->store, &stats);
     uv_mutex_lock(&scrub->mutex);
+    scrub->asked = false; /* whoever asked until now is served by this one */
     scrub->info.is_running = true;
     scrub->info.rate = rate;
+    scrub->info.run = scrub->place.run;
     scrub->info.bytes_total = stats.bytes;
     scrub->info.pass = (struct store_scrub_pass){ .begun_us = clock_wall_us() };
     uv_mutex_unlock(&scrub->mutex);
@@ -578,7 +559,6 @@ static void scrub_step(struct scrub *scrub)
     } else if (scrub->asked || (!scrub->info.is_running && due_in == 0)) {
         uint64_t rate = scrub->asked ? scrub->asked_rate : scrub->store->options.scrub_rate;
 
-        scrub->asked = false;
         uv_mutex_unlock(&scrub->mutex);
         scrub_begin(scrub, rate);
     } else if (scrub->info.is_running) {

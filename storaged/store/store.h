@@ -204,6 +204,7 @@ struct store_bad {
     /* in */
     struct run_key run;
     uint64_t journal_id, record; /* the *stored* record */
+    const char *why; /* for the log; borrowed until on_done */
     struct store_port *port; /* NULL: on_done comes on the writer's thread, or at once when the queue is full; it must not wait */
     /* OK: it is bad, flushed (is_new: since now). NOT_FOUND: the record counts for nothing (purged, dropped, another
      * journal). READ_ONLY, FULL, IO with is_new: the journal could not be told, it is bad until the store is opened anew. */
