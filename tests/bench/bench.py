@@ -23,7 +23,7 @@ import urllib.request
 
 from bench_cases import CASES, MIB, TEMPLATES
 from bench_report import busy_table, summarize, table
-from bench_servers import BenchError, Nginx, Storaged, first_line, in_child
+from bench_servers import BenchError, Certificate, Nginx, Storaged, first_line, in_child
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCE = "bench"
@@ -225,7 +225,7 @@ class Bench:
         command = [str(self.binary("httpload")), kind, "--port", str(server.port), "--pid", str(server.pid),
                    "--connections", str(case.connections), "--seconds", str(self.settings.seconds), "--warmup",
                    str(self.settings.warmup), "--check-one-in", str(self.settings.check_one_in), "--seed", str(self.seed),
-                   *map(str, options)]
+                   *(["--ca-file", str(server.certificate.cert)] if server.certificate else []), *map(str, options)]
         before = busy_seconds(), process_seconds(server.pid), time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=in_child(self.client_cpu))
         if done.returncode != 0:
@@ -277,21 +277,33 @@ class Bench:
             say(f"  {case.name}: " + ", ".join(f"{side} {measured['rate']:,.0f}/s" for side, measured in rounds[-1].items()))
         return summarize(case, rounds)
 
+    def read_rounds(self, case, storaged, nginx):
+        row = self.rounds(case, {
+            "ours": lambda case: self.read(storaged, case), "nginx": lambda case: self.read(nginx, case)})
+        if self.arguments.profile:
+            self.profile(storaged, case, lambda case=case: self.read(storaged, case))
+        return row
+
     def run_reads(self, cases):
+        """Those over TLS behind the others: the same files, under the same paths, by two servers that are started for it."""
         if not cases:
             return []
         run = self.make_run()
-        rows = []
-        with self.nginx, Storaged(self.binary("storaged"), self.folder / "storaged", self.server_cpu) as storaged:
+        rows = {}
+        storaged = Storaged(self.binary("storaged"), self.folder / "storaged", self.server_cpu)
+        with self.nginx, storaged:
             self.files = copy_run(storaged, self.nginx, run, self.folder)
             settle(self.settings)
-            for case in cases:
-                rows.append(self.rounds(case, {
-                    "ours": lambda case: self.read(storaged, case), "nginx": lambda case: self.read(self.nginx, case)}))
-                if self.arguments.profile:
-                    self.profile(storaged, case, lambda case=case: self.read(storaged, case))
+            for case in (case for case in cases if not case.tls):
+                rows[case.name] = self.read_rounds(case, storaged, self.nginx)
+        if any(case.tls for case in cases):
+            certificate = Certificate.make(self.folder)
+            with Nginx(self.nginx.folder, self.server_cpu, certificate) as nginx, Storaged(
+                    self.binary("storaged"), storaged.folder, self.server_cpu, certificate, storaged.url) as storaged:
+                for case in (case for case in cases if case.tls):
+                    rows[case.name] = self.read_rounds(case, storaged, nginx)
         storaged.remove_data()
-        return rows
+        return [rows[case.name] for case in cases]
 
     def run_puts(self, cases):
         rows = []

@@ -21,6 +21,7 @@ class Case:
     size: int = 0                      # GET: bytes a range
     ranges: int = 1                    # a request
     template: str = ""                 # PUT: which message
+    tls: bool = False                  # TLS 1.3 with AES-128-GCM
     cpu_wanted: float | None = None    # CPU time a request, ours over nginx's, at most
     p99_wanted: float | None = None    # the same of the 99th percentile of latency
 
@@ -33,6 +34,7 @@ CASES = (
     Case("read-4k-16", "ranges of 4 KiB", 16, 1.4, size=4 * KIB, cpu_wanted=0.75, p99_wanted=1.0),
     Case("read-4k-64", "ranges of 4 KiB", 64, 1.4, size=4 * KIB, cpu_wanted=0.75, p99_wanted=1.0),
     Case("read-64k-16", "ranges of 64 KiB", 16, 1.05, size=64 * KIB),
+    Case("read-64k-tls", "ranges of 64 KiB over TLS 1.3", 16, 1.1, size=64 * KIB, tls=True),
     Case("read-1m-16", "ranges of 1 MiB", 16, 1.0, size=MIB),
     Case("read-16x4k-16", "16 ranges of 4 KiB in one request", 16, 3.0, size=4 * KIB, ranges=16),
     Case("put-4k-64", "PUT of 4 KiB messages", 64, 1.3, template="4k"),

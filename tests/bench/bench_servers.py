@@ -2,12 +2,14 @@
 
 import contextlib
 import ctypes
+import dataclasses
 import os
 import pathlib
 import pwd
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -40,6 +42,26 @@ def in_child(cpu):
     return prepare
 
 
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """A certificate that signs itself, for 127.0.0.1: both servers show it, and clients trust it."""
+
+    cert: pathlib.Path
+    key: pathlib.Path
+
+    @classmethod
+    def make(cls, folder):
+        made = cls(folder / "cert.pem", folder / "key.pem")
+        done = subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+             "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", str(made.key), "-out", str(made.cert)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            raise BenchError(f"openssl req: {done.stderr.strip()}")
+        made.key.chmod(0o600)
+        return made
+
+
 def first_line(command):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return (done.stdout.splitlines() or [f"{command[0]}: says nothing"])[0]
@@ -50,6 +72,7 @@ class Server:
 
     name = "server"
     ready_path = "/"
+    certificate = None  # with one: https
 
     def __init__(self, folder, cpu):
         self.folder = pathlib.Path(folder)
@@ -61,7 +84,11 @@ class Server:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.certificate is None else 'https'}://127.0.0.1:{self.port}"
+
+    def context(self):
+        """For urllib: whom to trust; None: plain HTTP."""
+        return None if self.certificate is None else ssl.create_default_context(cafile=self.certificate.cert)
 
     @property
     def pid(self):
@@ -86,7 +113,8 @@ class Server:
 
     def is_ready(self):
         try:
-            with urllib.request.urlopen(self.url + self.ready_path, timeout=START_TIMEOUT_S) as answer:
+            with urllib.request.urlopen(
+                    self.url + self.ready_path, timeout=START_TIMEOUT_S, context=self.context()) as answer:
                 return answer.status == 200
         except urllib.error.HTTPError as answer:
             return self.ready_path == "/" and answer.code in (403, 404)
@@ -130,14 +158,21 @@ class Storaged(Server):
     ready_path = "/readyz"
     options = ("--loops", "1", "--shards", "8", "--reserve", "1GiB", "--log-level", "warn")
 
-    def __init__(self, binary, folder, cpu):
+    def __init__(self, binary, folder, cpu, certificate=None, url=None):
         super().__init__(folder, cpu)
         self.binary = binary
         self.data = self.folder / "data"
+        self.certificate = certificate
+        self.kept_url = url  # of the node that made the data
 
     def command(self):
         return [str(self.binary), "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}", "--id", self.node_id,
-                *self.options]
+                *(["--url", self.kept_url] if self.kept_url else []), *self.tls_options(), *self.options]
+
+    def tls_options(self):
+        if self.certificate is None:
+            return []
+        return ["--tls-cert", str(self.certificate.cert), "--tls-key", str(self.certificate.key)]
 
     def remove_data(self):
         shutil.rmtree(self.data, ignore_errors=True)
@@ -148,8 +183,9 @@ class Nginx(Server):
 
     name = "nginx"
 
-    def __init__(self, folder, cpu):
+    def __init__(self, folder, cpu, certificate=None):
         super().__init__(folder, cpu)
+        self.certificate = certificate
         self.binary = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
         if self.binary is None:
             raise BenchError("there is no nginx: ops/setup --bench")
@@ -160,11 +196,19 @@ class Nginx(Server):
     def command(self):
         user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
         text = (HERE / "nginx.conf.in").read_text()
-        for name, value in {"ROOT": str(self.folder), "PORT": str(self.port), "USER": user}.items():
+        for name, value in {"ROOT": str(self.folder), "PORT": str(self.port), "USER": user, **self.tls_words()}.items():
             text = text.replace(f"@{name}@", value)
         path = self.folder / "nginx.conf"
         path.write_text(text)
         return [self.binary, "-p", str(self.folder), "-e", str(self.folder / "error.log"), "-c", str(path)]
+
+    def tls_words(self):
+        if self.certificate is None:
+            return {"SSL": "", "TLS": ""}
+        return {"SSL": "ssl", "TLS": f"ssl_certificate {self.certificate.cert};\n"
+                                     f"        ssl_certificate_key {self.certificate.key};\n"
+                                     "        ssl_protocols TLSv1.3;\n"
+                                     "        ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;"}
 
     @property
     def pid(self):

@@ -99,7 +99,7 @@ static bool load_open_conns(struct load *load, struct gen_error *err)
 
         if (!conn_open(conn, &load->work, err))
             return false;
-        if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, conn->fd, &event) != 0)
+        if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, conn->stream.fd, &event) != 0)
             return gen_fail(err, "epoll: %s", strerror(errno));
     }
     return true;
@@ -132,7 +132,7 @@ static bool load_wait_for(struct load *load, struct load_conn *conn, struct gen_
     if (waits == conn->waits_to_send)
         return true;
     conn->waits_to_send = waits;
-    return epoll_ctl(load->epoll, EPOLL_CTL_MOD, conn->fd, &event) == 0 ||
+    return epoll_ctl(load->epoll, EPOLL_CTL_MOD, conn->stream.fd, &event) == 0 ||
            gen_fail(err, "epoll: %s", strerror(errno));
 }
 

@@ -1,18 +1,12 @@
 /* load_conn.c: one keep-alive connection: send a request, take its answer, and so on. */
 #include "load_conn.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 enum { SHOWN_SIZE = 200, UNREAD_SIZE_MAX = 1 << 18 };
 
@@ -35,26 +29,14 @@ void sample_fini(struct load_sample *sample)
 
 bool conn_open(struct load_conn *conn, const struct load_work *work, struct gen_error *err)
 {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET,
-        .sin_port = htons(work->options->port),
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-    };
-    int on = 1;
-
-    *conn = (struct load_conn){ .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
-    if (conn->fd < 0 || connect(conn->fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-        setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
-        fcntl(conn->fd, F_SETFL, O_NONBLOCK) != 0)
-        return gen_fail(err, "connecting to 127.0.0.1:%u: %s", work->options->port, strerror(errno));
-    return request_init(&conn->request, work, err);
+    *conn = (struct load_conn){ .in_size = 0 };
+    return stream_open(&conn->stream, work->options->port, work->options->ca_file, err) &&
+           request_init(&conn->request, work, err);
 }
 
 void conn_close(struct load_conn *conn)
 {
-    if (conn->fd >= 0)
-        close(conn->fd);
-    conn->fd = -1;
+    stream_close(&conn->stream);
     request_fini(&conn->request);
 }
 
@@ -83,8 +65,7 @@ static enum conn_result conn_send(struct load_conn *conn, struct gen_error *err)
 {
     while (conn_waits_to_send(conn)) {
         struct iovec piece[2];
-        struct msghdr message = { .msg_iov = piece, .msg_iovlen = conn_pieces(conn, piece) };
-        ssize_t size = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+        ssize_t size = stream_send(&conn->stream, piece, conn_pieces(conn, piece));
 
         if (size < 0 && errno == EAGAIN)
             break;
@@ -209,7 +190,7 @@ static enum conn_result conn_receive(struct load_conn *conn, struct load_sample 
     for (;;) {
         uint8_t *to;
         size_t room = conn_room(conn, sample, &to);
-        ssize_t size = recv(conn->fd, to, room, 0);
+        ssize_t size = stream_receive(&conn->stream, to, room);
 
         if (size < 0 && (errno == EAGAIN || errno == EINTR))
             return CONN_WAIT;
@@ -222,7 +203,7 @@ static enum conn_result conn_receive(struct load_conn *conn, struct load_sample 
         if (conn->in_body && conn->body_left == 0)
             return conn_finish(conn, sample, err);
         /* Less than there was room for: the socket is empty, and asking it again would cost a call. */
-        if ((size_t)size < room)
+        if ((size_t)size < room && !stream_holds_back(&conn->stream))
             return CONN_WAIT;
     }
 }

@@ -7,6 +7,7 @@
 
 #include "load_answer.h"
 #include "load_check.h"
+#include "load_stream.h"
 #include "load_work.h"
 
 enum { CONN_IN_SIZE = 16384 };
@@ -25,7 +26,7 @@ bool sample_init(struct load_sample *sample, const struct load_options *options,
 void sample_fini(struct load_sample *sample);
 
 struct load_conn {
-    int fd;
+    struct load_stream stream;
     struct load_request request;
     size_t sent; /* of head and body */
     uint64_t started_ns;

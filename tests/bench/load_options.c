@@ -25,6 +25,7 @@ const char load_help[] =
     "  --check-one-in N   compare every byte of one GET in N with the local file (default 256); 1: of each that\n"
     "                     finds none being compared\n"
     "  --pid PID          the server's process: its CPU time in the window is part of the result\n"
+    "  --ca-file FILE     speak TLS 1.3 with AES-128-GCM; the server's certificate is checked by those of FILE\n"
     "  --seed S           other ranges, other messages (default 1)\n"
     "\n"
     "Status and Content-Length of every answer are checked. The first answer that is not as it should be ends it.\n"
@@ -68,6 +69,7 @@ enum {
     OPTION_PATH,
     OPTION_TEMPLATE,
     OPTION_BYTES_MAX,
+    OPTION_CA_FILE,
     OPTION_HELP,
 };
 
@@ -85,6 +87,7 @@ static const struct option load_long[] = {
     { "path", required_argument, NULL, OPTION_PATH },
     { "template", required_argument, NULL, OPTION_TEMPLATE },
     { "bytes-max", required_argument, NULL, OPTION_BYTES_MAX },
+    { "ca-file", required_argument, NULL, OPTION_CA_FILE },
     { "help", no_argument, NULL, OPTION_HELP },
     { 0 },
 };
@@ -146,6 +149,9 @@ static bool load_option(struct load_options *options, int option, const char *na
         return parse_seconds(name, text, &options->seconds, err);
     case OPTION_WARMUP:
         return parse_seconds(name, text, &options->warmup, err);
+    case OPTION_CA_FILE:
+        options->ca_file = text;
+        return true;
     case OPTION_FILES:
         options->files = text;
         return true;

@@ -18,6 +18,7 @@ struct load_options {
     unsigned check_one_in; /* answers whose every byte is compared: one in so many, on average */
     pid_t pid;             /* of the server, for its CPU time; 0: not asked */
     uint64_t seed;
+    const char *ca_file; /* speak TLS 1.3, and trust these; NULL: plain HTTP */
 
     const char *files; /* GET: a list of "PATH LOCAL-FILE" lines */
     uint64_t size;     /* bytes a range */
