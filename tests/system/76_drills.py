@@ -126,7 +126,7 @@ def test_a_message_that_no_copy_has_whole_is_found(tmp_path):
                     with open(node.data / "runs" / url.split("/data/")[1], "r+b") as file:
                         file.seek(offset + length // 2)
                         file.write(b"zzzz")
-    findings = found("eio-read", plant, tmp_path)
+    findings = found("eio-read", plant, tmp_path, FOUND_WITHIN_S=0.5)
     assert findings.lost or findings.wrong
 
 
