@@ -3,6 +3,7 @@
 
 #include "storaged/request.h"
 
+#include "proto/http/http_digest.h"
 #include "proto/http/http_problem.h"
 #include "proto/node_api.h"
 
@@ -11,7 +12,6 @@
 
 enum {
     LINE_SIZE_MAX = 64 << 10,
-    BASE64_DIGEST_SIZE = 48, /* of 32 bytes, with its end */
     PIECES = 3,
     ANSWER_SIZE_MAX = 16 << 20, /* what is in memory of it */
     RETRY_AFTER_S = 5,
@@ -142,12 +142,12 @@ static void print_middle(struct ingest_answer *answer, struct buf *text)
 static void reply_headers(struct ingest_answer *answer, struct http_exchange *ex, const char *url)
 {
     char digest[DIGEST_TEXT_SIZE];
-    unsigned char base64[BASE64_DIGEST_SIZE];
+    char field[HTTP_DIGEST_TEXT_SIZE];
 
     if (answer->count != 1)
         return;
     digest_print(&answer->digest, digest);
-    EVP_EncodeBlock(base64, answer->digest.bytes, DIGEST_SIZE);
+    http_digest_print(answer->digest.bytes, field);
     http_reply_header(ex, "Location", "%s/sha256/%s", url, digest);
     http_reply_header(ex, "ETag", "\"%s\"", digest);
     http_reply_header(ex, "Repr-Digest", "sha-256=:%s:", (const char *)base64);

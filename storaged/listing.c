@@ -116,6 +116,7 @@ void listing_handle(struct http_exchange *ex)
         return;
     }
     buf_init(&body, LISTING_SIZE_MAX);
+    http_reply_header(ex, "Vary", "Accept");
     if (info.info.state == RUN_PURGED && info.journal_id == 0) {
         request_fail_with(ex, STATUS_PURGED, "the run was purged");
     } else if (html) {

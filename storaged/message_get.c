@@ -26,6 +26,7 @@
 #include "proto/base/fsm.h"
 #include "proto/base/log.h"
 #include "proto/http/http_auth.h"
+#include "proto/http/http_digest.h"
 #include "proto/node_api.h"
 #include "proto/placement.h"
 
@@ -46,7 +47,6 @@ enum message_step {
 
 enum {
     UNASKED_SIZE_MAX = 128 << 10,
-    BASE64_DIGEST_SIZE = 48,
     HELD_SIZE_MAX = 2 * MESSAGE_CHUNK_SIZE
 };
 
@@ -513,12 +513,14 @@ static void reply_redirect(struct message_get *get)
     http_reply(get->ex, 307, NULL, NULL);
 }
 
-static void reply_digest(struct message_get *get)
+static void reply_digest(struct message_get *get, const struct range_plan *plan)
 {
-    unsigned char base64[BASE64_DIGEST_SIZE];
+    char field[HTTP_DIGEST_TEXT_SIZE];
 
-    EVP_EncodeBlock(base64, get->digest.bytes, DIGEST_SIZE);
-    http_reply_header(get->ex, "Repr-Digest", "sha-256=:%s:", (const char *)base64);
+    http_digest_print(get->digest.bytes, field);
+    http_reply_header(get->ex, "Repr-Digest", "%s", field);
+    if (plan->kind == RANGE_WHOLE && range_digest_wanted(get->ex))
+        http_reply_header(get->ex, "Content-Digest", "%s", field);
 }
 
 /* --- streamed: a large one --- */
@@ -684,7 +686,7 @@ static void reply_message(struct message_get *get)
     range_plan(get->ex, &get->entity, &plan);
     if (plan.kind == RANGE_REPLIED)
         return;
-    reply_digest(get);
+    reply_digest(get, &plan);
     metric_add(&metric_forwarded, reader->peer != NULL);
     if (reader->piece.size == reader->size)
         range_reply_memory(get->ex, &get->entity, &plan,

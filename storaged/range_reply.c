@@ -7,6 +7,7 @@
 
 #include "proto/http/http_condition.h"
 
+#include "proto/http/http_digest.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,7 +174,24 @@ void range_reply_file(struct http_exchange *ex, const struct range_entity *entit
         pieces[i].offset = offset + plan->ranges[i].offset;
         pieces[i].length = plan->ranges[i].length;
     }
-    http_reply_file(ex, 206, type, pieces, plan->count + 1, &text);
+    http_reply_send_pieces(ex, 206, type);
+}
+
+bool range_digest_wanted(struct http_exchange *ex)
+{
+    return http_digest_wanted(http_header_joined(ex, "want-content-digest"));
+}
+
+static void reply_content_digest(struct http_exchange *ex, const struct buf *body)
+{
+    char field[HTTP_DIGEST_TEXT_SIZE];
+    struct digest digest;
+
+    if (buf_status(body) != STATUS_OK || !range_digest_wanted(ex))
+        return;
+    digest_of(body->data, body->size, &digest);
+    http_digest_print(digest.bytes, field);
+    http_reply_header(ex, "Content-Digest", "%s", field);
 }
 
 void range_reply_memory(struct http_exchange *ex, const struct range_entity *entity,
@@ -205,3 +223,5 @@ void range_reply_memory(struct http_exchange *ex, const struct range_entity *ent
     http_multipart_end(&body, boundary);
     http_reply(ex, 206, type, &body);
 }
+        reply_content_digest(ex, &body);
+    reply_content_digest(ex, &body);

@@ -34,11 +34,18 @@ void range_plan(struct http_exchange *ex, const struct range_entity *entity, str
 /* Replies with the planned bytes of a file; offset: where the entity begins in it. The fd stays the caller's. */
 void range_reply_file(struct http_exchange *ex, const struct range_entity *entity,
                       const struct range_plan *plan, int fd, uint64_t offset);
-/* The same from memory. */
+/* The same from memory: a part's Content-Digest is told to who wants it. */
 void range_reply_memory(struct http_exchange *ex, const struct range_entity *entity,
                         const struct range_plan *plan, struct slice bytes);
 
 /* ETag, Last-Modified, Cache-Control and Accept-Ranges, for who replies in another way. */
 void range_reply_validators(struct http_exchange *ex, const struct range_entity *entity);
+
+/* The four fields below as they are sent; an entity's are below RANGE_FIELDS_SIZE bytes. How many. */
+size_t range_print_fields(const struct range_entity *entity, char text[RANGE_FIELDS_SIZE]);
+
+/* Does the request ask for a Content-Digest (RFC 9530) that we can give? It is told where the bytes are in memory before the
+ * head is sent, or their digest is known; elsewhere the wish is ignored, as it may be. */
+bool range_digest_wanted(struct http_exchange *ex);
 
 #endif

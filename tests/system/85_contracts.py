@@ -924,7 +924,10 @@ TITLES = {}
 def check_problem(answer, status, code):
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert "no-store" in answer.headers["Cache-Control"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     problem = problem_of(answer, status, code)
+    assert problem["instance"] == answer.headers["X-Request-Id"]
+    assert ("Retry-After" in answer.headers) == (status in (429, 503))
     assert problem["type"] == f"urn:gribstore:error:{code}" and problem["status"] == status
     assert problem["title"] and problem["detail"]
     assert TITLES.setdefault(code, problem["title"]) == problem["title"]
