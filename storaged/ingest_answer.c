@@ -7,7 +7,6 @@
 #include "proto/http/http_problem.h"
 #include "proto/node_api.h"
 
-#include <openssl/evp.h>
 #include <stdlib.h>
 
 enum {
@@ -150,7 +149,7 @@ static void reply_headers(struct ingest_answer *answer, struct http_exchange *ex
     http_digest_print(answer->digest.bytes, field);
     http_reply_header(ex, "Location", "%s/sha256/%s", url, digest);
     http_reply_header(ex, "ETag", "\"%s\"", digest);
-    http_reply_header(ex, "Repr-Digest", "sha-256=:%s:", (const char *)base64);
+    http_reply_header(ex, "Repr-Digest", "%s", field);
 }
 
 void ingest_answer_reply(struct ingest_answer *answer, struct http_exchange *ex, const char *url,

@@ -31,7 +31,6 @@
 #include "proto/placement.h"
 
 #include <assert.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -5,6 +5,7 @@
 #include "storaged/node_metrics.h"
 #include "storaged/request.h"
 
+#include "proto/digest.h"
 #include "proto/http/http_condition.h"
 
 #include "proto/http/http_digest.h"
