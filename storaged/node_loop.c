@@ -13,7 +13,10 @@ enum { STATS_AGE_MAX_MS = 1000 };
 
 static void on_change(struct store_port *port)
 {
-    journal_feed_changed(port->user);
+    struct node_loop *loop = port->user;
+
+    open_files_sweep(&loop->open_files, loop->node->store);
+    journal_feed_changed(loop);
 }
 
 static void on_wake(uv_async_t *async)
@@ -209,6 +212,7 @@ void node_loop_close(struct node_loop *loop)
     }
     if (loop->server != NULL)
         http_server_free(loop->server);
+    open_files_clear(&loop->open_files);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     if (uv_loop_close(&loop->uv) != 0)
         abort(); /* a handle was left open: a leak of ours */

@@ -7,23 +7,35 @@
 
 #include "proto/digest.h"
 #include "proto/http/http_condition.h"
-
 #include "proto/http/http_digest.h"
+
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MULTIPART_HEAD_MAX = 256, TYPE_SIZE = 96, MEMORY_REPLY_MAX = 64 << 20 };
+enum { CONTENT_RANGE_SIZE = 128, TYPE_SIZE = 96, MEMORY_REPLY_MAX = 64 << 20 };
 
-void range_reply_validators(struct http_exchange *ex, const struct range_entity *entity)
+size_t range_print_fields(const struct range_entity *entity, char text[RANGE_FIELDS_SIZE])
 {
     char modified[HTTP_DATE_SIZE];
 
     http_date_print(entity->modified, modified);
-    http_reply_header(ex, "ETag", "%s", entity->etag);
-    http_reply_header(ex, "Last-Modified", "%s", modified);
-    http_reply_header(ex, "Cache-Control", "%s", entity->cache_control);
-    http_reply_header(ex, "Accept-Ranges", "bytes");
+    int size = snprintf(text, RANGE_FIELDS_SIZE,
+                        "ETag: %s\r\nLast-Modified: %s\r\nCache-Control: %s\r\nAccept-Ranges: bytes\r\n",
+                        entity->etag, modified, entity->cache_control);
+    assert(size > 0 && size < RANGE_FIELDS_SIZE);
+    return (size_t)size;
+}
+
+void range_reply_validators(struct http_exchange *ex, const struct range_entity *entity)
+{
+    char text[RANGE_FIELDS_SIZE];
+
+    if (entity->fields != NULL)
+        http_reply_fields(ex, entity->fields, entity->fields_size);
+    else
+        http_reply_fields(ex, text, range_print_fields(entity, text));
 }
 
 static void plan_replied(struct http_exchange *ex, const struct range_entity *entity,
@@ -59,6 +71,8 @@ static enum http_condition range_condition(struct http_exchange *ex, const struc
 {
     /* Joined, those too that can't be lists: what came twice is no date and no range then, and ignored (RFC 9110 section
      * 13.1.3), where a proxy in front of us may have taken the one or the other. */
+    if (!http_is_conditional(ex))
+        return HTTP_CONDITION_GO;
     struct http_conditions conditions = {
         .if_match = http_header_joined(ex, "if-match"),
         .if_none_match = http_header_joined(ex, "if-none-match"),
@@ -80,9 +94,8 @@ static enum http_ranges range_find(struct http_exchange *ex, const struct range_
     plan->count = 0;
     if (range.data == NULL || condition != HTTP_CONDITION_GO || http_method(ex) == HTTP_HEAD_)
         return HTTP_RANGES_NONE;
-    return http_ranges_parse(range, entity->size,
-                             (unsigned)request_loop(ex)->node->settings->ranges_max, plan->ranges,
-                             &plan->count);
+    return http_ranges_parse(range, entity->size, (unsigned)request_loop(ex)->node->settings->ranges_max,
+                             plan->ranges, &plan->count);
 }
 
 bool range_asked(struct http_exchange *ex, const struct range_entity *entity, struct range_plan *plan)
@@ -111,24 +124,43 @@ void range_plan(struct http_exchange *ex, const struct range_entity *entity, str
     metric_observe(&metric_range_parts, plan->count);
 }
 
+static size_t put_text(char *at, const char *text)
+{
+    size_t size = strlen(text);
+
+    memcpy(at, text, size);
+    return size;
+}
+
+static void reply_content_range(struct http_exchange *ex, const struct http_range *range, uint64_t size)
+{
+    char text[CONTENT_RANGE_SIZE], *at = text;
+
+    at += put_text(at, "Content-Range: bytes ");
+    at += decimal_print(range->offset, at);
+    *at++ = '-';
+    at += decimal_print(range->offset + range->length - 1, at);
+    *at++ = '/';
+    at += decimal_print(size, at);
+    at += put_text(at, "\r\n");
+    http_reply_fields(ex, text, (size_t)(at - text));
+}
+
 static void reply_one(struct http_exchange *ex, const struct range_entity *entity,
                       const struct range_plan *plan, int fd, uint64_t offset)
 {
-    struct http_piece *piece = calloc(1, sizeof *piece);
+    struct http_piece *piece = http_reply_pieces(ex, 1, NULL);
     int http_status = 200;
 
-    if (piece == NULL)
-        abort();
     *piece = (struct http_piece){ .fd = fd, .offset = offset, .length = entity->size };
     if (plan->kind == RANGE_SOME) {
         const struct http_range *range = &plan->ranges[0];
         http_status = 206;
         piece->offset = offset + range->offset;
         piece->length = range->length;
-        http_reply_header(ex, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
-                          range->offset, range->offset + range->length - 1, entity->size);
+        reply_content_range(ex, range, entity->size);
     }
-    http_reply_file(ex, http_status, entity->content_type, piece, 1, NULL);
+    http_reply_send_pieces(ex, http_status, entity->content_type);
 }
 
 /* Heads of the parts, one behind another, and the end; where each begins and ends goes into pieces. */
@@ -157,19 +189,16 @@ void range_reply_file(struct http_exchange *ex, const struct range_entity *entit
                       const struct range_plan *plan, int fd, uint64_t offset)
 {
     char boundary[HTTP_BOUNDARY_SIZE], type[TYPE_SIZE];
-    struct buf text;
+    struct buf *text;
 
     range_reply_validators(ex, entity);
     if (plan->kind == RANGE_WHOLE || plan->count == 1) {
         reply_one(ex, entity, plan, fd, offset);
         return;
     }
-    struct http_piece *pieces = calloc(plan->count + 1, sizeof *pieces);
-    if (pieces == NULL)
-        abort();
+    struct http_piece *pieces = http_reply_pieces(ex, plan->count + 1, &text);
     boundary_type(type, boundary);
-    buf_init(&text, (size_t)(plan->count + 1) * MULTIPART_HEAD_MAX);
-    print_parts(&text, boundary, entity, plan, pieces);
+    print_parts(text, boundary, entity, plan, pieces);
     for (unsigned i = 0; i < plan->count; i++) {
         pieces[i].fd = fd;
         pieces[i].offset = offset + plan->ranges[i].offset;
@@ -210,9 +239,9 @@ void range_reply_memory(struct http_exchange *ex, const struct range_entity *ent
         return;
     }
     if (plan->count == 1) {
-        http_reply_header(ex, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64,
-                          range->offset, range->offset + range->length - 1, entity->size);
+        reply_content_range(ex, range, entity->size);
         buf_append(&body, bytes.data + range->offset, (size_t)range->length);
+        reply_content_digest(ex, &body);
         http_reply(ex, 206, entity->content_type, &body);
         return;
     }
@@ -222,7 +251,6 @@ void range_reply_memory(struct http_exchange *ex, const struct range_entity *ent
         buf_append(&body, bytes.data + range->offset, (size_t)range->length);
     }
     http_multipart_end(&body, boundary);
+    reply_content_digest(ex, &body);
     http_reply(ex, 206, type, &body);
 }
-        reply_content_digest(ex, &body);
-    reply_content_digest(ex, &body);

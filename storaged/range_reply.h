@@ -12,7 +12,10 @@ struct range_entity {
     const char *cache_control;
     int64_t modified; /* seconds since 1970 */
     uint64_t size;
+    const char *fields; /* as range_print_fields() prints them, so that they need not be printed again; NULL: they are not */
+    size_t fields_size;
 };
+enum { RANGE_FIELDS_SIZE = 256 };
 
 enum range_plan_kind {
     RANGE_REPLIED, /* 304, 412 or 416: it has replied */
@@ -38,14 +41,14 @@ void range_reply_file(struct http_exchange *ex, const struct range_entity *entit
 void range_reply_memory(struct http_exchange *ex, const struct range_entity *entity,
                         const struct range_plan *plan, struct slice bytes);
 
-/* ETag, Last-Modified, Cache-Control and Accept-Ranges, for who replies in another way. */
-void range_reply_validators(struct http_exchange *ex, const struct range_entity *entity);
-
 /* The four fields below as they are sent; an entity's are below RANGE_FIELDS_SIZE bytes. How many. */
 size_t range_print_fields(const struct range_entity *entity, char text[RANGE_FIELDS_SIZE]);
 
 /* Does the request ask for a Content-Digest (RFC 9530) that we can give? It is told where the bytes are in memory before the
  * head is sent, or their digest is known; elsewhere the wish is ignored, as it may be. */
 bool range_digest_wanted(struct http_exchange *ex);
+
+/* ETag, Last-Modified, Cache-Control and Accept-Ranges, for who replies in another way. */
+void range_reply_validators(struct http_exchange *ex, const struct range_entity *entity);
 
 #endif

@@ -223,6 +223,8 @@ void data_file_purge(struct store_file *file)
     else if (file->fd >= 0 && !file->purged)
         data_file_close_idle(file);
     file->purged = true;
+    atomic_store(&file->is_gone, true);
+    atomic_fetch_add(&file->cache->gone, 1); /* behind the flag: who sees the count finds the file */
     uv_mutex_unlock(&file->cache->mutex);
 }
 
@@ -241,6 +243,11 @@ void data_file_add_damage(struct store_file *file, uint64_t offset, uint64_t len
 void store_file_release(struct store_file *file)
 {
     data_file_release(file);
+}
+
+bool store_file_is_gone(const struct store_file *file)
+{
+    return atomic_load_explicit(&file->is_gone, memory_order_acquire);
 }
 
 int store_file_fd(const struct store_file *file)

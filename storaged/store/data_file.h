@@ -25,14 +25,11 @@ struct file_cache {
     uv_mutex_t mutex; /* over descriptors, holders, references and damage of all files */
     struct list idle; /* open files that nobody holds, the longest idle first */
     unsigned idle_count;
+    _Atomic uint64_t gone; /* files that were purged, ever */
     struct unlinker *unlinker; /* borrowed: takes descriptors of purged files */
 };
 void file_cache_init(struct file_cache *cache, struct unlinker *unlinker);
 void file_cache_fini(struct file_cache *cache); /* no file is left */
-
-struct data_range {
-    uint64_t offset, length;
-};
 
 struct store_file {
     struct file_cache *cache; /* borrowed: the store's */
@@ -55,6 +52,7 @@ struct store_file {
     unsigned holders;
     unsigned references;
     bool purged;
+    _Atomic bool is_gone; /* as purged, read without it */
     struct list idle;
 };
 

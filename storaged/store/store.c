@@ -407,6 +407,11 @@ enum status store_file_open(struct store *store, const struct run_key *key, unsi
     return status;
 }
 
+uint64_t store_files_gone(struct store *store)
+{
+    return atomic_load(&store->files.gone);
+}
+
 /* --- runs --- */
 
 static void store_info_files(const struct run_dir *dir, struct store_run_info *info)

@@ -125,6 +125,8 @@ struct store_file; /* counted; open while anybody holds it */
 enum status store_file_open(struct store *store, const struct run_key *run, unsigned shard,
                             uint64_t birth, struct store_file **file, struct error *err);
 void store_file_release(struct store_file *file);
+bool store_file_is_gone(const struct store_file *file); /* purged: who opens it now does not get it */
+uint64_t store_files_gone(struct store *store); /* how many were, ever; ports are told of a change after it has grown */
 int store_file_fd(const struct store_file *file);
 uint64_t store_file_size(const struct store_file *file);    /* flushed bytes, now */
 int64_t store_file_modified(const struct store_file *file); /* of the last flush, seconds since 1970 */
