@@ -4,7 +4,8 @@
 #   gribstore_unit_test(NAME [SOURCES file...] LIBS library...)     cmocka; milliseconds
 #   gribstore_fault_test(NAME [SOURCES file...] LIBS library...)    cmocka; loops over failing calls
 #   gribstore_mongo_test(NAME [SOURCES file...] LIBS library...)    cmocka; finds a mongod in GRIBSTORE_TEST_MONGO_URI
-#   gribstore_fuzz_test(NAME [LONG] [SOURCES file...] LIBS library...)  LLVMFuzzerTestOneInput; inputs in corpus/NAME/
+#   gribstore_fuzz_test(NAME [LONG] WRONG function [SOURCES file...] LIBS library...)
+#                                                                   LLVMFuzzerTestOneInput; inputs in corpus/NAME/
 #
 # The target tests_LABEL builds all tests of a label.
 
@@ -15,19 +16,24 @@ set(gribstore_test_environment
     "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
 )
 
+# gribstore_register_test(NAME LABEL TIMEOUT command...): the target NAME is a test, run by this command.
+function(gribstore_register_test NAME LABEL TIMEOUT)
+    if(NOT TARGET tests_${LABEL})
+        add_custom_target(tests_${LABEL})
+    endif()
+    add_dependencies(tests_${LABEL} ${NAME})
+    add_test(NAME ${NAME} COMMAND ${ARGN})
+    set_tests_properties(${NAME} PROPERTIES
+        LABELS ${LABEL} TIMEOUT ${TIMEOUT} ENVIRONMENT "${gribstore_test_environment}")
+endfunction()
+
 # gribstore_add_test(NAME LABEL TIMEOUT [SOURCES file...] LIBS library... [RUNNER command...] [ARGUMENTS argument...])
 function(gribstore_add_test NAME LABEL TIMEOUT)
     cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;RUNNER;ARGUMENTS" ${ARGN})
     add_executable(${NAME} ${NAME}.c ${ARG_SOURCES} ${gribstore_sanitizer_source})
     set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
     target_link_libraries(${NAME} PRIVATE ${ARG_LIBS})
-    if(NOT TARGET tests_${LABEL})
-        add_custom_target(tests_${LABEL})
-    endif()
-    add_dependencies(tests_${LABEL} ${NAME})
-    add_test(NAME ${NAME} COMMAND ${ARG_RUNNER} $<TARGET_FILE:${NAME}> ${ARG_ARGUMENTS})
-    set_tests_properties(${NAME} PROPERTIES
-        LABELS ${LABEL} TIMEOUT ${TIMEOUT} ENVIRONMENT "${gribstore_test_environment}")
+    gribstore_register_test(${NAME} ${LABEL} ${TIMEOUT} ${ARG_RUNNER} $<TARGET_FILE:${NAME}> ${ARG_ARGUMENTS})
 endfunction()
 
 function(gribstore_unit_test NAME)
@@ -46,10 +52,24 @@ function(gribstore_mongo_test NAME)
 endfunction()
 
 # With FUZZ libFuzzer drives the target for FUZZ_SECONDS (twice as long with LONG), from its corpus on, with dict/NAME.dict where
-# there is one. Without, replay.c gives it every input of the corpus once, so that a fixed bug stays fixed under any compiler.
+# there is one. Without, replay.c gives it every input of the corpus once, so that a fixed bug stays fixed under any compiler; and
+# once more with a wrong function in the place of WRONG (tests/fuzz/planted.c), which has to be seen.
 set(FUZZ_SECONDS 10 CACHE STRING "seconds of each fuzz target when it is run as a test; twice as many for those marked LONG")
+function(gribstore_planted_test NAME WRONG CORPUS)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
+    set(planted ${NAME}_planted)
+    add_executable(${planted} ${NAME}.c ${ARG_SOURCES} ${gribstore_sanitizer_source}
+        "${PROJECT_SOURCE_DIR}/tests/fuzz/planted.c" "${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c")
+    set_target_properties(${planted} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    target_compile_definitions(${planted} PRIVATE PLANTED_${NAME})
+    target_link_libraries(${planted} PRIVATE ${ARG_LIBS} indexer_catalog proto_http)
+    target_link_options(${planted} PRIVATE -Wl,--wrap=${WRONG})
+    gribstore_register_test(${planted} fuzz 60 "${PROJECT_SOURCE_DIR}/tests/fuzz/see_report"
+        $<TARGET_FILE:${planted}> "${CORPUS}")
+endfunction()
+
 function(gribstore_fuzz_test NAME)
-    cmake_parse_arguments(FUZZ_TEST "LONG" "" "" ${ARGN})
+    cmake_parse_arguments(FUZZ_TEST "LONG" "WRONG" "" ${ARGN})
     set(corpus "${CMAKE_CURRENT_SOURCE_DIR}/corpus/${NAME}")
     if(FUZZ)
         set(seconds ${FUZZ_SECONDS})
@@ -74,5 +94,6 @@ function(gribstore_fuzz_test NAME)
     else()
         gribstore_add_test(${NAME} fuzz 60 ${FUZZ_TEST_UNPARSED_ARGUMENTS} ARGUMENTS "${corpus}")
         target_sources(${NAME} PRIVATE "${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c")
+        gribstore_planted_test(${NAME} ${FUZZ_TEST_WRONG} "${corpus}" ${FUZZ_TEST_UNPARSED_ARGUMENTS})
     endif()
 endfunction()

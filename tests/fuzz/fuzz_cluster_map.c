@@ -1,18 +1,9 @@
 /* fuzz_cluster_map.c: a cluster map of any bytes. What parses has to print and parse again alike, and placement has to
  * hold on it. */
 #include "proto/placement.h"
-
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 enum { PRINTED_MAX = 16 << 20 };
-
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 static void place(const struct cluster_map *map)
 {

@@ -4,18 +4,9 @@
  * that are made of it have to be taken apart again, and what stands in them has to be the message's. */
 #include "proto/grib_head.h"
 #include "proto/run.h"
-
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 enum { HEADS_MAX = 4 << 20 };
-
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 static void set_length(uint8_t *message, size_t size)
 {

@@ -4,17 +4,9 @@
  * encode to the same bytes. */
 #include "proto/journal_record.h"
 #include "proto/run_log_record.h"
+#include "tests/fuzz/fuzz.h"
 
-#include <stdlib.h>
 #include <xxhash.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 static const uint64_t id = 0x0123456789abcdef;
 enum { NUMBER = 1000 };

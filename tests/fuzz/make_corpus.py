@@ -231,6 +231,7 @@ CORPUS = {
     "fuzz_http_head": {name: CUTS + data for name, data in REQUESTS.items()},
     "fuzz_http_conn": {name: b"\0" + CUTS + data for name, data in REQUESTS.items()}
     | {"pipelined": b"\0\0" + b"".join(REQUESTS[name] for name in ("get", "put", "chunked", "ranges", "flow", "head")),
+       "bytewise": b"\0\1\0" + REQUESTS["put"] + REQUESTS["chunked"],
        "left": b"\1" + CUTS + REQUESTS["flow"]},
     "fuzz_http_chunks": {name: b"\0" + CUTS + data for name, data in BODIES_CHUNKED.items()}
     | {"length": b"\1" + CUTS + b"x" * 110},
@@ -266,7 +267,8 @@ CORPUS = {
         "digest": b"a1" * 32, "stamps": b"1,2,18446744073709551615", "address": b"[::1]:8410", "url": b"https://a:1",
         "id": b"hres\0" + (1365379200 ^ 1 << 63).to_bytes(8, "big"),
     },
-    "fuzz_have_request": {"both": jsons(RUN | {"digests": DIGESTS, "places": True}, {"missing": DIGESTS[1:]})},
+    "fuzz_have_request": {"both": jsons(RUN | {"digests": DIGESTS, "places": True}, {"missing": DIGESTS[1:]}),
+                          "none": jsons(RUN | {"digests": DIGESTS}, {"missing": []})},
     "fuzz_replica_answer": {
         "put": b"\0" + jsons({"messages": [{"digest": DIGESTS[0], "new": True, "stored_at": 7, "locations": [LOCATION]},
                                            {"digest": DIGESTS[1]}]}),
@@ -274,7 +276,8 @@ CORPUS = {
         "run": b"\0" + jsons({"incarnation": 1, "version": 2, "state": "retired"}),
         "problem": b"\0" + jsons({"code": "full", "detail": "only 1 byte", "offset": 7, "title": "The disk is full"}),
     },
-    "fuzz_tail_listing": {"two": jsons(LISTING, LISTING | {"full": False, "runs": []}, LISTING | {"runs": []})},
+    "fuzz_tail_listing": {"two": jsons(LISTING, LISTING | {"full": False, "runs": []}, LISTING | {"runs": []}),
+                          "shard": jsons(LISTING).replace(b'"shard":1', b'"shard":99999')},
     "fuzz_decoder_answer": {
         "keys": b"\0" + frame(1, 0, jsons(KEYS)) + frame(2, 1, b"no such template") + frame(3, 0, b"[]"),
         "none": CUTS + frame(1, 0, b"") + b"\xff\xff\xff\xff" + b"\0" * 12,
