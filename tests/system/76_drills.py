@@ -138,7 +138,7 @@ def test_a_disk_that_stays_full_is_found(tmp_path):
 
 
 def test_reads_that_wait_for_a_slow_disk_are_found(tmp_path):
-    findings = found("slow", in_traffic(DELAY, "read", delay_ms=(300, 300)), tmp_path, rounds=1)
+    findings = found("slow", in_traffic(DELAY, "read", delay_ms=(50, 50)), tmp_path, rounds=1, READS_WITHIN_S=0.4)
     assert any("reads took" in text for text in findings.other)
 
 
