@@ -56,6 +56,7 @@ bool body_message_plan(struct body_message *message, uint64_t frame_size, struct
         return false;
     }
     message->planned = true;
+    message->promised = frame_size;
     largest -= BODY_OVERHEAD;
     if (largest > BODY_MEMORY_MAX)
         largest = BODY_MEMORY_MAX;
@@ -80,7 +81,10 @@ enum status body_message_room(struct body_message *message, struct store *store,
     message->data_used = (size_t)message->size;
     if (!message->in_file)
         return STATUS_OK;
-    enum status status = store_spool_open(store, &message->fd, err);
+    message->store = store;
+    enum status status = store_check_room(store, 2 * message->promised, err); /* it is there twice until it is stored */
+    if (status == STATUS_OK)
+        status = store_spool_open(store, &message->fd, err);
     if (status != STATUS_OK)
         message->fd = -1;
     return status;
@@ -101,9 +105,10 @@ size_t body_message_take(struct body_message *message, struct slice bytes)
 
 enum status body_message_write(struct body_message *message, struct error *err)
 {
-    enum status status = disk_write(message->fd, message->file_size, message->data,
-                                    message->data_used, err);
+    enum status status = store_check_room(message->store, message->data_used, err);
 
+    if (status == STATUS_OK)
+        status = disk_write(message->fd, message->file_size, message->data, message->data_used, err);
     if (status != STATUS_OK)
         return status;
     message->file_size += message->data_used;
@@ -112,11 +117,11 @@ enum status body_message_write(struct body_message *message, struct error *err)
 }
 
 enum status body_message_read(const struct body_message *message, uint64_t offset, void *data,
-                              size_t size, struct error *err)
+                              size_t size, bool may_block, struct error *err)
 {
     assert(offset <= message->size && size <= message->size - offset);
     if (message->in_file)
-        return disk_read(message->fd, offset, data, size, true, err);
+        return disk_read(message->fd, offset, data, size, may_block, err);
     memcpy(data, message->data + offset, size);
     return STATUS_OK;
 }

@@ -161,6 +161,14 @@ void transfer_cancel(struct transfer_request *request)
     transfer_finish(request->transfer, request);
 }
 
+void transfer_body_ready(struct transfer_request *request)
+{
+    struct transfer_handle *handle = request->handle;
+
+    if (handle != NULL && !handle->finished)
+        curl_easy_pause(handle->easy, CURLPAUSE_CONT); /* whatever goes wrong is told by the request's end */
+}
+
 void transfer_cancel_all(struct transfer *transfer)
 {
     list_for_each_safe (item, after, &transfer->starting)

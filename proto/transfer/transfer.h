@@ -10,7 +10,7 @@
 #include "proto/base/buf.h"
 #include "proto/base/list.h"
 
-enum { TRANSFER_HEADERS_MAX = 8, TRANSFER_ANSWER_HEADERS_MAX = 16 };
+enum { TRANSFER_HEADERS_MAX = 8, TRANSFER_ANSWER_HEADERS_MAX = 16, TRANSFER_BODY_LATER = -2 };
 
 struct transfer;
 struct transfer_secret;
@@ -34,7 +34,8 @@ struct transfer_request {
     const char *url;
     struct transfer_header headers[TRANSFER_HEADERS_MAX]; /* ended by name == NULL */
     struct slice body;                                    /* or: */
-    /* pull: fills up to size bytes, returns how many, 0 at the end, -1 to fail. body_size: in all, or UINT64_MAX: chunked. */
+    /* pull: fills up to size bytes, returns how many, 0 at the end, -1 to fail, TRANSFER_BODY_LATER: transfer_body_ready()
+     * will tell when to ask again. body_size: in all, or UINT64_MAX: chunked. */
     int64_t (*body_read)(struct transfer_request *request, uint8_t *data, size_t size);
     int (*body_rewind)(struct transfer_request *request); /* back to its first byte; 0, or -1: can't */
     uint64_t body_size;
@@ -68,6 +69,7 @@ void transfer_request_init(struct transfer_request *request); /* zeroed, default
 void transfer_request_fini(struct transfer_request *request); /* frees answers; not while under way */
 void transfer_start(struct transfer *transfer, struct transfer_request *request);
 void transfer_cancel(struct transfer_request *request); /* on_done(CANCELLED) follows, later */
+void transfer_body_ready(struct transfer_request *request); /* not from within body_read; harmless when it is done */
 const char *transfer_answer_header(const struct transfer_request *request, const char *name); /* or NULL */
 
 /* The failure that a problem+json answer (or any status outside 2xx) tells: status by its code, err with its detail.

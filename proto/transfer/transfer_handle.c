@@ -112,6 +112,8 @@ static size_t handle_on_read(char *data, size_t unit, size_t count, void *user)
     int64_t size = request->body_read(request, (uint8_t *)data, unit * count);
     if (size >= 0 && (uint64_t)size <= unit * count)
         return (size_t)size;
+    if (size == TRANSFER_BODY_LATER)
+        return CURL_READFUNC_PAUSE;
     if (!handle->finished)
         error_set(&request->err, STATUS_IO, "the body can't be read");
     return CURL_READFUNC_ABORT;

@@ -9,6 +9,7 @@
 
 #include "storaged/node.h"
 #include "storaged/node_metrics.h"
+#include "storaged/peers/copy_body.h"
 #include "storaged/peers/peer_request.h"
 #include "storaged/peers/replica_answer.h"
 
@@ -42,8 +43,10 @@ struct batch {
     struct list members;       /* struct copy, in the order of the body */
     unsigned count;
     bool asks;
-    struct copy *at; /* member whose bytes go next; NULL: the end */
-    uint64_t at_offset;
+    struct copy_body body;
+    bool over; /* the transfer is, but not what the body reads: */
+    enum status over_status;
+    struct error over_err;
     struct buf text; /* of a question, or the stamps */
     char url[COPIES_URL_SIZE];
     char incarnation[COPIES_NUMBER_SIZE];
@@ -164,30 +167,15 @@ static void batch_print_stamps(struct batch *batch)
 static int64_t batch_read(struct transfer_request *request, uint8_t *data, size_t size)
 {
     struct batch *batch = request->user;
-    size_t filled = 0;
 
-    while (filled < size && batch->at != NULL) {
-        const struct body_message *message = batch->at->message;
-        uint64_t left = message->size - batch->at_offset;
-        size_t part = left < size - filled ? (size_t)left : size - filled;
-        if (body_message_read(message, batch->at_offset, data + filled, part, NULL) != STATUS_OK)
-            return -1;
-        filled += part;
-        batch->at_offset += part;
-        if (batch->at_offset == message->size) {
-            batch->at = batch_next(batch, batch->at);
-            batch->at_offset = 0;
-        }
-    }
-    return (int64_t)filled;
+    return copy_body_read(&batch->body, data, size);
 }
 
 static int batch_rewind(struct transfer_request *request)
 {
     struct batch *batch = request->user;
 
-    batch->at = batch_next(batch, NULL);
-    batch->at_offset = 0;
+    copy_body_rewind(&batch->body);
     return 0;
 }
 
@@ -196,6 +184,7 @@ static void channel_pump(struct channel *channel);
 static void batch_free(struct batch *batch)
 {
     transfer_request_fini(&batch->request);
+    copy_body_fini(&batch->body);
     buf_fini(&batch->text);
     cluster_view_release(batch->view);
     free(batch);
@@ -248,9 +237,9 @@ static void batch_sort_asked(struct batch *batch)
     batch->count -= left;
 }
 
-static void batch_on_done(struct transfer_request *request, enum status status, const struct error *failure)
+static void batch_over(struct batch *batch, enum status status, const struct error *failure)
 {
-    struct batch *batch = request->user;
+    struct transfer_request *request = &batch->request;
     struct channel *channel = batch->channel;
     struct error err;
 
@@ -277,6 +266,32 @@ static void batch_on_done(struct transfer_request *request, enum status status, 
     batch_finish(batch, status == STATUS_OK ? STATUS_INTERNAL : status, &err);
 }
 
+static void batch_on_ready(struct copy_body *body)
+{
+    struct batch *batch = container_of(body, struct batch, body);
+
+    if (batch->over)
+        batch_over(batch, batch->over_status, &batch->over_err);
+    else
+        transfer_body_ready(&batch->request);
+}
+
+/* The members' messages have to stay while one of them is read. */
+static void batch_on_done(struct transfer_request *request, enum status status, const struct error *failure)
+{
+    struct batch *batch = request->user;
+
+    if (!batch->body.reading) {
+        batch_over(batch, status, failure);
+        return;
+    }
+    batch->over = true;
+    batch->over_status = status;
+    error_init(&batch->over_err);
+    if (failure != NULL)
+        batch->over_err = *failure;
+}
+
 static struct batch *batch_new(struct channel *channel, bool asks)
 {
     struct batch *batch = calloc(1, sizeof *batch);
@@ -288,6 +303,7 @@ static struct batch *batch_new(struct channel *channel, bool asks)
     batch->asks = asks;
     batch->view = cluster_view(&loop->node->cluster);
     list_init(&batch->members);
+    copy_body_init(&batch->body, loop, &batch->members, batch_on_ready);
     buf_init(&batch->text, COPIES_ANSWER_MAX);
     return batch;
 }

@@ -531,6 +531,16 @@ enum status store_room(struct store *store, uint64_t *room, struct error *err)
     return STATUS_OK;
 }
 
+enum status store_check_room(struct store *store, uint64_t size, struct error *err)
+{
+    uint64_t room;
+    enum status status = store_room(store, &room, err);
+
+    if (status == STATUS_OK && size > room)
+        status = error_set(err, STATUS_FULL, "what is free is kept in reserve");
+    return status;
+}
+
 static void store_add_run_stats(struct run *run, struct store_stats *stats)
 {
     uv_rwlock_rdlock(&run->lock);

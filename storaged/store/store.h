@@ -103,6 +103,9 @@ void store_append(struct store *store, struct append *append);
 uint64_t store_stamp(struct store *store, uint64_t count);
 void store_stamp_seen(struct store *store, uint64_t stored_at_us);
 
+/* May so many bytes be written beside what is appended, without touching the reserve? FULL: no. */
+enum status store_check_room(struct store *store, uint64_t size, struct error *err);
+
 /* An unnamed file in the data directory (O_TMPFILE), for bodies too large for memory. */
 enum status store_spool_open(struct store *store, int *fd, struct error *err);
 

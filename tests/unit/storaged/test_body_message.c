@@ -83,12 +83,12 @@ static void check(struct body_message *message, const uint8_t *data, size_t size
     uint8_t *back = malloc(size);
 
     assert_int_equal(message->size, size);
-    assert_int_equal(body_message_read(message, 0, back, size, NULL), STATUS_OK);
+    assert_int_equal(body_message_read(message, 0, back, size, true, NULL), STATUS_OK);
     assert_memory_equal(back, data, size);
     assert_memory_equal(message->prefix, data,
                         size < sizeof message->prefix ? size : sizeof message->prefix);
     if (size > 10) {
-        assert_int_equal(body_message_read(message, size - 10, back, 10, NULL), STATUS_OK);
+        assert_int_equal(body_message_read(message, size - 10, back, 10, true, NULL), STATUS_OK);
         assert_memory_equal(back, data + size - 10, 10);
     }
     free(back);
@@ -130,6 +130,46 @@ static void an_unknown_length_goes_to_a_file_through_one_chunk(void **state)
         check(&message, data, sizeof data);
         body_message_fini(&message);
     }
+}
+
+/* What a message promises lies on the disk twice until it is stored: unnamed, and in its data file. */
+static void a_file_keeps_off_the_disks_reserve(void **state)
+{
+    struct store_stats stats;
+    struct body_message message;
+    uint8_t head[BODY_HEAD_SIZE] = { 0 };
+
+    (void)state;
+    store_stats(store, &stats);
+    uint64_t room = stats.disk_free > stats.disk_reserved ? stats.disk_free - stats.disk_reserved : 0;
+    body_message_init(&message, &budget, BODY_INGEST);
+    assert_true(body_message_plan(&message, room / 2 + (64 << 20), slice_of(head, sizeof head)));
+    assert_true(message.in_file);
+    assert_true(body_budget_take(&budget, message.class, body_message_needs(&message)));
+    assert_int_equal(body_message_room(&message, store, NULL), STATUS_FULL);
+    assert_int_equal(message.fd, -1);
+    body_message_fini(&message);
+}
+
+/* One that does not say its length is looked at with each chunk. */
+static void a_chunk_keeps_off_the_disks_reserve(void **state)
+{
+    struct store_options options = { .dir = dir, .shards = 4, .reserve_size = UINT64_MAX - 1 };
+    static uint8_t data[BODY_CHUNK_SIZE];
+    struct body_message message;
+
+    (void)state;
+    body_message_init(&message, &budget, BODY_INGEST);
+    assert_true(body_message_plan(&message, 0, slice_of(data, sizeof data)));
+    assert_true(body_budget_take(&budget, message.class, body_message_needs(&message)));
+    assert_int_equal(body_message_room(&message, store, NULL), STATUS_OK);
+    assert_int_equal(body_message_take(&message, slice_of(data, sizeof data)), sizeof data);
+    store_close(store);
+    assert_int_equal(store_open(&options, &store, NULL), STATUS_OK);
+    message.store = store;
+    assert_int_equal(body_message_write(&message, NULL), STATUS_FULL);
+    assert_int_equal(message.file_size, 0);
+    body_message_fini(&message);
 }
 
 static void what_is_larger_than_memory_may_hold_is_planned_into_a_file(void **state)
@@ -185,6 +225,8 @@ int main(void)
         cmocka_unit_test(an_unknown_length_goes_to_a_file_through_one_chunk),
         cmocka_unit_test(what_is_larger_than_memory_may_hold_is_planned_into_a_file),
         cmocka_unit_test(one_left_half_way_gives_all_back),
+        cmocka_unit_test(a_file_keeps_off_the_disks_reserve),
+        cmocka_unit_test(a_chunk_keeps_off_the_disks_reserve),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -293,6 +293,72 @@ static void a_body_that_fails_fails_its_request(void **state)
     job_fini(&pull.job);
 }
 
+/* A pulled body that has nothing at every second question. */
+struct slow_pull {
+    struct pull pull;
+    bool is_ready;
+    unsigned waits;
+};
+
+static int64_t slow_pull_read(struct transfer_request *request, uint8_t *data, size_t size)
+{
+    struct slow_pull *slow = container_of(request, struct slow_pull, pull.job.request);
+
+    slow->is_ready = !slow->is_ready;
+    if (slow->is_ready)
+        return pull_read(request, data, size);
+    slow->waits++;
+    return TRANSFER_BODY_LATER;
+}
+
+/* One turn of whoever drives it. */
+static void job_turn(struct job *job)
+{
+    if (job->world->driver == DRIVER_POLL)
+        transfer_run(job->world->transfer, 1);
+    else
+        uv_run(&job->world->loop, UV_RUN_NOWAIT);
+}
+
+static void a_body_may_come_later(void **state)
+{
+    static const uint64_t size = 900000;
+    struct slow_pull slow = { .is_ready = true };
+
+    pull_init(&slow.pull, *state, "/echo", size, true);
+    slow.pull.job.request.body_read = slow_pull_read;
+    transfer_start(slow.pull.job.world->transfer, &slow.pull.job.request);
+    for (unsigned seen = 0; slow.pull.job.done == 0; job_turn(&slow.pull.job)) {
+        if (slow.waits == seen)
+            continue;
+        seen = slow.waits;
+        assert_int_equal(slow.pull.job.done, 0);
+        transfer_body_ready(&slow.pull.job.request);
+    }
+    assert_int_equal(slow.pull.job.status, STATUS_OK);
+    assert_header(&slow.pull.job, "X-Size", "900000");
+    assert_true(slow.waits > 2);
+    transfer_body_ready(&slow.pull.job.request); /* too late: nothing */
+    job_fini(&slow.pull.job);
+}
+
+static void who_waits_for_its_body_can_be_cancelled(void **state)
+{
+    struct slow_pull slow = { .is_ready = true };
+
+    pull_init(&slow.pull, *state, "/echo", 3 << 20, true);
+    slow.pull.job.request.body_read = slow_pull_read;
+    transfer_start(slow.pull.job.world->transfer, &slow.pull.job.request);
+    while (slow.waits == 0)
+        job_turn(&slow.pull.job);
+    transfer_cancel(&slow.pull.job.request);
+    while (slow.pull.job.done == 0)
+        job_turn(&slow.pull.job);
+    transfer_body_ready(&slow.pull.job.request);
+    assert_int_equal(slow.pull.job.status, STATUS_CANCELLED);
+    job_fini(&slow.pull.job);
+}
+
 static void a_kept_connection_found_dead_is_replaced_and_the_body_sent_again(void **state)
 {
     struct world *world = *state;
@@ -765,6 +831,8 @@ int main(void)
         BOTH(an_empty_put_says_that_it_is_empty),
         BOTH(large_and_chunked_bodies_are_pulled_and_ask_first),
         BOTH(a_body_that_fails_fails_its_request),
+        BOTH(a_body_may_come_later),
+        BOTH(who_waits_for_its_body_can_be_cancelled),
         BOTH(a_kept_connection_found_dead_is_replaced_and_the_body_sent_again),
         BOTH(connections_are_kept),
         BOTH(on_data_takes_answers_larger_than_the_limit),
