@@ -220,6 +220,27 @@ static int main_print_settings(const struct settings *settings)
     return 0;
 }
 
+/* The settings, if what they name can be used. */
+static int main_check_files(const struct settings *settings)
+{
+    struct transfer_secret *secret = NULL;
+    struct http_auth *auth = NULL;
+    enum status status = STATUS_OK;
+    struct error err;
+
+    error_init(&err);
+    if (settings->tokens != NULL)
+        status = http_auth_open(settings->tokens, false, &auth, &err);
+    if (status == STATUS_OK && settings->node_token != NULL)
+        status = transfer_secret_open(settings->node_token, &secret, &err);
+    http_auth_close(auth);
+    transfer_secret_close(secret);
+    if (status == STATUS_OK)
+        return main_print_settings(settings);
+    fprintf(stderr, "indexer: %s\n", err.text);
+    return 2;
+}
+
 static int main_run(const struct settings *settings)
 {
     struct main_signals signals;
@@ -272,7 +293,7 @@ int main(int argc, char **argv)
         config_free(&main_program, &settings);
         return 2;
     }
-    int code = settings.check_config ? main_print_settings(&settings) : main_run(&settings);
+    int code = settings.check_config ? main_check_files(&settings) : main_run(&settings);
     config_free(&main_program, &settings);
     return code;
 }

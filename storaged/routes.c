@@ -40,7 +40,7 @@ const struct http_route routes_node[] = {
     { HTTP_GET_, "/cluster/shards/{source}/{base_time}", ROLE_NODE, "shards", listing_shards },
     { HTTP_GET_, "/cluster/map", ROLE_READ | ROLE_BOUND, MAP_ROUTE, cluster_api_get },
     { HTTP_PUT_, "/cluster/map", ROLE_NODE | ROLE_ADMIN, MAP_ROUTE, cluster_api_put },
-    { HTTP_GET_, "/cluster/scrub", ROLE_NODE, "scrub", scrub_api_get },
+    { HTTP_GET_, "/cluster/scrub", ROLE_NODE | ROLE_ADMIN, "scrub", scrub_api_get },
     { HTTP_POST_, "/cluster/scrub", ROLE_ADMIN, "scrub-start", scrub_api_start },
     { HTTP_DELETE_, "/data/{source}/{base_time}/", ROLE_ADMIN, "purge", purge_handle },
     { HTTP_GET_, "/metrics", ROLE_READ | ROLE_BOUND, "metrics", node_status_metrics },

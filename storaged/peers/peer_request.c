@@ -1,6 +1,7 @@
 /* peer_request.c: the words that nodes of a cluster put around every request between them. */
 #include "storaged/peers/peer_request.h"
 
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/node_api.h"
 
@@ -25,6 +26,18 @@ static void note_epoch(struct cluster *cluster, struct peer *peer, const struct 
     cluster_heard(cluster, epoch);
 }
 
+/* Nothing works with that node until somebody sees to it; /healthz, which probes ask for, needs no token. */
+static void note_token(struct peer *peer, int http_status, const struct error *err)
+{
+    uint64_t now = clock_monotonic_ms();
+
+    if ((http_status != 401 && http_status != 403) || atomic_load(&peer->token_said_ms) > now)
+        return;
+    atomic_store(&peer->token_said_ms, now + PEER_TOKEN_SAID_MS);
+    log_msg(LOG_ERROR, "peer.token", "node %s at %s does not take this node's token (--node-token): %s",
+            peer->id, peer->url, err->text);
+}
+
 enum status peer_request_done(struct cluster *cluster, struct peer *peer,
                               const struct transfer_request *request, enum status status,
                               const struct error *failure, struct error *err)
@@ -41,6 +54,7 @@ enum status peer_request_done(struct cluster *cluster, struct peer *peer,
         note_epoch(cluster, peer, request);
     else
         log_msg(LOG_ERROR, "peer.other-cluster", "node %s at %s: %s", peer->id, peer->url, err->text);
+    note_token(peer, request->http_status, err);
     if (request->http_status == 503 || request->http_status == 507)
         peer_refused(peer);
     return status == STATUS_OK ? status : error_wrap(err, "node %s", peer->id);

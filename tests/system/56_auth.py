@@ -669,3 +669,56 @@ def test_a_nodes_token_is_read_again(daemons, tmp_path, grib):
         hangup(node, "tokens: read again")
         answer = node.put(f"/ingest/{node.name}/", message_of(grib), headers=tokens.header("ingest"))
         assert answer.status_code == 201 and answer.json()["messages"][0]["copies"] == 2, answer.text
+
+
+# --- certificates ---
+
+def openssl(folder, *arguments):
+    subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, check=True, timeout=60)
+
+
+def certificate(folder, name, *more):
+    """A key and a certificate of our own CA; the SHA-256 of its DER form."""
+    openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
+            "-subj", f"/CN={name}")
+    (folder / f"{name}.ext").write_text("subjectAltName=IP:127.0.0.1\n")
+    openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", f"{name}.ext", "-out", f"{name}.pem")
+    openssl(folder, "x509", "-in", f"{name}.pem", "-outform", "DER", "-out", f"{name}.der")
+    return hashlib.sha256((folder / f"{name}.der").read_bytes()).hexdigest()
+
+
+def test_a_clients_certificate_counts_as_its_token(daemons, tmp_path, grib):
+    openssl(tmp_path, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA")
+    tokens = all_roles(tmp_path)
+    prints = {name: certificate(tmp_path, name) for name in ("server", "job", "stranger")}
+    with open(tokens.file, "a") as file:
+        file.write(f"job cert:{prints['job']} ingest sources=hres\n")
+        # The hash of a token that is a certificate's fingerprint is no token's, and the other way round.
+        file.write(f"odd sha256:{prints['stranger']} admin\n")
+    node = daemons.node(ready=False, arguments=[
+        "--tokens", tokens.file, "--tls-cert", tmp_path / "server.pem", "--tls-key", tmp_path / "server.key",
+        "--tls-client-ca", tmp_path / "ca.pem", "--url", "https://127.0.0.1:1"])
+    url = f"https://{node.listen}"
+    message = message_of(grib)
+
+    def ask(method, path, name=None, **options):
+        shown = None if name is None else (str(tmp_path / f"{name}.pem"), str(tmp_path / f"{name}.key"))
+        return requests.request(method, url + path, cert=shown, verify=str(tmp_path / "ca.pem"), timeout=30, **options)
+
+    def answers():
+        try:
+            return ask("GET", "/healthz").status_code == 200
+        except requests.ConnectionError:
+            return False
+    await_condition(answers, "https is served")
+    assert ask("PUT", "/ingest/hres/", "job", data=message).status_code == 201
+    assert ask("PUT", "/ingest/gfs/", "job", data=message).status_code == 403
+    assert ask("GET", "/metrics", "job").status_code == 200
+    for name in (None, "stranger", "server"):
+        assert ask("GET", "/metrics", name).status_code == 401, name
+    # Who shows both is who his token says.
+    assert ask("PUT", "/ingest/gfs/", "job", data=message, headers=tokens.header("ingest")).status_code == 201
+    assert ask("GET", "/metrics", "job", headers={"Authorization": "Bearer gst_wrong"}).status_code == 401
+    assert ask("GET", "/metrics", headers=tokens.header("read")).status_code == 200
