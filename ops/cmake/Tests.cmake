@@ -1,7 +1,8 @@
 # The words in which the test folders list their tests. Each test NAME is made of NAME.c and what SOURCES adds; its label
 # says which kind it is.
 #
-#   gribstore_unit_test(NAME [SOURCES file...] LIBS library...)     cmocka; milliseconds
+#   gribstore_unit_test(NAME [THREADS] [SOURCES file...] LIBS library...)
+#                                                                   cmocka; milliseconds; THREADS: threads meet in it
 #   gribstore_fault_test(NAME [SOURCES file...] LIBS library...)    cmocka; loops over failing calls
 #   gribstore_mongo_test(NAME [SOURCES file...] LIBS library...)    cmocka; finds a mongod in GRIBSTORE_TEST_MONGO_URI
 #   gribstore_fuzz_test(NAME [LONG] WRONG function [SOURCES file...] LIBS library...)
@@ -16,28 +17,35 @@ set(gribstore_test_environment
     "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
 )
 
-# gribstore_register_test(NAME LABEL TIMEOUT command...): the target NAME is a test, run by this command.
-function(gribstore_register_test NAME LABEL TIMEOUT)
-    if(NOT TARGET tests_${LABEL})
-        add_custom_target(tests_${LABEL})
-    endif()
-    add_dependencies(tests_${LABEL} ${NAME})
+# gribstore_register_test(NAME LABELS TIMEOUT command...): the target NAME is a test, run by this command.
+function(gribstore_register_test NAME LABELS TIMEOUT)
+    foreach(label ${LABELS})
+        if(NOT TARGET tests_${label})
+            add_custom_target(tests_${label})
+        endif()
+        add_dependencies(tests_${label} ${NAME})
+    endforeach()
     add_test(NAME ${NAME} COMMAND ${ARGN})
     set_tests_properties(${NAME} PROPERTIES
-        LABELS ${LABEL} TIMEOUT ${TIMEOUT} ENVIRONMENT "${gribstore_test_environment}")
+        LABELS "${LABELS}" TIMEOUT ${TIMEOUT} ENVIRONMENT "${gribstore_test_environment}")
 endfunction()
 
-# gribstore_add_test(NAME LABEL TIMEOUT [SOURCES file...] LIBS library... [RUNNER command...] [ARGUMENTS argument...])
-function(gribstore_add_test NAME LABEL TIMEOUT)
+# gribstore_add_test(NAME LABELS TIMEOUT [SOURCES file...] LIBS library... [RUNNER command...] [ARGUMENTS argument...])
+function(gribstore_add_test NAME LABELS TIMEOUT)
     cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;RUNNER;ARGUMENTS" ${ARGN})
     add_executable(${NAME} ${NAME}.c ${ARG_SOURCES} ${gribstore_sanitizer_source})
     set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
     target_link_libraries(${NAME} PRIVATE ${ARG_LIBS})
-    gribstore_register_test(${NAME} ${LABEL} ${TIMEOUT} ${ARG_RUNNER} $<TARGET_FILE:${NAME}> ${ARG_ARGUMENTS})
+    gribstore_register_test(${NAME} "${LABELS}" ${TIMEOUT} ${ARG_RUNNER} $<TARGET_FILE:${NAME}> ${ARG_ARGUMENTS})
 endfunction()
 
 function(gribstore_unit_test NAME)
-    gribstore_add_test(${NAME} unit 60 ${ARGN} LIBS PkgConfig::cmocka)
+    cmake_parse_arguments(UNIT "THREADS" "" "" ${ARGN})
+    set(labels unit)
+    if(UNIT_THREADS)
+        list(APPEND labels threads)
+    endif()
+    gribstore_add_test(${NAME} "${labels}" 60 ${UNIT_UNPARSED_ARGUMENTS} LIBS PkgConfig::cmocka)
 endfunction()
 
 function(gribstore_fault_test NAME)

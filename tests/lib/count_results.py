@@ -1,6 +1,6 @@
-"""Count what ran, from the JUnit files that ctest and pytest left in a folder, and close with one line.
+"""Count what ran, from the JUnit files that ctest and pytest left in folders, and close with one line.
 
-    count_results.py FOLDER [--broken REASON]...
+    count_results.py FOLDER...      ctest.xml, system*.xml, and `broken`: a reason a line, each counts as failed
 
 In ctest's file a case is a binary; its functions are counted from what cmocka printed. A binary that ends badly without a
 failed function (a crash, a sanitizer's report, a time-out) counts as one failure.
@@ -78,21 +78,31 @@ def count_pytest_case(count, case):
 
 
 def count_file(count, path, count_case):
-    if path.exists():
-        for case in ElementTree.parse(path).getroot().iter("testcase"):
-            count_case(count, case)
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        count_case(count, case)
+
+
+def count_folder(count, folder):
+    binaries, system = [*folder.glob("ctest.xml")], sorted(folder.glob("system*.xml"))
+    broken = folder / "broken"
+    for path in binaries:
+        count_file(count, path, count_binary)
+    for path in system:
+        count_file(count, path, count_pytest_case)
+    if broken.exists():
+        count.failed += broken.read_text().splitlines()
+    elif not binaries and not system:
+        count.failed.append(f"{folder}: nothing ran")
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--broken", action="append", default=[])
+    parser.add_argument("folders", type=pathlib.Path, nargs="+")
     arguments = parser.parse_args()
 
     count = Count()
-    count_file(count, arguments.folder / "ctest.xml", count_binary)
-    count_file(count, arguments.folder / "system.xml", count_pytest_case)
-    count.failed += arguments.broken
+    for folder in arguments.folders:
+        count_folder(count, folder)
 
     print()
     for name in count.skipped:
