@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import traceback
 
 from check import Findings, check_nodes, check_reads
 from ledger import Ledger
@@ -118,6 +119,10 @@ class Campaign:
             pass
         except Unsound as error:
             self.findings.other.append(f"the drill itself: {error}")
+        except Exception:  # a node that ends while it is looked at, too
+            ended = [node.describe(f"ended with {node.process.returncode}")[-3000:] for node in self.nodes
+                     if node.process is not None and node.process.poll() is not None]
+            self.findings.other.append("\n".join([traceback.format_exc(), *ended]))
         finally:
             self.close()
         return self
@@ -249,6 +254,8 @@ class Power(Campaign):
         self.slow_the_disk()
         self.begin_traffic()
         self.let_run(0.05, 0.7)
+        if self.random.random() < 0.15:  # it leaves in good order, and what it said is as durable as ever
+            self.node.stop()
         self.node.kill()
         self.end_traffic()
         while self.random.random() < 0.2:  # first only the process goes: what it did not flush is found by the next
@@ -294,7 +301,8 @@ class Full(Campaign):
     def make_node(self, name, arguments):
         self.disk = self.folder / "disk"
         self.disk.mkdir()
-        self.is_mounted = mount_small(self.disk, self.DISK_SIZE)
+        kind = self.random.choice(("tmpfs", "ext4"))
+        self.is_mounted = mount_small(self.disk, self.DISK_SIZE, kind) or mount_small(self.disk, self.DISK_SIZE, "tmpfs")
         return DrillNode(name, self.folder, arguments, data=self.disk / "data")
 
     def close(self):
@@ -376,6 +384,16 @@ class Full(Campaign):
             self.start(self.node)
             self.check()
         self.make_room()
+
+    def check(self):
+        """What had no answer is sent again as far as the small disk has room for it."""
+        room, kept = shutil.disk_usage(self.disk).free // 4, []
+        for messages in self.ledger.unacknowledged:
+            room -= sum(len(message.data) for message in messages)
+            if room > 0:
+                kept.append(messages)
+        self.ledger.unacknowledged = kept
+        super().check()
 
     def end_traffic_into_fired(self):
         self.fired += self.end_traffic().get(507, 0)
