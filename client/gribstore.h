@@ -71,6 +71,7 @@ struct gs_options {
     const char *token;   /* sent as a bearer token, over https or to loopback only [none] */
     const char *ca_file; /* PEM: whom to trust [the system's] */
     uint64_t retry_ms;   /* how long to try again what is temporary [60 s] */
+    const char *cert_file, *key_file; /* PEM: what to show to who asks for a certificate [none] */
 };
 
 GS_EXPORT void gs_options_init(struct gs_options *options);

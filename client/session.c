@@ -54,7 +54,9 @@ static enum status session_init(struct gs_session *session, const struct gs_opti
                                 struct error *err)
 {
     struct transfer_options transfer = { .user_agent = "gribstore/" GRIBSTORE_VERSION,
-                                         .ca_file = options->ca_file };
+                                         .ca_file = options->ca_file,
+                                         .cert_file = options->cert_file,
+                                         .key_file = options->key_file };
 
     session->retry_ms = options->retry_ms;
     enum status status = nodes_from_text(&session->indexers,

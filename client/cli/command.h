@@ -9,7 +9,7 @@
 
 /* What every command's settings begin with. */
 struct common_settings {
-    char *indexer, *node, *token_file, *ca_file;
+    char *indexer, *node, *token_file, *ca_file, *cert, *key;
     uint64_t retry_ms;
     bool json, progress, quiet;
 };
@@ -24,6 +24,10 @@ struct common_settings {
       "FILE", "Whose first line is the token to show." },                                                                \
     { NULL, "ca-file", 0, CONFIG_TEXT, offsetof(struct common_settings, ca_file), NULL, "GRIBSTORE_CA_FILE", "FILE",     \
       "Certificates to trust with https (PEM)." },                                                                       \
+    { NULL, "cert", 0, CONFIG_TEXT, offsetof(struct common_settings, cert), NULL, "GRIBSTORE_CERT", "FILE",              \
+      "The certificate to show where one is asked for (PEM)." },                                                         \
+    { NULL, "key", 0, CONFIG_TEXT, offsetof(struct common_settings, key), NULL, "GRIBSTORE_KEY", "FILE",                 \
+      "Its private key (PEM)." },                                                                                        \
     { NULL, "retry", 0, CONFIG_DURATION, offsetof(struct common_settings, retry_ms), "60s", "GRIBSTORE_RETRY",           \
       "TIME", "How long to try again what is temporary." },                                                              \
     { NULL, "json", 0, CONFIG_BOOL, offsetof(struct common_settings, json), NULL, NULL, NULL,                            \

@@ -72,6 +72,8 @@ static int run_with_session(struct cli *cli, void *settings, char **arguments, s
     options.nodes = common->node;
     options.token = token;
     options.ca_file = common->ca_file;
+    options.cert_file = common->cert;
+    options.key_file = common->key;
     options.retry_ms = common->retry_ms;
     if (gs_open(&options, &cli->session, &error) != GS_OK)
         return cli_fail(cli, &error);

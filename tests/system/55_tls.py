@@ -14,7 +14,7 @@ import threading
 import pytest
 import requests
 
-from processes import BIN, LEAK_FREE, Client, Cluster, Indexer, Node, await_condition
+from processes import BIN, LEAK_FREE, Client, Cluster, Daemon, Indexer, Node, await_condition
 
 IDLE_CONNECTIONS = 1000
 IDLE_SIZE_MAX = 64 * 1024
@@ -381,13 +381,25 @@ def test_who_shows_no_certificate_is_not_served_where_one_is_required(daemons, t
 
 # --- all together ---
 
+def answers(daemon, path, shown):
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(daemon.url + path, cert=shown, timeout=TIMEOUT_S).status_code == 200
+    return False
+
+
 @pytest.fixture
-def cluster(daemons, tmp_path, authority):
-    """Each shows its certificate to the others, and is refused without."""
-    required = ("--tls-client-ca", authority.cert)
+def cluster(daemons, tmp_path, authority, monkeypatch):
+    """Nobody is served without a certificate: each shows its own to the others."""
+    required = ("--tls-client-ca", authority.cert, "--tls-client-required")
+    shown = tuple(map(str, authority.sign("somebody")))
+    monkeypatch.setattr(Daemon, "request", lambda self, method, path, **options: requests.request(
+        method, self.url + path, **{"timeout": TIMEOUT_S, "cert": shown, **options}))
+    monkeypatch.setattr(Daemon, "is_ready", lambda self: answers(self, "/readyz", shown))
+    monkeypatch.setattr(Daemon, "answers", lambda self: answers(self, "/healthz", shown))
     nodes = [daemons.begin(TlsNode(f"n{place}", tmp_path, authority, *required)) for place in (1, 2, 3)]
     made = Cluster(nodes, daemons.begin(TlsIndexer("indexer", tmp_path, nodes, authority, *required), ready=False))
     made.client = client(authority, made.indexer, nodes[0])
+    made.client.environment |= {"GRIBSTORE_CERT": shown[0], "GRIBSTORE_KEY": shown[1]}
     made.init()
     made.indexer.wait_ready()
     return made
@@ -406,7 +418,8 @@ def test_a_cluster_speaks_https_throughout(tmp_path, authority, cluster, grib):
         for at in field["locations"]:
             assert at["url"].startswith("https://")
             end = at["offset"] + at["length"] - 1
-            got = requests.get(at["url"], headers={"Range": f"bytes={at['offset']}-{end}"}, timeout=TIMEOUT_S)
+            got = cluster.by_url(at["url"]).get(at["url"][len(cluster.by_url(at["url"]).url):],
+                                                headers={"Range": f"bytes={at['offset']}-{end}"})
             assert got.status_code == 206 and hashlib.sha256(got.content).hexdigest() == field["digest"]
     # Any node has any message: passed through from another, over TLS.
     for digest in digests:
