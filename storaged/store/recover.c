@@ -3,6 +3,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "storaged/store/closed.h"
 #include "storaged/store/disk.h"
 #include "storaged/store/rebuild.h"
 #include "storaged/store/recover_run.h"
@@ -13,6 +14,41 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    RECOVER_THREADS_MAX = 8,
+    RECOVER_SHARE_MIN = 16, /* runs that are worth a thread */
+};
+
+/* A run's directory that is to be read. */
+struct recover_job {
+    int source_fd;    /* borrowed */
+    const char *name; /* borrowed: of the source's names */
+    struct run_key key;
+};
+
+/* runs/{source}, open until all its runs are read. */
+struct recover_source {
+    int fd;
+    char **names;
+    size_t names_count;
+};
+
+/* A start under way. */
+struct recover {
+    struct store *store;
+    struct closed closed;
+    struct recover_source *sources; /* owned */
+    size_t sources_count;
+    struct recover_job *jobs; /* owned */
+    size_t jobs_count, jobs_capacity;
+    _Atomic size_t next; /* job */
+    uv_mutex_t mutex;    /* over what follows */
+    enum status status;
+    struct error err; /* of the first that failed */
+};
 
 /* --- one run --- */
 
@@ -68,9 +104,10 @@ static enum status recover_open_journal(struct run_dir *dir, bool *usable, struc
 }
 
 /* The open directory into *dir, its tables filled; *dir stays NULL when its state sent it to purged/. */
-static enum status recover_load(struct store *store, int source_fd, const char *name,
+static enum status recover_load(struct recover *recover, int source_fd, const char *name,
                                 struct run *run, struct run_dir *dir, bool *stays, struct error *err)
 {
+    struct store *store = recover->store;
     bool usable;
 
     *stays = true;
@@ -87,24 +124,24 @@ static enum status recover_load(struct store *store, int source_fd, const char *
                                     usable ? dir->journal.header.journal_id : 0, err);
     }
     if (usable) {
-        status = recover_run(store, &run->key, dir, err);
+        status = recover_run(store, &recover->closed, &run->key, dir, err);
         if (status != STATUS_CORRUPT)
             return status;
     }
     status = recover_rebuild(store, run, dir, incarnation, err);
     if (status != STATUS_OK)
         return status;
-    return recover_run(store, &run->key, dir, err);
+    return recover_run(store, &recover->closed, &run->key, dir, err);
 }
 
-static enum status recover_one(struct store *store, int source_fd, const char *name,
-                               const struct run_key *key, struct error *err)
+static enum status recover_one(struct recover *recover, const struct recover_job *job, struct error *err)
 {
-    struct run *run = run_table_add(&store->runs, key);
+    struct store *store = recover->store;
+    struct run *run = run_table_add(&store->runs, &job->key);
     struct run_dir *dir = run_dir_new();
     char text[RUN_TEXT_SIZE];
     bool stays;
-    enum status status = recover_load(store, source_fd, name, run, dir, &stays, err);
+    enum status status = recover_load(recover, job->source_fd, job->name, run, dir, &stays, err);
 
     if (status == STATUS_OK && stays) {
         run->dir = dir;
@@ -119,14 +156,24 @@ static enum status recover_one(struct store *store, int source_fd, const char *n
     run_dir_unref(dir);
     if (status == STATUS_OK)
         return STATUS_OK;
-    run_key_print(key, text);
+    run_key_print(&job->key, text);
     return error_wrap(err, "run %s", text);
 }
 
 /* --- the directories --- */
 
+static void recover_add_job(struct recover *recover, int source_fd, const char *name, const struct run_key *key)
+{
+    if (recover->jobs_count == recover->jobs_capacity) {
+        recover->jobs_capacity = recover->jobs_capacity == 0 ? 64 : 2 * recover->jobs_capacity;
+        recover->jobs = realloc(recover->jobs, recover->jobs_capacity * sizeof *recover->jobs);
+        assert(recover->jobs != NULL);
+    }
+    recover->jobs[recover->jobs_count++] = (struct recover_job){ .source_fd = source_fd, .name = name, .key = *key };
+}
+
 /* runs/{source}/{name}: a run, one half made, or something that is not ours. */
-static enum status recover_entry(struct store *store, int source_fd, const char *source,
+static enum status recover_entry(struct recover *recover, int source_fd, const char *source,
                                  const char *name, struct error *err)
 {
     struct run_key key;
@@ -135,49 +182,131 @@ static enum status recover_entry(struct store *store, int source_fd, const char 
 
     if (strncmp(name, RUN_DIR_NEW_PREFIX, strlen(RUN_DIR_NEW_PREFIX)) == 0) {
         snprintf(purged, sizeof purged, "%s-%.32s", source, name);
-        return recover_put_away(store, source_fd, name, purged, err);
+        return recover_put_away(recover->store, source_fd, name, purged, err);
     }
     if (run_key_parse(slice_text(source), slice_text(name), &key, NULL) == STATUS_OK) {
         base_time_print(key.base_time, again);
-        if (strcmp(name, again) == 0)
-            return recover_one(store, source_fd, name, &key, err);
+        if (strcmp(name, again) == 0) {
+            recover_add_job(recover, source_fd, name, &key);
+            return STATUS_OK;
+        }
     }
     log_msg(LOG_WARN, "store.unknown", "%s/%s/%s is left alone", STORE_RUNS_DIR, source, name);
     return STATUS_OK;
 }
 
-static enum status recover_source(struct store *store, const char *source, struct error *err)
+static enum status recover_source(struct recover *recover, const char *name, struct error *err)
+{
+    struct recover_source *source = &recover->sources[recover->sources_count];
+
+    if (!source_valid(slice_text(name))) {
+        log_msg(LOG_WARN, "store.unknown", "%s/%s is left alone", STORE_RUNS_DIR, name);
+        return STATUS_OK;
+    }
+    enum status status = disk_open(recover->store->runs_fd, name, O_RDONLY | O_DIRECTORY, &source->fd, err);
+    if (status != STATUS_OK)
+        return status;
+    recover->sources_count++;
+    status = disk_list(source->fd, ".", &source->names, &source->names_count, err);
+    for (size_t i = 0; i < source->names_count && status == STATUS_OK; i++)
+        status = recover_entry(recover, source->fd, name, source->names[i], err);
+    return status;
+}
+
+static enum status recover_list(struct recover *recover, struct error *err)
 {
     char **names;
     size_t count;
-    int fd;
+    enum status status = disk_list(recover->store->runs_fd, ".", &names, &count, err);
 
-    if (!source_valid(slice_text(source))) {
-        log_msg(LOG_WARN, "store.unknown", "%s/%s is left alone", STORE_RUNS_DIR, source);
-        return STATUS_OK;
-    }
-    enum status status = disk_open(store->runs_fd, source, O_RDONLY | O_DIRECTORY, &fd, err);
-    if (status != STATUS_OK)
-        return status;
-    status = disk_list(fd, ".", &names, &count, err);
+    recover->sources = calloc(count + 1, sizeof *recover->sources);
+    assert(recover->sources != NULL);
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
-        status = recover_entry(store, fd, source, names[i], err);
+        status = recover_source(recover, names[i], err);
     disk_names_free(names, count);
-    if (status == STATUS_OK)
-        status = disk_flush_dir(fd, err);
-    disk_close(fd);
+    return status;
+}
+
+/* --- side by side: runs share nothing but the table, which has a lock --- */
+
+static void recover_work(void *data)
+{
+    struct recover *recover = data;
+    size_t at;
+
+    while ((at = atomic_fetch_add(&recover->next, 1)) < recover->jobs_count) {
+        struct error err = { 0 };
+        enum status status = recover_one(recover, &recover->jobs[at], &err);
+
+        if (status == STATUS_OK)
+            continue;
+        atomic_store(&recover->next, recover->jobs_count); /* what others have begun they end */
+        uv_mutex_lock(&recover->mutex);
+        if (recover->status == STATUS_OK) {
+            recover->status = status;
+            recover->err = err;
+        }
+        uv_mutex_unlock(&recover->mutex);
+    }
+}
+
+static unsigned recover_threads(const struct recover *recover)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t threads = recover->store->options.recover_threads;
+
+    if (threads == 0)
+        threads = cores > 0 ? (size_t)cores : 1;
+    if (threads > RECOVER_THREADS_MAX)
+        threads = RECOVER_THREADS_MAX;
+    if (threads > recover->jobs_count / RECOVER_SHARE_MIN)
+        threads = recover->jobs_count / RECOVER_SHARE_MIN;
+    return (unsigned)threads;
+}
+
+static enum status recover_read(struct recover *recover, struct error *err)
+{
+    uv_thread_t threads[RECOVER_THREADS_MAX];
+    unsigned wanted = recover_threads(recover), count = 0;
+
+    while (count + 1 < wanted && uv_thread_create(&threads[count], recover_work, recover) == 0)
+        count++;
+    recover_work(recover);
+    for (unsigned i = 0; i < count; i++)
+        uv_thread_join(&threads[i]);
+    if (recover->status != STATUS_OK && err != NULL)
+        *err = recover->err;
+    return recover->status;
+}
+
+static enum status recover_flush_sources(const struct recover *recover, struct error *err)
+{
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < recover->sources_count && status == STATUS_OK; i++)
+        status = disk_flush_dir(recover->sources[i].fd, err);
     return status;
 }
 
 static enum status recover_runs(struct store *store, struct error *err)
 {
-    char **names;
-    size_t count;
-    enum status status = disk_list(store->runs_fd, ".", &names, &count, err);
+    struct recover recover = { .store = store };
 
-    for (size_t i = 0; i < count && status == STATUS_OK; i++)
-        status = recover_source(store, names[i], err);
-    disk_names_free(names, count);
+    uv_mutex_init(&recover.mutex);
+    closed_load(store->dir_fd, &recover.closed);
+    enum status status = recover_list(&recover, err);
+    if (status == STATUS_OK)
+        status = recover_read(&recover, err);
+    if (status == STATUS_OK)
+        status = recover_flush_sources(&recover, err);
+    for (size_t i = 0; i < recover.sources_count; i++) {
+        disk_names_free(recover.sources[i].names, recover.sources[i].names_count);
+        disk_close(recover.sources[i].fd);
+    }
+    free(recover.sources);
+    free(recover.jobs);
+    closed_fini(&recover.closed);
+    uv_mutex_destroy(&recover.mutex);
     return status;
 }
 

@@ -2,6 +2,7 @@
 #include "storaged/store/recover_run.h"
 
 #include "proto/base/log.h"
+#include "storaged/store/damage.h"
 #include "storaged/store/disk.h"
 #include "storaged/store/store_state.h"
 
@@ -31,13 +32,17 @@ struct recover_message {
 
 struct recovery {
     struct store *store;
+    const struct closed *closed;
     const struct run_key *run;
     struct run_dir *dir;
     struct recover_note *notes; /* owned */
     size_t notes_count, notes_capacity;
     uint64_t size;              /* of the journal */
     uint64_t end;               /* records that hold */
-    uint64_t last_batch;        /* its first record */
+    uint64_t last_batch;        /* its first record; `end` when there is nothing to prove in it */
+    bool is_closed;             /* it was flushed to its end when the store was closed */
+    uint64_t *found;            /* owned: numbers of *stored* records that are bad and not told as such */
+    size_t found_count;
     uint64_t *ends;             /* owned: per file of dir, where its last record ends */
     uint64_t *sizes;            /* owned: per file, what the disk has */
     uint8_t *chunk;             /* owned: records read at once, */
@@ -195,6 +200,17 @@ static enum status recover_prove_message(struct recovery *recovery, uint64_t num
     return status == STATUS_CORRUPT ? error_set(err, STATUS_NOT_FOUND, "other bytes") : status;
 }
 
+/* Bad from now on, and the journal is to say so. */
+static void recover_add_found(struct recovery *recovery, uint64_t number)
+{
+    uint64_t *found = realloc(recovery->found, (recovery->found_count + 1) * sizeof *found);
+
+    assert(found != NULL);
+    found[recovery->found_count++] = number;
+    recovery->found = found;
+    run_dir_add_bad(recovery->dir, number);
+}
+
 /* One record of the last batch; NOT_FOUND ends the journal before it. A message that can't be read may well have been
  * acknowledged: its record stays, and it is bad. */
 static enum status recover_prove(struct recovery *recovery, uint64_t number,
@@ -210,7 +226,7 @@ static enum status recover_prove(struct recovery *recovery, uint64_t number,
     if (status != STATUS_IO)
         return status;
     log_msg(LOG_WARN, "store.unreadable", "record %ju: %s", (uintmax_t)number, err->text);
-    run_dir_add_bad(recovery->dir, number);
+    recover_add_found(recovery, number);
     return STATUS_OK;
 }
 
@@ -223,6 +239,15 @@ static enum status recover_prove_tail(struct recovery *recovery, struct error *e
     while (recovery->notes_count > 0 &&
            recovery->notes[recovery->notes_count - 1].number >= recovery->end)
         recovery->notes_count--;
+    return STATUS_OK;
+}
+
+/* The last batch was flushed: nothing in it can be torn. */
+static enum status recover_skip_tail(struct recovery *recovery, uint64_t count, struct error *err)
+{
+    if (recovery->end < count)
+        return error_set(err, STATUS_CORRUPT, "record %ju is damaged", (uintmax_t)recovery->end);
+    recovery->last_batch = recovery->end;
     return STATUS_OK;
 }
 
@@ -375,8 +400,8 @@ static enum status recover_add_message(struct recovery *recovery, uint64_t numbe
         recovery->ends[file->written] = end;
     if (file->is_void)
         return STATUS_OK;
-    if (end > recovery->sizes[file->written])
-        run_dir_add_bad(dir, number);
+    if (end > recovery->sizes[file->written] && !run_dir_is_bad(dir, number))
+        recover_add_found(recovery, number);
     if (run_dir_is_bad(dir, number)) {
         data_file_add_damage(file, record->offset, record->length);
         return STATUS_OK;
@@ -540,6 +565,52 @@ static enum status recover_keep_tail(struct recovery *recovery, uint64_t number,
 
 /* What is kept of the last batch is written again before it is flushed: had its flush failed, the page cache still shows it,
  * but counts it as written, so that another flush alone would succeed and do nothing. */
+/* A piece of *bad* records for what was found; they are one batch. */
+static enum status recover_tell(struct recovery *recovery, size_t from, size_t count, struct error *err)
+{
+    struct journal *journal = &recovery->dir->journal;
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        uint64_t number = recovery->found[from + i];
+        struct journal_record record;
+
+        status = journal_read_record(journal, number, true, &record, err);
+        if (status == STATUS_OK)
+            damage_encode(&record, number, journal->header.journal_id, journal->written + i,
+                          from + i == 0, recovery->chunk + i * JOURNAL_RECORD_SIZE);
+    }
+    if (status == STATUS_OK)
+        status = journal_write(journal, recovery->chunk, count, err);
+    if (status == STATUS_OK)
+        journal_wrote(journal, count);
+    return status;
+}
+
+/* The journal says what is bad, so that indexers hear of it. Without room it is bad all the same, and found again. */
+static enum status recover_tell_found(struct recovery *recovery, struct error *err)
+{
+    struct journal *journal = &recovery->dir->journal;
+    uint64_t before = journal->written;
+    enum status status = STATUS_OK;
+
+    if (before + recovery->found_count > JOURNAL_RECORDS_MAX)
+        return STATUS_OK;
+    for (size_t done = 0; done < recovery->found_count && status == STATUS_OK;) {
+        size_t left = recovery->found_count - done;
+        size_t count = left < recovery->chunk_count ? left : (size_t)recovery->chunk_count;
+
+        status = recover_tell(recovery, done, count, err);
+        done += count;
+    }
+    if (status == STATUS_OK && recovery->found_count > 0)
+        status = disk_flush(journal->fd, err);
+    if (status != STATUS_FULL)
+        return status;
+    journal->written = before;
+    return journal_cut(journal, err);
+}
+
 static enum status recover_flush(struct recovery *recovery, struct error *err)
 {
     struct run_dir *dir = recovery->dir;
@@ -553,10 +624,12 @@ static enum status recover_flush(struct recovery *recovery, struct error *err)
     if (status == STATUS_OK)
         status = recover_write_again(dir->journal.fd, journal_offset(recovery->last_batch),
                                      records * JOURNAL_RECORD_SIZE, err);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && !recovery->is_closed)
         status = disk_flush(dir->journal.fd, err);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && !recovery->is_closed)
         status = disk_flush_dir(dir->fd, err);
+    if (status == STATUS_OK)
+        status = recover_tell_found(recovery, err);
     return status;
 }
 
@@ -573,8 +646,12 @@ static enum status recover_steps(struct recovery *recovery, struct error *err)
     recovery->chunk_count = count < RECOVER_CHUNK ? count : RECOVER_CHUNK;
     recovery->chunk = malloc(recovery->chunk_count * JOURNAL_RECORD_SIZE + 1);
     assert(recovery->chunk != NULL);
+    recovery->is_closed = recovery->size == journal_offset(count) &&
+                          closed_has(recovery->closed, journal->header.journal_id, count);
     status = recover_walk(recovery, 0, count, recover_look, err);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && recovery->is_closed)
+        status = recover_skip_tail(recovery, count, err);
+    else if (status == STATUS_OK)
         status = recover_prove_tail(recovery, err);
     if (status == STATUS_OK)
         status = recover_cut_journal(recovery, err);
@@ -593,10 +670,10 @@ static enum status recover_steps(struct recovery *recovery, struct error *err)
     return status;
 }
 
-enum status recover_run(struct store *store, const struct run_key *run, struct run_dir *dir,
-                        struct error *err)
+enum status recover_run(struct store *store, const struct closed *closed, const struct run_key *run,
+                        struct run_dir *dir, struct error *err)
 {
-    struct recovery recovery = { .store = store, .run = run, .dir = dir };
+    struct recovery recovery = { .store = store, .closed = closed, .run = run, .dir = dir };
 
     enum status status = recover_steps(&recovery, err);
     if (recovery.hash != NULL)
@@ -605,6 +682,7 @@ enum status recover_run(struct store *store, const struct run_key *run, struct r
     free(recovery.notes);
     free(recovery.ends);
     free(recovery.sizes);
+    free(recovery.found);
     if (status != STATUS_OK)
         return error_wrap(err, "journal");
     journal_show(&dir->journal);

@@ -22,17 +22,24 @@ void run_change_purged_name(const struct run_key *run, uint64_t journal_id, char
     snprintf(name, PURGED_NAME_SIZE, "%s-%s-%016" PRIx64, run->source, base_time, journal_id);
 }
 
-/* runs/{source}/{base_time} -> purged/..., both parents flushed. */
-static enum status run_change_rename(struct store *store, const struct run_key *run,
+/* The directory that the run's lies in: opened before anything is changed, so that a node without descriptors refuses
+ * (OVERLOADED) and is not left half way. */
+static enum status run_change_open_source(struct store *store, const struct run_key *run, int *fd, struct error *err)
+{
+    return disk_open(store->runs_fd, run->source, O_RDONLY | O_DIRECTORY, fd, err);
+}
+
+/* {base_time} in source_fd -> purged/..., both parents flushed. */
+static enum status run_change_rename(struct store *store, const struct run_key *run, int source_fd,
                                      const char *purged_name, struct error *err)
 {
-    char path[RUN_TEXT_SIZE];
+    char base_time[BASE_TIME_TEXT_SIZE];
 
-    run_key_print(run, path);
-    enum status status = disk_rename(store->runs_fd, path, store->purged_fd, purged_name, err);
+    base_time_print(run->base_time, base_time);
+    enum status status = disk_rename(source_fd, base_time, store->purged_fd, purged_name, err);
     if (status != STATUS_OK)
         return status;
-    status = disk_flush_dir_at(store->runs_fd, run->source, err);
+    status = disk_flush_dir(source_fd, err);
     if (status != STATUS_OK)
         return status;
     return disk_flush_dir(store->purged_fd, err);
@@ -51,12 +58,12 @@ static void run_change_detach(struct store *store, struct run *run)
     run_dir_unref(dir);
 }
 
-static enum status run_change_drop_dir(struct store *store, struct run *run, struct error *err)
+static enum status run_change_drop_dir(struct store *store, struct run *run, int source_fd, struct error *err)
 {
     char name[PURGED_NAME_SIZE];
 
     run_change_purged_name(&run->key, run->dir->journal.header.journal_id, name);
-    enum status status = run_change_rename(store, &run->key, name, err);
+    enum status status = run_change_rename(store, &run->key, source_fd, name, err);
     if (status != STATUS_OK) {
         error_wrap(err, "purge %s", name);
         store_fail(store, err);
@@ -67,8 +74,8 @@ static enum status run_change_drop_dir(struct store *store, struct run *run, str
     return STATUS_OK;
 }
 
-enum status run_change_take(struct store *store, struct run *run, const struct run_info *info,
-                            struct error *err)
+static enum status run_change_log(struct store *store, struct run *run, const struct run_info *info,
+                                  struct error *err)
 {
     enum status status = run_log_append(&store->log, &run->key, info, err);
 
@@ -81,9 +88,24 @@ enum status run_change_take(struct store *store, struct run *run, const struct r
     run->info = *info;
     store_run_changed(store, run);
     uv_rwlock_wrunlock(&run->lock);
-    if (run->dir == NULL || run_change_keeps(info, run->dir->journal.header.incarnation))
-        return STATUS_OK;
-    return run_change_drop_dir(store, run, err);
+    return STATUS_OK;
+}
+
+enum status run_change_take(struct store *store, struct run *run, const struct run_info *info,
+                            struct error *err)
+{
+    bool drops = run->dir != NULL && !run_change_keeps(info, run->dir->journal.header.incarnation);
+    enum status status = STATUS_OK;
+    int source_fd = -1;
+
+    if (drops)
+        status = run_change_open_source(store, &run->key, &source_fd, err);
+    if (status == STATUS_OK)
+        status = run_change_log(store, run, info, err);
+    if (status == STATUS_OK && drops)
+        status = run_change_drop_dir(store, run, source_fd, err);
+    disk_close(source_fd);
+    return status;
 }
 
 static enum status run_change_do_tell(struct store *store, struct run *run, struct run_change *change)
@@ -122,7 +144,12 @@ static enum status run_change_do_purge(struct store *store, struct run *run, str
                          (uintmax_t)run->info.version);
     if (store_is_read_only(store))
         return error_set(&change->err, STATUS_READ_ONLY, "a write failed before");
-    return run_change_drop_dir(store, run, &change->err);
+    int source_fd = -1;
+    enum status status = run_change_open_source(store, &run->key, &source_fd, &change->err);
+    if (status == STATUS_OK)
+        status = run_change_drop_dir(store, run, source_fd, &change->err);
+    disk_close(source_fd);
+    return status;
 }
 
 void run_change_purge(struct store *store, struct run_change *change)

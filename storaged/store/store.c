@@ -3,6 +3,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "storaged/store/closed.h"
 #include "storaged/store/disk.h"
 #include "storaged/store/recover.h"
 #include "storaged/store/run_change.h"
@@ -132,12 +133,36 @@ enum status store_open(const struct store_options *options, struct store **resul
     return error_wrap(err, "%s", options->dir);
 }
 
+/* What the next start need not prove. Without it, it does. */
+static void store_note_closed(struct store *store)
+{
+    struct closed closed = { 0 };
+    struct error err = { 0 };
+    size_t count;
+    struct run **runs = run_table_list(&store->runs, false, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct run_dir *dir = runs[i]->dir;
+
+        if (dir != NULL)
+            closed_add(&closed, dir->journal.header.journal_id, journal_flushed(&dir->journal));
+    }
+    free(runs);
+    if (closed_save(store->dir_fd, &closed, &err) != STATUS_OK)
+        log_msg(LOG_WARN, "store.closed", "%s", err.text);
+    closed_fini(&closed);
+}
+
 void store_close(struct store *store)
 {
+    bool was_open = store->writer.running;
+
     assert(list_empty(&store->ports));
     scrub_stop(&store->scrub); /* it waits for the writer */
     writer_stop(&store->writer);
     flusher_stop(&store->flusher);
+    if (was_open && !store_is_read_only(store))
+        store_note_closed(store);
     run_table_fini(&store->runs);
     unlinker_stop(&store->unlinker);
     file_cache_fini(&store->files);

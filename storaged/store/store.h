@@ -34,6 +34,7 @@ struct store_options {
     uint64_t direct_size; /* a data file's share of a batch from which on it is written around the page cache [64 KiB]; UINT64_MAX: never */
     uint64_t reserve_size; /* bytes kept free; 0: none; UINT64_MAX: max(5 %, 5 GiB) of the file system */
     uint64_t run_memory_us; /* how long purged runs are remembered [400 days] */
+    unsigned recover_threads; /* that read runs at the start [cores, at most 8] */
     uint64_t scrub_rate;    /* bytes a second that are read again; 0: only what is suspected or asked for */
 };
 

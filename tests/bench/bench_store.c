@@ -1,7 +1,7 @@
 /* bench_store.c: how fast the store takes messages from one thread, starts, and what memory it needs.
  *
  *     bench_store append DIR SIZE COUNT IN_FLIGHT   appends a second, bytes a second
- *     bench_store make DIR COUNT                    a journal of COUNT messages over sparse data files
+ *     bench_store make DIR COUNT [RUNS]             journals of COUNT messages over sparse data files
  *     bench_store open DIR                          how long the store takes to open, its heap then
  *
  * DIR is made, and stays. */
@@ -165,19 +165,18 @@ static void bench_make_records(struct journal *journal, uint64_t count, const ui
     }
 }
 
-static int bench_make(const char *dir, uint64_t count)
+/* One run of count messages. */
+static int bench_make_run(const char *dir, uint64_t count, unsigned number)
 {
-    struct journal_header header = { .incarnation = 1, .journal_id = 77, .made_at_us = 1 };
+    struct journal_header header = { .incarnation = 1, .journal_id = 77 + number, .made_at_us = 1 };
     struct journal journal;
     struct error err;
     uint64_t births[BENCH_SHARDS];
-    char path[512], name[DATA_FILE_NAME_SIZE];
-    static const char *const below[] = { "", "/runs", "/runs/bench", "/runs/bench/20260101T0000Z" };
+    char path[512], name[DATA_FILE_NAME_SIZE], base_time[BASE_TIME_TEXT_SIZE];
 
-    for (size_t i = 0; i < ARRAY_COUNT(below); i++) {
-        snprintf(path, sizeof path, "%s%s", dir, below[i]);
-        mkdir(path, 0750);
-    }
+    base_time_print(INT64_C(1767225600) + 3600 * (int64_t)number, base_time);
+    snprintf(path, sizeof path, "%s/runs/bench/%s", dir, base_time);
+    mkdir(path, 0750);
     int dir_fd = open(path, O_RDONLY | O_DIRECTORY);
     if (journal_make(&journal, dir_fd, JOURNAL_NAME, &header, &err) != STATUS_OK)
         bench_die(&err);
@@ -192,6 +191,21 @@ static int bench_make(const char *dir, uint64_t count)
     bench_make_records(&journal, count, births);
     journal_close(&journal);
     close(dir_fd);
+    return 0;
+}
+
+static int bench_make(const char *dir, uint64_t count, unsigned runs)
+{
+    static const char *const below[] = { "", "/runs", "/runs/bench" };
+    char path[512];
+
+    for (size_t i = 0; i < ARRAY_COUNT(below); i++) {
+        snprintf(path, sizeof path, "%s%s", dir, below[i]);
+        mkdir(path, 0750);
+    }
+    for (unsigned i = 0; i < runs; i++)
+        if (bench_make_run(dir, count / runs, i) != 0)
+            return 1;
     return 0;
 }
 
@@ -218,11 +232,11 @@ int main(int argc, char **argv)
     if (argc == 6 && strcmp(argv[1], "append") == 0)
         return bench_append(argv[2], strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10),
                             (unsigned)strtoul(argv[5], NULL, 10));
-    if (argc == 4 && strcmp(argv[1], "make") == 0)
-        return bench_make(argv[2], strtoull(argv[3], NULL, 10));
+    if ((argc == 4 || argc == 5) && strcmp(argv[1], "make") == 0)
+        return bench_make(argv[2], strtoull(argv[3], NULL, 10), argc == 5 ? (unsigned)strtoul(argv[4], NULL, 10) : 1);
     if (argc == 3 && strcmp(argv[1], "open") == 0)
         return bench_start_time(argv[2]);
-    fprintf(stderr, "usage: bench_store append DIR SIZE COUNT IN_FLIGHT | make DIR COUNT | open "
+    fprintf(stderr, "usage: bench_store append DIR SIZE COUNT IN_FLIGHT | make DIR COUNT [RUNS] | open "
                     "DIR\n");
     return 2;
 }

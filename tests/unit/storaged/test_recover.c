@@ -1,4 +1,5 @@
 /* test_recover.c: the rules of storaged/store/recover.h, each with the damage that calls for it. */
+#include "storaged/store/closed.h"
 #include "storaged/store/data_file.h"
 #include "storaged/store/disk.h"
 #include "tests/lib/store_fixture.h"
@@ -17,13 +18,14 @@
 
 enum { MESSAGES = 30, PATH_SIZE = 512 };
 
-/* A closed store with MESSAGES messages, one a batch. */
+/* A store with MESSAGES messages, one a batch, that looks as after a crash: was_closed() makes it one that was closed. */
 struct recover_fixture {
     struct store_fixture store;
     struct run_key run;
     struct store_place places[MESSAGES];
     uint64_t journal_id, records;
     char journal[PATH_SIZE];
+    char closed[PATH_SIZE]; /* where the file is that an orderly close leaves */
 };
 
 static size_t size_of(unsigned number)
@@ -35,6 +37,7 @@ static int setup(void **state)
 {
     struct recover_fixture *fixture = calloc(1, sizeof *fixture);
     struct store_run_info info;
+    char closed_kept[PATH_SIZE];
 
     fixture_init(&fixture->store);
     fixture_open(&fixture->store);
@@ -49,6 +52,9 @@ static int setup(void **state)
     fixture_close(&fixture->store);
     snprintf(fixture->journal, sizeof fixture->journal, "%s/runs/hres/20130408T0000Z/journal",
              fixture->store.dir);
+    snprintf(fixture->closed, sizeof fixture->closed, "%s/closed", fixture->store.dir);
+    snprintf(closed_kept, sizeof closed_kept, "%s/closed.kept", fixture->store.dir);
+    assert_int_equal(rename(fixture->closed, closed_kept), 0); /* as after a crash */
     *state = fixture;
     return 0;
 }
@@ -477,19 +483,223 @@ static void what_is_kept_of_the_last_batch_is_written_again_before_it_is_flushed
     memset(&seen, 0, sizeof seen);
     disk_replace(&ops);
     fixture_open(&fixture->store);
+    unsigned flushed = seen.flushed_count;
     fixture_close(&fixture->store);
     disk_replace(NULL);
     assert_true(was_written_at(data.st_ino, (off_t)last->offset));
     assert_true(was_written_at(journal.st_ino, 64 + 64 * (off_t)(fixture->records - 1)));
-    assert_int_equal(seen.flushed_count, 2);
+    assert_int_equal(flushed, 2);
     fixture_open(&fixture->store);
     for (unsigned i = 0; i < MESSAGES; i++)
         assert_true(has(fixture, i));
 }
 
+/* --- after an orderly close --- */
+
+static void was_closed(struct recover_fixture *fixture)
+{
+    char kept[PATH_SIZE];
+
+    snprintf(kept, sizeof kept, "%s/closed.kept", fixture->store.dir);
+    assert_int_equal(rename(kept, fixture->closed), 0);
+}
+
+static enum status find(struct recover_fixture *fixture, unsigned message)
+{
+    struct store_place place;
+    struct digest digest;
+
+    fixture_digest(message, size_of(message), &digest);
+    return store_find(fixture->store.store, &fixture->run, &digest, true, &place, NULL);
+}
+
+static void a_last_message_damaged_since_the_close_is_damage_and_is_not_cut(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    char path[PATH_SIZE];
+
+    was_closed(fixture);
+    data_path(fixture, MESSAGES - 1, path);
+    flip(path, (off_t)fixture->places[MESSAGES - 1].offset + 50);
+    fixture_open(&fixture->store);
+    assert_int_equal(find(fixture, MESSAGES - 1), STATUS_OK); /* the scrub will see */
+    struct store_run_info info;
+    assert_int_equal(store_run_get(fixture->store.store, &fixture->run, &info), STATUS_OK);
+    assert_int_equal(info.records, fixture->records);
+    store_run_info_fini(&info);
+}
+
+static void a_last_record_damaged_since_the_close_makes_the_journal_anew(void **state)
+{
+    struct recover_fixture *fixture = *state;
+
+    was_closed(fixture);
+    flip(fixture->journal, 64 + 64 * (off_t)(fixture->records - 1) + 5);
+    fixture_open(&fixture->store);
+    assert_int_not_equal(journal_id_now(fixture), fixture->journal_id);
+}
+
+static void a_closed_store_is_flushed_and_reads_nothing_of_its_messages(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    struct disk_ops ops = disk_posix;
+
+    was_closed(fixture);
+    ops.pwritev = pwritev_seen;
+    ops.fdatasync = fdatasync_seen;
+    memset(&seen, 0, sizeof seen);
+    disk_replace(&ops);
+    fixture_open(&fixture->store);
+    assert_int_equal(seen.written_count, 0);
+    for (unsigned i = 0; i < MESSAGES; i++)
+        assert_true(has(fixture, i));
+    fixture_close(&fixture->store);
+    disk_replace(NULL);
+}
+
+static void what_went_on_after_the_close_is_proven(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    struct store_place place;
+    char path[PATH_SIZE], name[DATA_FILE_NAME_SIZE], gone[PATH_SIZE + 8];
+
+    was_closed(fixture);
+    fixture_open(&fixture->store);
+    assert_int_equal(fixture_put(&fixture->store, &fixture->run, 1000, 500, &place), STATUS_OK);
+    snprintf(gone, sizeof gone, "%s.old", fixture->closed);
+    assert_int_equal(rename(fixture->closed, gone), 0);
+    fixture_close(&fixture->store);
+    assert_int_equal(rename(gone, fixture->closed), 0); /* the one of before: it crashed this time */
+    data_file_name(place.shard, place.birth, name);
+    snprintf(path, sizeof path, "%s/runs/hres/20130408T0000Z/%s", fixture->store.dir, name);
+    flip(path, (off_t)place.offset + 50);
+    fixture_open(&fixture->store);
+    assert_int_equal(find(fixture, MESSAGES - 1), STATUS_OK);
+    struct store_run_info info;
+    assert_int_equal(store_run_get(fixture->store.store, &fixture->run, &info), STATUS_OK);
+    assert_true(info.records <= fixture->records + 1); /* its *file* record may stay */
+    store_run_info_fini(&info);
+}
+
+static void a_closed_file_with_any_byte_changed_says_nothing(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    char path[PATH_SIZE];
+
+    was_closed(fixture);
+    data_path(fixture, MESSAGES - 1, path);
+    flip(path, (off_t)fixture->places[MESSAGES - 1].offset + 50);
+    off_t size = file_size(fixture->closed);
+    for (off_t at = 0; at < size; at++) {
+        struct closed closed;
+        int dir_fd = open(fixture->store.dir, O_RDONLY | O_DIRECTORY);
+
+        flip(fixture->closed, at);
+        closed_load(dir_fd, &closed);
+        assert_false(closed_has(&closed, fixture->journal_id, fixture->records));
+        closed_fini(&closed);
+        flip(fixture->closed, at);
+        closed_load(dir_fd, &closed);
+        assert_true(closed_has(&closed, fixture->journal_id, fixture->records));
+        assert_false(closed_has(&closed, fixture->journal_id, fixture->records + 1));
+        assert_false(closed_has(&closed, fixture->journal_id + 1, fixture->records));
+        closed_fini(&closed);
+        close(dir_fd);
+    }
+    flip(fixture->closed, 0);
+    fixture_open(&fixture->store);
+    assert_int_equal(find(fixture, MESSAGES - 1), STATUS_NOT_FOUND); /* proven, and cut */
+}
+
+/* --- what recovery finds bad it tells --- */
+
+static void a_message_behind_the_end_of_its_file_is_told_by_the_journal_once(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    char path[PATH_SIZE];
+
+    was_closed(fixture);
+    data_path(fixture, 0, path);
+    assert_int_equal(truncate(path, (off_t)fixture->places[0].offset + 10), 0);
+    unsigned bad = 0;
+    for (unsigned i = 0; i < MESSAGES; i++)
+        bad += fixture->places[i].birth == fixture->places[0].birth;
+    for (unsigned i = 0; i < 3; i++) {
+        struct store_run_info info;
+
+        fixture_open(&fixture->store);
+        assert_int_equal(store_run_get(fixture->store.store, &fixture->run, &info), STATUS_OK);
+        assert_int_equal(info.records, fixture->records + bad);
+        assert_int_equal(info.messages, MESSAGES - bad);
+        store_run_info_fini(&info);
+        fixture_close(&fixture->store);
+        if (i == 1)
+            assert_int_equal(unlink(fixture->closed), 0);
+    }
+}
+
+/* --- many runs --- */
+
+static void runs_are_read_side_by_side(void **state)
+{
+    enum { RUNS = 100 };
+    struct recover_fixture *fixture = *state;
+    struct store_stats stats;
+
+    fixture->store.options.recover_threads = 4;
+    fixture_open(&fixture->store);
+    for (int i = 1; i <= RUNS; i++) {
+        struct run_key run = fixture_run(i);
+
+        if (i % 2 == 0)
+            strcpy(run.source, "gfs");
+        assert_int_equal(fixture_put(&fixture->store, &run, (uint64_t)i, 300, NULL), STATUS_OK);
+    }
+    for (unsigned closed = 0; closed < 2; closed++) {
+        fixture_close(&fixture->store);
+        if (closed == 0)
+            assert_int_equal(unlink(fixture->closed), 0);
+        fixture_open(&fixture->store);
+        store_stats(fixture->store.store, &stats);
+        assert_int_equal(stats.runs, RUNS + 1);
+        assert_int_equal(stats.messages, RUNS + MESSAGES);
+    }
+}
+
+static void a_run_that_fails_fails_the_start_and_frees_the_rest(void **state)
+{
+    enum { RUNS = 64 };
+    struct recover_fixture *fixture = *state;
+    char path[PATH_SIZE];
+    struct error err;
+
+    fixture->store.options.recover_threads = 4;
+    fixture_open(&fixture->store);
+    for (int i = 1; i <= RUNS; i++) {
+        struct run_key run = fixture_run(i);
+
+        assert_int_equal(fixture_put(&fixture->store, &run, (uint64_t)i, 300, NULL), STATUS_OK);
+    }
+    fixture_close(&fixture->store);
+    snprintf(path, sizeof path, "%s/runs/hres/20130409T0600Z/journal", fixture->store.dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0); /* a journal that is a directory */
+    assert_int_not_equal(fixture_try_open(&fixture->store, &err), STATUS_OK);
+    assert_non_null(strstr(err.text, "hres/20130409T0600Z"));
+    assert_int_equal(rmdir(path), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_last_message_damaged_since_the_close_is_damage_and_is_not_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_last_record_damaged_since_the_close_makes_the_journal_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_closed_store_is_flushed_and_reads_nothing_of_its_messages, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_went_on_after_the_close_is_proven, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_closed_file_with_any_byte_changed_says_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_message_behind_the_end_of_its_file_is_told_by_the_journal_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(runs_are_read_side_by_side, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_run_that_fails_fails_the_start_and_frees_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(a_torn_last_record_goes_and_takes_its_bytes_along, setup, teardown),
         cmocka_unit_test_setup_teardown(a_last_message_with_other_bytes_was_never_acknowledged,
                                         setup, teardown),

@@ -1,6 +1,8 @@
 /* test_run_states.c: states of runs, incarnations and purges, as storaged/store/store.h promises them. */
+#include "tests/lib/fake_disk.h"
 #include "tests/lib/store_fixture.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -422,6 +424,39 @@ static void one_append_too_many_is_refused(void **state)
     assert_true(refused > 0);
 }
 
+/* A purge needs a descriptor for the directory that the run's lies in; without one it did not begin. */
+static void without_descriptors_a_purge_is_refused_and_nothing_is_half_done(void **state)
+{
+    struct store_fixture *fixture = *state;
+    const struct run_key first = fixture_run(0), second = fixture_run(6);
+
+    fixture_close(fixture);
+    fake_disk_start(fixture->dir);
+    fixture_open(fixture);
+    assert_int_equal(put_at(fixture, &first, 1, 0), STATUS_OK);
+    assert_int_equal(put_at(fixture, &second, 2, 0), STATUS_OK);
+    assert_int_equal(fixture_tell(fixture, &first, 1, 1, RUN_RETIRED), STATUS_OK);
+    fake_disk_fail_at(1, EMFILE);
+    assert_int_equal(fixture_purge(fixture, &first, 1, 1), STATUS_OVERLOADED);
+    assert_true(fake_disk_was_hit());
+    assert_true(fixture_has(fixture, &first, 1, 100));
+    fake_disk_fail_at(1, EMFILE);
+    assert_int_equal(fixture_tell(fixture, &second, 2, 0, RUN_FILLING), STATUS_OVERLOADED);
+    assert_state(fixture, &second, 1, 0, RUN_FILLING); /* not told by half */
+    assert_true(fixture_has(fixture, &second, 2, 100));
+    fake_disk_fail_at(1, EMFILE);
+    assert_int_equal(put_at(fixture, &second, 3, 2), STATUS_OVERLOADED); /* the same by an append's incarnation */
+    fake_disk_fail_at(0, 0);
+    assert_int_equal(fixture_purge(fixture, &first, 1, 1), STATUS_OK);
+    assert_int_equal(fixture_tell(fixture, &second, 2, 0, RUN_FILLING), STATUS_OK);
+    assert_int_equal(put_at(fixture, &second, 3, 2), STATUS_OK);
+    assert_false(fixture_has(fixture, &second, 2, 100));
+    fixture_close(fixture);
+    fake_disk_stop();
+    fixture_open(fixture);
+    assert_true(fixture_has(fixture, &second, 3, 100));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -443,6 +478,7 @@ int main(void)
         TEST(the_newest_run_with_a_digest_is_found),
         TEST(stamps_only_rise),
         TEST(one_append_too_many_is_refused),
+        TEST(without_descriptors_a_purge_is_refused_and_nothing_is_half_done),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
