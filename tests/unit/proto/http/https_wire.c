@@ -28,17 +28,27 @@ static struct tls *tls;
 static SSL_CTX *context;
 static struct wire *wires[WIRE_MAX]; /* by descriptor */
 
+static SSL_CTX *wire_context(void)
+{
+    SSL_CTX *made = SSL_CTX_new(TLS_client_method());
+
+    assert_int_equal(SSL_CTX_load_verify_file(made, certs.ca), 1);
+    SSL_CTX_set_verify(made, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_mode(made, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    return made;
+}
+
 struct tls *wire_tls(void)
 {
     if (tls != NULL)
         return tls;
     certs_make(&certs);
-    struct tls_options options = { .cert_file = certs.cert, .key_file = certs.key };
+    /* Clients are asked for a certificate, and may have none. */
+    struct tls_options options = { .cert_file = certs.cert,
+                                   .key_file = certs.key,
+                                   .client_ca_file = certs.ca };
     assert_int_equal(tls_new(&options, &tls, NULL), STATUS_OK);
-    context = SSL_CTX_new(TLS_client_method());
-    assert_int_equal(SSL_CTX_load_verify_file(context, certs.ca), 1);
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    context = wire_context();
     return tls;
 }
 
@@ -59,6 +69,23 @@ void wire_remove(void)
     SSL_CTX_free(context);
     certs_remove(&certs);
     tls = NULL;
+}
+
+void wire_show(uint8_t fingerprint[32])
+{
+    char cert[96], key[96];
+
+    if (fingerprint == NULL) {
+        SSL_CTX_free(context);
+        context = wire_context();
+        return;
+    }
+    certs_path(&certs, "client.pem", cert);
+    certs_path(&certs, "client.key", key);
+    certs_sign(&certs, "a client", -60, 3600, cert, key);
+    certs_fingerprint(cert, fingerprint);
+    assert_int_equal(SSL_CTX_use_certificate_file(context, cert, SSL_FILETYPE_PEM), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM), 1);
 }
 
 int wire_connect(int fd, const struct sockaddr *address, socklen_t size)
