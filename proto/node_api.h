@@ -14,6 +14,8 @@
     "Gribstore-Sources" /* with HEADER_HOP: whose messages may be given, "hres,gfs" */
 #define HEADER_SUSPECT                                                                             \
     "Gribstore-Suspect" /* with HEADER_HOP: this copy had another digest when it was read: look at it again */
+#define HEADER_QUOTA                                                                               \
+    "Gribstore-Quota" /* with 507: not the disk, the run has what its source may hold here */
 #define HEADER_STORED_AT "Gribstore-Stored-At" /* stamp of a replica body's first message */
 #define HEADER_INCARNATION "Gribstore-Incarnation"
 #define HEADER_JOURNAL "Gribstore-Journal" /* journal id of a feed's answer */

@@ -54,6 +54,7 @@ struct ingest {
     bool failed;
     bool going_on;
     bool replied;
+    bool over_quota;
     struct error err;   /* the first failure in the body's order */
     uint64_t err_place; /* its message's offset */
     struct ingest_answer answer;
@@ -104,6 +105,7 @@ static void ingest_take_result(struct ingest *ingest, struct put *put)
         ingest_answer_add(&ingest->answer, put);
         return;
     }
+    ingest->over_quota |= put->over_quota;
     struct error err = put->fsm.err;
     if (!err.has_offset)
         error_at(&err, put->offset);
@@ -426,6 +428,8 @@ static void ingest_reply(struct ingest *ingest)
     enum status status = ingest->failed ? ingest->err.status : STATUS_OK;
 
     ingest->replied = true;
+    if (ingest->over_quota && status == STATUS_FULL)
+        http_reply_header(ingest->ex, HEADER_QUOTA, "%s", "run");
     ingest_answer_reply(&ingest->answer, ingest->ex, view->url, status, &ingest->err);
     cluster_view_release(view);
 }

@@ -5,8 +5,8 @@
  *   1. Place comes before store. Candidates are the owners, then the handoffs; those that are down are passed over. The first
  *      `replicas` that commit are the copies; down to `min_replicas` when there are no more candidates.
  *   2. A message that is known here saves the append here, never the question to the others: they are asked what they lack.
- *   3. A 410 from any of them is the message's answer, and so is what is wrong with the message itself. Anything else only
- *      costs that node its place.
+ *   3. A 410 from any of them is the message's answer, and so is what is wrong with the message itself, and a quota: else the
+ *      run would be spread over nodes that it does not belong to. Anything else only costs that node its place.
  *   4. A node that knows a higher incarnation of the run is asked for it, once; then all is tried again.
  *
  * A failure in any step goes straight to answer. */
@@ -221,7 +221,7 @@ static void target_settle(struct put_target *target, enum status status, const s
 
     target->status = status;
     target->state = status == STATUS_OK ? TARGET_KEPT : TARGET_FAILED;
-    if (status == STATUS_OK || put->failure != STATUS_OK)
+    if (status == STATUS_OK || (put->failure != STATUS_OK && !target->over_quota))
         return;
     put->failure = status;
     error_set(&put->failure_err, status, "%s",
@@ -259,6 +259,7 @@ static void put_on_stored(struct append *append, enum status status)
         struct put_target *target = &put->targets[i];
         if (!target->self || target->state != TARGET_BUSY)
             continue;
+        target->over_quota = append->over_quota;
         target_settle(target, status, &append->err);
         if (status == STATUS_OK) {
             put_kept_here(target);
@@ -297,6 +298,7 @@ static void put_on_copied(struct copy *copy, enum status status, const struct er
     struct put_target *target = container_of(copy, struct put_target, copy);
     struct put *put = target->put;
 
+    target->over_quota = copy->over_quota;
     target_settle(target, status, err);
     if (status == STATUS_STALE_RUN)
         put->stale = copy->peer;
@@ -412,7 +414,8 @@ static enum status put_collect(struct put *put, bool *stale)
         put->all_full &= target->status == STATUS_FULL;
         if (target->status == STATUS_STALE_RUN)
             *stale = true;
-        if (is_the_messages(target->status) && fatal == STATUS_OK)
+        put->over_quota |= target->over_quota;
+        if ((is_the_messages(target->status) || target->over_quota) && fatal == STATUS_OK)
             fatal = target->status;
     }
     return fatal;

@@ -44,6 +44,7 @@ struct put_target {
     enum put_target_state state;
     bool self;
     enum status status;
+    bool over_quota; /* of its node */
     struct copy copy;
     struct put_place place;
 };
@@ -72,7 +73,7 @@ struct put {
     unsigned targets_count;
     struct put_target *targets; /* owned */
     uint64_t incarnation;
-    bool known_here, is_kept, is_new, caught_up, all_full;
+    bool known_here, is_kept, is_new, caught_up, all_full, over_quota;
     unsigned copies_count;
     enum status failure; /* the first that made a node fall out, and its story */
     struct error failure_err;

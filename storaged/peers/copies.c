@@ -42,7 +42,7 @@ struct batch {
     struct cluster_view *view; /* owned */
     struct list members;       /* struct copy, in the order of the body */
     unsigned count;
-    bool asks;
+    bool asks, over_quota;
     struct copy_body body;
     bool over; /* the transfer is, but not what the body reads: */
     enum status over_status;
@@ -205,6 +205,7 @@ static void batch_finish(struct batch *batch, enum status status, const struct e
     while (!list_empty(&members)) {
         struct copy *copy = list_first(&members, struct copy, list);
         list_remove(&copy->list);
+        copy->over_quota = !copy->done && batch->over_quota;
         if (copy->done)
             copy_finish(copy, STATUS_OK, NULL);
         else
@@ -246,6 +247,7 @@ static void batch_over(struct batch *batch, enum status status, const struct err
     error_init(&err);
     status = peer_request_done(&channel->copies->loop->node->cluster, channel->peer, request,
                                status, failure, &err);
+    batch->over_quota = peer_over_quota(request);
     if (request->http_status != 0) {
         /* Even a failure lists what was stored before it. */
         struct error parse_err;

@@ -37,6 +37,7 @@ struct copy {
     /* in: */
     bool ask;
     /* the engine's */
+    bool over_quota; /* failed: the run has what its source may hold on that node */
     bool done;
     struct list list;
 };

@@ -38,6 +38,11 @@ static void note_token(struct peer *peer, int http_status, const struct error *e
             peer->id, peer->url, err->text);
 }
 
+bool peer_over_quota(const struct transfer_request *request)
+{
+    return request->http_status == 507 && transfer_answer_header(request, HEADER_QUOTA) != NULL;
+}
+
 enum status peer_request_done(struct cluster *cluster, struct peer *peer,
                               const struct transfer_request *request, enum status status,
                               const struct error *failure, struct error *err)
@@ -55,7 +60,7 @@ enum status peer_request_done(struct cluster *cluster, struct peer *peer,
     else
         log_msg(LOG_ERROR, "peer.other-cluster", "node %s at %s: %s", peer->id, peer->url, err->text);
     note_token(peer, request->http_status, err);
-    if (request->http_status == 503 || request->http_status == 507)
+    if ((request->http_status == 503 || request->http_status == 507) && !peer_over_quota(request))
         peer_refused(peer);
     return status == STATUS_OK ? status : error_wrap(err, "node %s", peer->id);
 }

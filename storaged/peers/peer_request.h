@@ -22,4 +22,7 @@ enum status peer_request_done(struct cluster *cluster, struct peer *peer,
                               const struct transfer_request *request, enum status status,
                               const struct error *failure, struct error *err);
 
+/* After on_done: 507 for the sake of one run: the peer takes others. */
+bool peer_over_quota(const struct transfer_request *request);
+
 #endif

@@ -137,6 +137,7 @@ static enum status batch_check_quota(const struct batch *batch, struct append *a
     if (append->run_messages_max == 0 && append->run_bytes_max == 0)
         return STATUS_OK;
     batch_held(batch, run, &messages, &bytes);
+    append->over_quota = true;
     if (append->run_messages_max > 0 && messages >= append->run_messages_max)
         return error_set(&append->err, STATUS_FULL,
                          "the source's quota run-messages is used up: the run holds %ju of %ju messages on this node",
@@ -146,6 +147,7 @@ static enum status batch_check_quota(const struct batch *batch, struct append *a
         return error_set(&append->err, STATUS_FULL,
                          "the source's quota run-bytes is used up: the run holds %ju of %ju bytes on this node, the message has %ju",
                          (uintmax_t)bytes, (uintmax_t)append->run_bytes_max, (uintmax_t)append->length);
+    append->over_quota = false;
     return STATUS_OK;
 }
 
@@ -370,7 +372,7 @@ bool batch_take(struct batch *batch, struct append *append)
     struct batch_item *item = &batch->items[batch->count++];
     *item = (struct batch_item){ .append = append };
     list_remove(&append->request.list);
-    append->is_new = false;
+    append->is_new = append->over_quota = false;
     error_init(&append->err);
     item->status = batch_plan(batch, item, run);
     return true;

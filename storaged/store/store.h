@@ -93,6 +93,7 @@ struct append {
     /* out */
     struct store_place place;
     bool is_new;
+    bool over_quota; /* with FULL: the run has what it may hold, the disk has room */
     uint64_t run_incarnation;
     struct error err;
     struct store_request request; /* the store's */

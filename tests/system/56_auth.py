@@ -536,6 +536,35 @@ def test_a_run_holds_what_its_source_may(daemons, tmp_path, grib):
     assert node.put("/ingest/few/", made[4]).status_code == 507
 
 
+def test_a_quota_is_the_runs_and_not_the_nodes(daemons, tmp_path, grib):
+    """Nobody stands in for a node that a run has filled its share of, and that node takes others as before."""
+    rules = tmp_path / "sources"
+    rules.write_text("[few]\nrun-messages = 1\n")
+    nodes = [daemons.node(f"n{number}", arguments=["--sources", rules, "--shards", "1"]) for number in (1, 2, 3)]
+    Client(node=nodes[0]).run("cluster", "init", *[node.url for node in nodes])
+    for node in nodes:
+        await_condition(lambda node=node: node.json("/cluster/map")["epoch"] > 0, "the map")
+    held = nodes[0].json("/cluster/map")
+    owners = set(held["eras"][0]["owners"][0])
+    urls = {node["id"]: node["url"] for node in held["nodes"]}
+    message = message_of(grib)
+
+    def places(answer):
+        assert answer.status_code == 201, answer.text
+        line, = answer.json()["messages"]
+        return {name for name, url in urls.items() if any(at["url"].startswith(url + "/") for at in line["locations"])}
+
+    for number, node in enumerate(nodes):  # an owner, another one, and one that is none: each coordinates
+        few = [same_run(message, 2 * number + each) for each in (0, 1)]
+        if number == 0:
+            assert places(node.put("/ingest/few/", few[0])) == owners
+        answer = node.put("/ingest/few/", few[1])
+        assert (answer.status_code, answer.json()["code"]) == (507, "full"), answer.text
+        assert "run-messages" in answer.json()["detail"] and answer.headers["Gribstore-Quota"] == "run"
+        assert places(node.put(f"/ingest/other{number}/", message)) == owners
+    assert sum(run["source"] == "few" for node in nodes for run in node.json("/cluster/runs?wait=0")["runs"]) == len(owners)
+
+
 def same_run(message, number):
     """Another message of the same run: its last byte of data differs."""
     changed = bytearray(message)
