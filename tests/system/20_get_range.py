@@ -56,19 +56,6 @@ def test_head_says_what_get_says(node, stored):
     assert headed.headers["Cache-Control"] == "no-cache"
 
 
-def test_a_file_that_grows_keeps_its_bytes_and_changes_its_tag(node, grib):
-    messages = grib.split_grib(grib.GRIB_DIR / "era5-levels-members.grib")
-    size, etag, before = {}, {}, {}
-    for message in messages:
-        for location in node.put("/ingest/grow/", message.data).json()["messages"][0]["locations"]:
-            path = location["url"].removeprefix(node.url)
-            answer = node.get(path)
-            assert answer.content.startswith(before.get(path, b""))
-            assert len(answer.content) > size.get(path, 0)
-            assert answer.headers["ETag"] != etag.get(path)
-            size[path], etag[path], before[path] = len(answer.content), answer.headers["ETag"], answer.content
-
-
 def test_what_is_not_there_is_404_at_once_and_the_connection_stays(node):
     wanted = b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in [
         b"/data/none/20200101T0000Z/0001-0123456789abcdef.grib", b"/data/none/20200101T0000Z/../../etc/passwd",

@@ -52,7 +52,8 @@ def put(node, body):
     return answer.json()["messages"]
 
 
-SIZES = {"small": 5_000, "large": 3 * MIB + 12_345, "huge": 17 * MIB + 1}
+# Whole in memory; streamed, or read to its end before a range of it leaves; more than the buffers of a socket.
+SIZES = {"small": 5_000, "large": 1 * MIB + 12_345, "huge": 17 * MIB + 1}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def entities(cluster):
     return found
 
 
-WHERE = ["file", "small", "large", "huge", "small, elsewhere", "large, elsewhere"]
+WHERE = ["file", "small", "large", "small, elsewhere", "large, elsewhere"]
 
 
 @pytest.fixture(params=WHERE)

@@ -49,6 +49,7 @@ def nodes(tmp_path_factory):
     running.node("tight", arguments=flags(SIZES))
     running.node("default", arguments=["--loops", "1"])
     running.node("hasty", arguments=flags(TIMES))
+    running.indexer(running.started[1:2])
     yield running.started
     running.stop()
 
@@ -102,6 +103,9 @@ LIMITS = [
     ("default", "the fields", get(*["A: b"] * 99), get(*["A: b"] * 100), 431, True),
     ("tight", "the target", get(target="/healthz".ljust(300, "x")), get(target="/healthz".ljust(301, "x")), 414, True),
     ("default", "the target", get(target="/healthz".ljust(8192, "x")), get(target="/healthz".ljust(8193, "x")), 414, True),
+    ("indexer", "the head", head_of(40 << 10), head_of((40 << 10) + 1), 431, False),
+    ("indexer", "the fields", get(*["A: b"] * 99), get(*["A: b"] * 100), 431, True),
+    ("indexer", "the target", get(target="/healthz".ljust(8192, "x")), get(target="/healthz".ljust(8193, "x")), 414, True),
     ("tight", "the request line", None, get(target="/healthz".ljust(1100, "x")), 414, False),
     ("tight", "a body by its length", request("PUT", "/ingest/limits/", body=message(1, 4096).ljust(65536, b" ")),
      request("PUT", "/ingest/limits/", body=bytes(65537)), 413, True),
@@ -126,7 +130,7 @@ LIMITS = [
 
 @pytest.mark.parametrize("who, what, within, beyond, status, kept", LIMITS, ids=lambda value: value if isinstance(value, str) else "")
 def test_limits_hold_to_the_byte(nodes, who, what, within, beyond, status, kept):
-    node = nodes[who == "default"]
+    node = next(node for node in nodes if node.name == who)
     if within is not None:
         assert ask(node, within).status in (200, 201, 404), what
     with Wire(node) as wire:
