@@ -157,6 +157,12 @@ class Campaign:
         self.traffic = None
         return statuses
 
+    def end_node(self, in_order=0.15):
+        """Killed; at times it leaves in order, and what it said is as durable as ever."""
+        if self.random.random() < in_order:
+            self.node.leave()
+        self.node.end()
+
     def start(self, node):
         """It has to come up, and in time."""
         try:
@@ -254,9 +260,7 @@ class Power(Campaign):
         self.slow_the_disk()
         self.begin_traffic()
         self.let_run(0.05, 0.7)
-        if self.random.random() < 0.15:  # it leaves in good order, and what it said is as durable as ever
-            self.node.stop()
-        self.node.kill()
+        self.end_node()
         self.end_traffic()
         while self.random.random() < 0.2:  # first only the process goes: what it did not flush is found by the next
             self.node.start_for_moment(self.random)
@@ -371,6 +375,7 @@ class Full(Campaign):
                 self.node.end()
                 self.free()
                 self.start(self.node)
+            self.await_writes()  # ext4 gives freed blocks out with its next commit
         else:
             self.free()
             self.plant(self, "freed")
@@ -434,7 +439,7 @@ class WriteError(Campaign):
         self.let_run(0.05, 0.2)
         if self.node.process.poll() is None:
             self.check_fail_stop(rule)
-        self.node.end()
+        self.end_node(in_order=0.4)
         self.end_traffic()
         self.fired += rule.end()
         self.lose_more()
@@ -471,13 +476,13 @@ class FlushError(WriteError):
 
     def arm(self):
         left = self.random.choice((1, 1, ALWAYS))
-        return self.node.shim.rule(FAIL, *self.ops, skip=self.random.randrange(self.random.choice((10, 40, 120))), left=left)
+        return self.node.shim.rule(FAIL, *self.ops, skip=self.random.randrange(self.random.choice((10, 100, 400))), left=left)
 
     def lose_more(self):
         for _ in range(self.random.choice((0, 1, 1))):
             self.start(self.node)  # on the same page cache: it sees what the disk has not got
             send_again(self.ledger, self.urls, self.findings)
-            self.node.kill()
+            self.end_node(in_order=0.4)
         self.node.shim.lose_power(self.random.choice(MODES), f"{self.seed}/{self.ledger.round}")
 
 
@@ -648,14 +653,14 @@ class AnyCall(Campaign):
         self.let_run(0.1, 0.6)
         if self.node.process.poll() is None:
             self.check_reads_go_on()
-        self.node.end()
+        self.end_node(in_order=0.3)
         self.end_traffic()
         self.fired += rule.end()
         rule = self.arm(20, 100)
         self.node.start()  # it may refuse, it may come up
         with contextlib.suppress(EndedEarly, AssertionError):
             self.node.wait_ready(3)
-        self.node.end()
+        self.end_node(in_order=0.3)
         self.fired += rule.end()
         if self.random.random() < 0.5:
             self.node.shim.lose_power(self.random.choice(MODES), f"{self.seed}/{self.ledger.round}")

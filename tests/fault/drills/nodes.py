@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 for folder in ("tests/system", "tests/lib"):
     sys.path.insert(0, str(ROOT / folder))
 
-from processes import BIN, EndedEarly, Node  # noqa: E402
+from processes import BIN, STOP_TIMEOUT_S, EndedEarly, Node  # noqa: E402
 from shim import Shim  # noqa: E402
 from traffic import ERRORS, Connection  # noqa: E402
 
@@ -76,6 +76,19 @@ class DrillNode(Node):
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+    def leave(self):
+        """SIGTERM, and it leaves in order, whatever its exit code: what it does then must not cover up what failed before."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise AssertionError(self.describe(f"did not leave within {STOP_TIMEOUT_S} s of SIGTERM")) from None
+        self.process = None
+        self.check_reports()
 
     def metric(self, name):
         connection = self.connection()
