@@ -256,6 +256,29 @@ def test_a_thousand_ranges_of_ten_digits_fit_into_a_line(entities):
     check_part(entity, answer, 0, 0)
 
 
+@pytest.mark.parametrize("text, count", [("bytes=5-9", 1), ("bytes=-4,5-9,0-3", 3)])
+def test_a_damaged_copy_is_passed_over_before_a_range_of_it_leaves(cluster, text, count):
+    """Though the damage lies where nobody asked: what a message is, all of its bytes decide."""
+    data = message(500 + count, 2 * MIB)
+    line = put(cluster.nodes[0], data)[0]
+    location = line["locations"][0]
+    holder = cluster.by_url(location["url"])
+    with open(holder.data / "runs" / location["url"].partition("/data/")[2], "r+b") as file:
+        file.seek(location["offset"] + MIB)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+    entity = Entity(holder, f"/sha256/{line['digest']}", data)
+    answer = entity.get(text)
+    assert answer.status == 206
+    if count == 1:
+        check_part(entity, answer, 5, 9)
+    else:
+        assert [part[:2] for part in parts_of(answer, entity.size)] == [(entity.size - 4, entity.size - 1), (5, 9), (0, 3)]
+        assert [part[2] for part in parts_of(answer, entity.size)] == [data[-4:], data[5:10], data[:4]]
+    assert f"{line['digest']} does not have its digest on this node" in holder.output()
+
+
 # --- memory, and files that grow ---
 
 def resident(node):
