@@ -60,7 +60,9 @@ static enum http_timer conn_timer(const struct http_conn *conn)
             return conn->spared ? HTTP_TIMER_LINGER : HTTP_TIMER_HEAD;
         return conn->spared ? HTTP_TIMER_LINGER : HTTP_TIMER_IDLE;
     case HTTP_CONN_EXCHANGE:
-        return conn->writing || http_body_flowing(conn->ex) ? HTTP_TIMER_RATE : HTTP_TIMER_NONE;
+        return (conn->writing && conn->socket.held_count == 0) || http_body_flowing(conn->ex)
+                   ? HTTP_TIMER_RATE
+                   : HTTP_TIMER_NONE;
     case HTTP_CONN_DISCARD:
         return HTTP_TIMER_RATE;
     case HTTP_CONN_LINGER:

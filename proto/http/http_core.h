@@ -11,7 +11,9 @@
  *
  * The order of a turn. libuv tells which connections have bytes; when all are told of, they are read and served one by
  * one, the last first. epoll names those again first that it named the last time, and who comes just too late for a turn
- * last; served in that order the same ones would be late again and again, for twice the time of the others.
+ * last; served in that order the same ones would be late again and again, for twice the time of the others. Of up to
+ * HTTP_BATCH_MAX of them all requests are read first, then all answers are sent: the kernel's code for each stays in the
+ * processor's cache, and a client on this machine is woken once and not for each.
  *
  * Invariants:
  * 1. One exchange a connection; while it lasts, what arrives behind its request is kept unread, at most one read of it.
@@ -38,6 +40,8 @@ enum {
     HTTP_TURN_MAX = 1024 * 1024,   /* sent to one reader before others have their turn */
     HTTP_POOL_MAX = 64,            /* exchanges, and file buffers, kept for the next */
     HTTP_READABLE_MAX = 256,       /* connections told of before they are read */
+    HTTP_BATCH_MAX = 16,           /* requests read before their answers are sent */
+    HTTP_HELD_SIZE_MAX = 256 * 1024, /* of such answers */
 };
 
 enum http_timer {
@@ -70,6 +74,9 @@ struct http_server {
     unsigned connections_count;
     struct list readable; /* of struct http_socket: bytes have come, the last to be told of first */
     unsigned readable_count;
+    struct list unsent; /* of struct http_socket: answers of a batch, while gathering */
+    size_t held_size; /* of them */
+    bool gathering;
     struct list awake;                    /* connections to be advanced */
     struct list timers[HTTP_TIMER_COUNT]; /* [NONE] unused */
     uint64_t delays_ms[HTTP_TIMER_COUNT];

@@ -23,7 +23,7 @@ enum {
     FILE_LARGE_MIN = 32 * 1024, /* from here on sendfile(2) */
     FILE_PAGE_SIZE = 4 * 1024,  /* of the page cache, or a part of one */
     FILE_WAIT_SIZE = 4 * 1024,  /* what waits in memory for a socket to have room again */
-    FILE_LOOK_SIZE = 128 * 1024, /* how far apart we look whether a page is not only there, but read */
+    FILE_LOOK_SIZE = 256 * 1024, /* how far apart we look whether a page is not only there, but read */
 };
 
 static uint8_t *file_take_out(struct http_server *server)
@@ -249,7 +249,8 @@ static void file_begin(struct http_exchange *ex)
     file->out_size = out.size;
 }
 
-static void file_send(struct http_exchange *ex)
+/* What is in the buffer. Before sendfile(2) it is not held back: what that sends was looked for in the page cache just now. */
+static void file_send(struct http_exchange *ex, bool large_follows)
 {
     struct http_file_reply *file = &ex->reply.file;
     uv_buf_t buf = uv_buf_init((char *)file->out, (unsigned)file->out_size);
@@ -257,7 +258,9 @@ static void file_send(struct http_exchange *ex)
     file->copy = 0;
     file->sent = true;
     file->out_size = 0; /* its bytes stay until the write is done: no step before */
-    if (!http_conn_send(ex->conn, &buf, 1))
+    bool is_sent = large_follows ? http_conn_send_now(ex->conn, &buf, 1)
+                                 : http_conn_send(ex->conn, &buf, 1);
+    if (!is_sent)
         file->cached_until = 0; /* it may be long until there is room */
 }
 
@@ -300,7 +303,7 @@ static bool file_is_read(int fd, uint64_t offset)
 
 /* Are the bytes in the page cache? sendfile(2) would wait for the disk, and every connection with
  * it. A page that is only on its way from the disk counts as there: so a look at the last byte,
- * and before it at one of each 128 KiB, which is how much is read ahead in one go. */
+ * and before it at one of each 256 KiB, as what is read ahead in one go comes about so large. */
 static bool file_is_cached(int fd, uint64_t offset, size_t size)
 {
     if (file_has_holes(fd, offset, size))
@@ -402,6 +405,6 @@ bool http_file_step(struct http_exchange *ex)
     }
     if (filled == FILE_COLD && (file->out_size == 0 || !file->sent))
         return file_read_on_pool(ex, file_next_read(file, &offset));
-    file_send(ex);
+    file_send(ex, filled == FILE_LARGE);
     return true;
 }

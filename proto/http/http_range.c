@@ -111,8 +111,8 @@ static bool range_take(struct slice *text, uint64_t file_size, uint64_t *budget,
     return true;
 }
 
-enum http_ranges http_ranges_parse(struct slice header, uint64_t file_size,
-                                   unsigned ranges_max, struct http_range *ranges, unsigned *count)
+enum http_ranges http_ranges_parse(struct slice header, uint64_t file_size, unsigned ranges_max,
+                                   struct http_range *ranges, unsigned *count)
 {
     uint64_t budget = file_size;
     unsigned specs = 0, found = 0;
@@ -139,12 +139,18 @@ enum http_ranges http_ranges_parse(struct slice header, uint64_t file_size,
     return found > 0 ? HTTP_RANGES_SOME : HTTP_RANGES_UNSATISFIABLE;
 }
 
+/* Random bytes are fetched for many boundaries at once: the kernel's cost as much as reading a page. */
 void http_boundary_make(char boundary[HTTP_BOUNDARY_SIZE])
 {
-    uint8_t bytes[(HTTP_BOUNDARY_SIZE - 1) / 2];
+    enum { SIZE = (HTTP_BOUNDARY_SIZE - 1) / 2, COUNT = 64 };
+    static _Thread_local uint8_t bytes[COUNT][SIZE];
+    static _Thread_local unsigned left;
 
-    random_bytes(bytes, sizeof bytes);
-    hex_print(bytes, sizeof bytes, boundary);
+    if (left == 0) {
+        random_bytes(bytes, sizeof bytes);
+        left = COUNT;
+    }
+    hex_print(bytes[--left], SIZE, boundary);
 }
 
 void http_multipart_head(struct buf *buf, const char *boundary, bool first, const char *content_type,

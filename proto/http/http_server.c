@@ -24,18 +24,30 @@ enum {
 
 /* --- what can be read --- */
 
+/* Reads up to HTTP_BATCH_MAX of those that can be read, then sends what they are answered. */
+static void server_run_batch(struct http_server *server)
+{
+    server->gathering = server->readable.next != server->readable.prev; /* one alone is not kept waiting */
+    for (unsigned i = 0; i < HTTP_BATCH_MAX && !list_empty(&server->readable); i++) {
+        struct http_socket *socket = list_last(&server->readable, struct http_socket, readable);
+
+        list_remove(&socket->readable);
+        http_socket_receive(socket);
+    }
+    server->gathering = false;
+    server->held_size = 0;
+    while (!list_empty(&server->unsent))
+        http_socket_send_held(list_first(&server->unsent, struct http_socket, unsent));
+}
+
 static void server_run_readable(struct http_server *server)
 {
     if (list_empty(&server->readable))
         return;
     server->now_us = clock_monotonic_us();
     server->serving = true;
-    while (!list_empty(&server->readable)) {
-        struct http_socket *socket = list_last(&server->readable, struct http_socket, readable);
-
-        list_remove(&socket->readable);
-        http_socket_receive(socket);
-    }
+    while (!list_empty(&server->readable))
+        server_run_batch(server);
     server->readable_count = 0;
     server->serving = false;
 }
@@ -228,6 +240,7 @@ static struct http_server *server_new(const struct http_server_options *options)
     random_bytes(&server->id_state, sizeof server->id_state);
     list_init(&server->connections);
     list_init(&server->readable);
+    list_init(&server->unsent);
     list_init(&server->awake);
     list_init(&server->exchanges);
     for (unsigned i = 0; i < HTTP_TIMER_COUNT; i++)

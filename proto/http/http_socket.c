@@ -28,6 +28,7 @@ static struct http_conn *socket_conn(uv_handle_t *handle)
 enum status http_socket_accept(struct http_conn *conn)
 {
     list_init(&conn->socket.readable);
+    list_init(&conn->socket.unsent);
     if (conn->server->options.tls != NULL && http_secure_open(conn) != STATUS_OK)
         return STATUS_NO_MEMORY;
     if (uv_tcp_init(conn->server->options.loop, &conn->socket.tcp) != 0) {
@@ -53,6 +54,7 @@ void http_socket_close(struct http_conn *conn)
 
     conn->socket.reading = false;
     list_remove(&conn->socket.readable);
+    list_remove(&conn->socket.unsent);
     if (!uv_is_closing(handle))
         uv_close(handle, socket_on_closed);
 }
@@ -183,13 +185,8 @@ static unsigned socket_skip(uv_buf_t **bufs, unsigned count, size_t size)
     return count;
 }
 
-bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
+static bool socket_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
 {
-    assert(!conn->writing);
-    if (conn->dead)
-        return true;
-    if (conn->socket.secure != NULL)
-        return http_secure_send(conn, bufs, count);
     int sent = uv_try_write(socket_stream(conn), bufs, count);
     if (sent < 0 && sent != UV_EAGAIN) {
         conn->dead = true;
@@ -209,6 +206,58 @@ bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
         http_socket_sent(conn, bufs[i].len);
     conn->writing = true;
     return false;
+}
+
+/* What follows in the same read has to be looked at while it is there, so its answer is not held back; nor is more than
+ * stays in the processor's cache. */
+static bool socket_hold(struct http_conn *conn, const uv_buf_t *bufs, unsigned count)
+{
+    struct http_socket *socket = &conn->socket;
+    struct http_server *server = conn->server;
+    size_t size = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        size += bufs[i].len;
+    if (!server->gathering || conn->input.size > 0 || count > HTTP_SOCKET_HELD_MAX ||
+        size > HTTP_HELD_SIZE_MAX - server->held_size)
+        return false;
+    server->held_size += size;
+    memcpy(socket->held, bufs, count * sizeof *bufs);
+    socket->held_count = count;
+    conn->writing = true;
+    list_append(&server->unsent, &socket->unsent);
+    return true;
+}
+
+void http_socket_send_held(struct http_socket *socket)
+{
+    struct http_conn *conn = container_of(socket, struct http_conn, socket);
+    unsigned count = socket->held_count;
+
+    assert(conn->writing && count > 0);
+    list_remove(&socket->unsent);
+    conn->writing = false;
+    socket->held_count = 0;
+    if (conn->dead || socket_send(conn, socket->held, count))
+        http_conn_advance(conn);
+}
+
+bool http_conn_send_now(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
+{
+    assert(!conn->writing);
+    if (conn->dead)
+        return true;
+    if (conn->socket.secure != NULL)
+        return http_secure_send(conn, bufs, count);
+    return socket_send(conn, bufs, count);
+}
+
+bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count)
+{
+    assert(!conn->writing);
+    if (!conn->dead && conn->socket.secure == NULL && socket_hold(conn, bufs, count))
+        return false;
+    return http_conn_send_now(conn, bufs, count);
 }
 
 size_t http_conn_send_file(struct http_conn *conn, int fd, uint64_t offset, size_t size)

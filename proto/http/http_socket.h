@@ -13,12 +13,17 @@
 struct http_conn;
 struct http_secure;
 
+enum { HTTP_SOCKET_HELD_MAX = 4 }; /* buffers of one answer that are held back */
+
 struct http_socket {
     uv_tcp_t tcp;
     uv_write_t write;
     uv_shutdown_t shutdown;
     struct http_secure *secure; /* owned; NULL: plain */
     struct list readable; /* in server->readable */
+    struct list unsent;   /* in server->unsent, with held_count > 0 */
+    uv_buf_t held[HTTP_SOCKET_HELD_MAX];
+    unsigned held_count;
     bool reading;
     bool closed; /* the handle is: the connection may be freed */
 };
@@ -43,6 +48,9 @@ void http_socket_read(struct http_conn *conn, bool wanted);
 /* Take what has come (http_server.c calls, when its turn has come). */
 void http_socket_receive(struct http_socket *socket);
 
+/* Send what was held back, and advance the connection when it is sent. */
+void http_socket_send_held(struct http_socket *socket);
+
 /* No more will be sent, the client's rest may come. False: it can't be said to the client. */
 bool http_socket_shutdown(struct http_conn *conn);
 
@@ -55,10 +63,11 @@ bool http_socket_has_unread(const struct http_conn *conn);
 /* http_client_certificate(): of this connection. */
 bool http_socket_certificate(const struct http_conn *conn, uint8_t fingerprint[32]);
 
-/* Send bufs; the memory stays until it is done. True: done at once (or the client is gone, which
+/* Send bufs (in a batch of requests: when each has been read); the memory stays until it is done. True: done at once (or the client is gone, which
  * the next step finds in conn->dead). False: conn->writing until the connection is advanced
  * again. */
 bool http_conn_send(struct http_conn *conn, uv_buf_t *bufs, unsigned count);
+bool http_conn_send_now(struct http_conn *conn, uv_buf_t *bufs, unsigned count); /* the same, in a batch too */
 
 /* For http_secure.c: so many bytes have gone to the kernel, or into its queue. */
 void http_socket_sent(struct http_conn *conn, size_t size);
