@@ -94,7 +94,7 @@ static enum status call_round(struct gs_session *session, const struct call *cal
             break;
         call_answer_fini(answer);
         status = call_one(session, call, node->url, answer, err);
-        if (!status_is_temporary(status)) {
+        if (!status_is_temporary(status) && status != STATUS_UNTRUSTED) {
             node_answered(node);
             break;
         }

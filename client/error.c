@@ -32,6 +32,7 @@ static const struct {
     { STATUS_DAMAGED, GS_CORRUPT, "`gribstore status` shows whether the copies are being repaired" },
     { STATUS_CORRUPT, GS_CORRUPT, "" },
     { STATUS_DIGEST_MISMATCH, GS_CORRUPT, "" },
+    { STATUS_UNTRUSTED, GS_REFUSED, "--ca-file says whom to trust; --cert and --key are shown where a certificate is asked for" },
     { STATUS_UNREACHABLE, GS_TEMPORARY,
       "is it running? `gribstore status` shows who answers; --indexer and --node say where to look" },
     { STATUS_TIMEOUT, GS_TEMPORARY, "try again; `gribstore status` shows who answers" },

@@ -59,6 +59,7 @@
     X(EXISTS, 500, "internal", "It is there already")                                              \
     X(LOCKED, 500, "internal", "Another process holds the lock")                                   \
     X(UNREACHABLE, 502, "internal", "The other side does not answer")                              \
+    X(UNTRUSTED, 502, "internal", "The other side's certificate, or ours to it, does not hold")     \
     X(CANCELLED, 500, "internal", "It was cancelled")                                              \
     X(UNSUPPORTED, 501, "internal", "This is not supported")                                       \
     X(INTERNAL, 500, "internal", "Something went wrong inside")

@@ -14,6 +14,10 @@ enum {
     SECURE_QUEUE_MAX = 256 * 1024, /* sealed and not taken by the kernel: of who makes us answer and does not read */
 };
 
+_Static_assert((int)HTTP_READ_SIZE <= 64 * 1024, "tls.h: what one call opens");
+_Static_assert((int)TLS_PLAIN_MAX <= 2 * (int)HTTP_READ_SIZE, "http_conn.c: what of it may be kept");
+_Static_assert((int)HTTP_OUT_SIZE <= (int)TLS_SEND_MAX, "http_file.c: a buffer is sealed at once");
+
 struct http_secure_memory {
     uint8_t plain[TLS_PLAIN_MAX];
     uint8_t sealed[2 * TLS_SEALED_MAX]; /* what an answer to received bytes left may lie in front */

@@ -45,7 +45,8 @@ struct transfer_request {
     size_t answer_max;           /* answer larger than this fails with TOO_LARGE [1 MiB] */
     /* Instead of gathering the answer: takes all bytes, returns 0, or -1 to fail. Called only for 2xx answers. */
     int (*on_data)(struct transfer_request *request, struct slice data);
-    /* OK: an answer came, whatever its HTTP status. UNREACHABLE (refused, reset, no route), TIMEOUT, CANCELLED, TOO_LARGE... */
+    /* OK: an answer came, whatever its HTTP status. UNREACHABLE (refused, reset, no route),
+     * UNTRUSTED (a certificate does not hold, or its file can't be read), TIMEOUT, CANCELLED, TOO_LARGE... */
     void (*on_done)(struct transfer_request *request, enum status status, const struct error *err);
     void *user;
     /* --- results --- */

@@ -366,8 +366,17 @@ enum status transfer_handle_prepare(struct transfer_handle *handle,
 
 /* ---- result ---- */
 
+/* The other side gave up TLS, and said so: it wants a certificate, or does not take ours. libcurl has no code for that. */
+static bool handle_is_refused(const struct transfer_handle *handle, CURLcode code)
+{
+    return (code == CURLE_SSL_CONNECT_ERROR || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR) &&
+           strstr(handle->text, "SSL routines:") != NULL && strstr(handle->text, " alert ") != NULL;
+}
+
 static enum status handle_status(const struct transfer_handle *handle, CURLcode code)
 {
+    if (handle_is_refused(handle, code))
+        return STATUS_UNTRUSTED;
     switch (code) {
     case CURLE_OK:
         return STATUS_OK;
@@ -389,7 +398,7 @@ static enum status handle_status(const struct transfer_handle *handle, CURLcode 
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
-        return STATUS_FORBIDDEN;
+        return STATUS_UNTRUSTED;
     case CURLE_OUT_OF_MEMORY:
         return STATUS_NO_MEMORY;
     case CURLE_WEIRD_SERVER_REPLY:

@@ -48,7 +48,7 @@ enum status peer_request_done(struct cluster *cluster, struct peer *peer,
                               const struct error *failure, struct error *err)
 {
     if (status != STATUS_OK) {
-        if (status == STATUS_UNREACHABLE || status == STATUS_TIMEOUT)
+        if (status == STATUS_UNREACHABLE || status == STATUS_TIMEOUT || status == STATUS_UNTRUSTED)
             peer_failed(peer, failure);
         error_set(err, status, "%s", failure != NULL ? failure->text : status_title(status));
         return error_wrap(err, "node %s", peer->id);

@@ -20,6 +20,7 @@ IDLE_CONNECTIONS = 1000
 IDLE_SIZE_MAX = 64 * 1024
 SOURCE_RUN = "20200102T0300Z"
 TIMEOUT_S = 30
+NOT_FOUND, REFUSED = 4, 6  # exit codes of the client
 
 
 def message(number, size=4000):
@@ -377,6 +378,10 @@ def test_who_shows_no_certificate_is_not_served_where_one_is_required(daemons, t
     assert healthz("--cert", strangers[0], "--key", strangers[1]).returncode != 0
     assert healthz(*shown, "--tls-max", "1.2").returncode == 0
     assert requests.get(f"{node.url}/healthz", cert=tuple(map(str, pair)), timeout=TIMEOUT_S).status_code == 200
+    ours = client(authority, node=node)
+    told = ours.run("get", "sha256:" + 64 * "0", expected=REFUSED, timeout_s=TIMEOUT_S)  # at once: trying again would not help
+    assert b"--cert" in told.stderr
+    ours.run("get", "sha256:" + 64 * "0", "--cert", pair[0], "--key", pair[1], expected=NOT_FOUND)
 
 
 # --- all together ---
@@ -474,7 +479,7 @@ def test_the_client_checks_whom_it_speaks_to(daemons, tmp_path, authority, node)
     for arguments, told in (((), b"certificate"), (("--ca-file", strangers.cert), b"certificate"),
                             (("--ca-file", tmp_path / "none.pem"), b"none.pem")):
         done = get(*arguments, expected=None)
-        assert done.returncode != 0 and done.stdout == b"" and told in done.stderr, done.stderr
+        assert done.returncode == REFUSED and done.stdout == b"" and told in done.stderr, done.stderr
     # A certificate of another host, by a CA that is trusted.
     misnamed = TlsNode("n2", tmp_path, authority)
     authority.sign("elsewhere", alternatives="DNS:elsewhere.example", to=(misnamed.cert, misnamed.key))
