@@ -25,6 +25,9 @@ function(gribstore_register_test NAME LABELS TIMEOUT)
         endif()
         add_dependencies(tests_${label} ${NAME})
     endforeach()
+    if(TSAN)
+        math(EXPR TIMEOUT "4 * ${TIMEOUT}") # it costs as much
+    endif()
     add_test(NAME ${NAME} COMMAND ${ARGN})
     set_tests_properties(${NAME} PROPERTIES
         LABELS "${LABELS}" TIMEOUT ${TIMEOUT} ENVIRONMENT "${gribstore_test_environment}")

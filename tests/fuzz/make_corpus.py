@@ -255,6 +255,10 @@ CORPUS = {
         "size": b"\x0064MiB", "time": b"\x0015min", "near": b"\0lisen",
         "file": b"\x01[node]\nlisten = 127.0.0.1:0 ; here\ndata = /tmp/x\n# no\n[store]\nbatch-size = 1MiB\n[http]\nidle-timeout = 5s\n",
     },
+    "fuzz_sources_file": {
+        "some": b"[*]\nrun-bytes = 1GiB\nunknown = no\n[hres]\nrun-messages = 100\noldest = 30d\nnewest = 12h ; ahead\n",
+        "twice": b"[hres]\noldest = 1d\n[hres]\noldest = 2d\n",
+    },
     "fuzz_cluster_map": {
         "whole": cluster_map(),
         "one": cluster_map(shards=1, replicas=1, nodes=[{"id": "a", "url": "", "host": "", "colo": "", "weight": 1,

@@ -16,6 +16,7 @@
 #include "storaged/have_request.h"
 #include "storaged/node_json.h"
 #include "storaged/peers/copies.h"
+#include "storaged/sources.h"
 #include "storaged/store/disk.h"
 
 #include <math.h>
@@ -162,6 +163,16 @@ PLANT(int, config_parse_size, (const char *text, uint64_t *size))
 
     *size += rc == 0;
     return rc;
+}
+#elif defined(PLANTED_fuzz_sources_file)
+/* A second too far back is let in. */
+PLANT(enum status, source_rules_check_date,
+      (const struct source_rules *rules, int64_t base_time, int64_t now, struct error *err))
+{
+    struct source_rules wrong = *rules;
+
+    wrong.oldest_s++;
+    return __real_source_rules_check_date(&wrong, base_time, now, err);
 }
 #elif defined(PLANTED_fuzz_cluster_map)
 /* The end is missing. */
