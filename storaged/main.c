@@ -1,4 +1,5 @@
 /* main.c: flags, then a node until it leaves. */
+#include "storaged/fsck.h"
 #include "storaged/node.h"
 #include "storaged/node_metrics.h"
 
@@ -141,6 +142,9 @@ int main(int argc, char **argv)
         code = answer_question(asked);
     } else if (settings.check_config) {
         code = check_config(&settings);
+    } else if (settings.fsck) {
+        raise_files();
+        code = fsck_run(&settings);
     } else {
         setup_process(&settings);
         code = serve(&settings);

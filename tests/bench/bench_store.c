@@ -131,7 +131,7 @@ static int bench_append(const char *dir, uint64_t size, uint64_t count, unsigned
 static void bench_make_records(struct journal *journal, uint64_t count, const uint64_t *births)
 {
     static uint8_t bytes[1024 * JOURNAL_RECORD_SIZE];
-    static uint64_t ends[BENCH_SHARDS];
+    uint64_t ends[BENCH_SHARDS] = { 0 };
     unsigned used = 0;
     uint64_t total = count + 2 * BENCH_SHARDS;
 

@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import random
+import re
+import subprocess
 
 import pytest
 import requests
 
-from processes import await_condition
+from processes import BIN, LEAK_FREE, await_condition
 
 SHARDS = 32
 SCRUB_OFF = ["--scrub-rate", "0"]
@@ -225,3 +227,116 @@ def test_a_truncated_file_and_a_lost_one_are_healed(nodes):
     healed(nodes[0], bad)
     for line in lines:
         assert nodes[0].get(f"/sha256/{line['digest']}", headers={"Gribstore-Hop": "1"}).status_code == 200
+
+
+# --- storaged --fsck ---
+
+def fsck(node, expected, *arguments):
+    """Findings and totals of a node that is stopped."""
+    done = subprocess.run([str(BIN / "storaged"), "--data", str(node.data), "--fsck", "--json", *arguments],
+                          capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **LEAK_FREE})
+    assert done.returncode == expected, done.stdout + done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    totals = lines.pop()["totals"] if lines and "totals" in lines[-1] else None
+    return lines, totals
+
+
+def flip_bits(node, lines, count, seed):
+    """Flip a bit at so many random places of data files; the digests of the messages they lie in."""
+    chance = random.Random(seed)
+    places = [(line["digest"], here(node, line)) for line in lines if here(node, line)]
+    hit = set()
+    for _ in range(count):
+        digest, place = chance.choice(places)
+        flip(path_of(node, place), place["offset"] + chance.randrange(place["length"]))
+        hit.add(digest)
+    return hit
+
+
+def damaged_now(node, lines, bytes_of):
+    """Bits may be flipped back: what is really damaged."""
+    found = set()
+    for line in lines:
+        place = here(node, line)
+        if place is None:
+            continue
+        with open(path_of(node, place), "rb") as file:
+            file.seek(place["offset"])
+            if file.read(place["length"]) != bytes_of[line["digest"]]:
+                found.add(line["digest"])
+    return found
+
+
+def test_fsck_names_each_damaged_message_and_nothing_else_and_scrub_brings_them_back(nodes):
+    messages, lines = put_all(nodes[0], "fsck", 400, size=3000)
+    bytes_of = {digest_of(data): data for data in messages}
+    nodes[0].stop()
+    assert fsck(nodes[0], 0) == ([], {"runs": 1, "files": 32, "messages": 400, "bytes": 1200000, "findings": dict.fromkeys(
+        ("damaged", "journal", "missing", "header", "stray", "tail", "bad"), 0)})
+    flip_bits(nodes[0], lines, 100, seed=5)
+    damaged = damaged_now(nodes[0], lines, bytes_of)
+    assert len(damaged) > 50
+    findings, totals = fsck(nodes[0], 7)
+    assert {finding["digest"] for finding in findings} == damaged and len(findings) == len(damaged)
+    assert all(finding["finding"] == "damaged" for finding in findings)
+    by_digest = {line["digest"]: here(nodes[0], line) for line in lines}
+    for finding in findings:
+        place = by_digest[finding["digest"]]
+        assert (finding["offset"], finding["length"]) == (place["offset"], place["length"])
+        assert finding["run"] == "fsck/20200102T0300Z"
+        assert place["url"].endswith("/" + finding["file"])
+    assert totals["findings"]["damaged"] == len(damaged)
+    nodes[0].start().wait_ready()
+    assert scrub(nodes[0])["last"]["findings"] == len(damaged)
+    healed(nodes[0], len(damaged))
+    for digest, data in bytes_of.items():
+        assert nodes[0].get(f"/sha256/{digest}", headers={"Gribstore-Hop": "1"}).content == data
+    nodes[0].stop()
+    assert fsck(nodes[0], 0)[0] == []  # healed is sound
+
+
+def test_bits_flipped_under_a_running_node_are_found_and_healed_while_it_takes_more(nodes):
+    messages, lines = put_all(nodes[0], "live", 200, size=3000)
+    bytes_of = {digest_of(data): data for data in messages}
+    flip_bits(nodes[0], lines, 40, seed=6)
+    damaged = damaged_now(nodes[0], lines, bytes_of)
+    begun = nodes[0].post("/cluster/scrub")
+    assert begun.status_code == 202
+    more, _ = put_all(nodes[0], "live", 100, first=1000)
+    await_condition(lambda: not nodes[0].json("/cluster/scrub")["running"], "all is read")
+    healed(nodes[0], len(damaged))
+    for data in messages + more:
+        answer = nodes[0].get(f"/sha256/{digest_of(data)}", headers={"Gribstore-Hop": "1"})
+        assert (answer.status_code, answer.content) == (200, data)
+
+
+def test_fsck_could_not_look(daemons, tmp_path):
+    node = daemons.node("n1", arguments=SCRUB_OFF)
+    assert node.put("/ingest/one/", message(1)).status_code == 201
+    done = subprocess.run([str(BIN / "storaged"), "--data", str(node.data), "--fsck"], capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "another process" in done.stderr
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = subprocess.run([str(BIN / "storaged"), "--data", str(empty), "--fsck"], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, list(empty.iterdir())) == (1, "", [])
+
+
+def test_fsck_after_a_kill_calls_nothing_damage(daemons):
+    node = daemons.node("n1", arguments=SCRUB_OFF)
+    put_all(node, "kill", 50)
+    node.kill()
+    findings, totals = fsck(node, 0)
+    assert (findings, totals["messages"]) == ([], 50)
+    done = subprocess.run([str(BIN / "storaged"), "--data", str(node.data), "--fsck"], capture_output=True, text=True, timeout=60, check=True)
+    assert re.fullmatch(r"1 runs, [0-9]+ data files, 50 messages, 100000 bytes: sound\n", done.stdout)
+    place = node.start().wait_ready().put("/ingest/kill/", message(3)).json()["messages"][0]["locations"][0]
+    node.stop()
+    flip(path_of(node, place), place["offset"])
+    done = subprocess.run([str(BIN / "storaged"), "--data", str(node.data), "--fsck"], capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.returncode == 7
+    first, last = done.stdout.splitlines()
+    assert first.startswith("damaged kill/20200102T0300Z ") and digest_of(message(3)) in first
+    assert re.fullmatch(r"1 runs, [0-9]+ data files, 50 messages, 100000 bytes: 1 damaged", last)
