@@ -6,11 +6,13 @@ import json
 import random
 import socket
 import threading
+import time
 import urllib.parse
 
 from messages import Run, make, some_size
 
 TIMEOUT_S = 30
+AGAIN_S = 10  # a disk that was full has room again
 BODY_MESSAGES_MAX = 40
 BODY_SIZE_MAX = 24 << 20
 ERRORS = (OSError, http.client.HTTPException, ValueError)
@@ -227,7 +229,12 @@ def send_again(ledger, urls, findings):
         if not messages:
             continue
         epochs = {message.run: ledger.epoch(message.run) for message in messages}
-        status, _, text = connection.ask("PUT", f"/ingest/{messages[0].run.source}/", body=b"".join(message.data for message in messages))
+        deadline = time.monotonic() + AGAIN_S
+        while True:
+            status, _, text = connection.ask("PUT", f"/ingest/{messages[0].run.source}/", body=b"".join(message.data for message in messages))
+            if status != 507 or time.monotonic() > deadline:  # each loop of a node looks at the disk once a second
+                break
+            time.sleep(0.1)
         if status not in (200, 201):
             findings.other.append(f"sent again: {status} {text[:300]!r}")
             continue
