@@ -77,7 +77,7 @@ def test_the_page_is_served_as_it_is_written(served, program):
     told = subprocess.run([str(BIN / program), "--version"], capture_output=True, check=True, timeout=30).stdout.decode()
     assert told.split()[1] == page["info"]["version"]
     port = {"storaged": 8410, "indexer": 8400}[program]
-    assert page["servers"] == [{"url": f"http://127.0.0.1:{port}"}]
+    assert [server["url"] for server in page["servers"]] == [f"{scheme}://127.0.0.1:{port}" for scheme in ("http", "https")]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
