@@ -21,7 +21,8 @@ sys.path.insert(0, str(ROOT / "tests/fault/drills"))
 
 import drills  # noqa: E402
 import replay  # noqa: E402
-from ledger import Acknowledged  # noqa: E402
+from check import Findings, NodeCheck, Place  # noqa: E402
+from ledger import Acknowledged, Ledger  # noqa: E402
 from messages import make  # noqa: E402
 from shim import ALWAYS, DELAY, FAIL, LIE, Shim, sanitizers_of  # noqa: E402
 
@@ -99,7 +100,7 @@ def flip_byte(campaign, moment):
             file.write(bytes([byte[0] ^ 1]))
 
 
-@pytest.mark.parametrize("drill", ["kill", "kill-all", "any-call"])
+@pytest.mark.parametrize("drill", ["kill", "kill-all", "any-call", "clock"])
 def test_a_flipped_bit_is_found(drill, tmp_path):
     assert found(drill, flip_byte, tmp_path).wrong
 
@@ -147,6 +148,25 @@ def test_a_second_process_that_is_let_in_is_found(tmp_path):
         if moment == "second":
             campaign.second_data = campaign.folder / "elsewhere"
     assert "a second process was let in" in found("two", plant, tmp_path, rounds=1, REFUSED_WITHIN_S=1).other
+
+
+class Shards:
+    """A node that lists members as it is told."""
+
+    def __init__(self, members):
+        self.members = members
+
+    def json(self, method, path):
+        del method
+        return 200, self.members if "?shard=" in path else [{"shard": 0, "count": len(self.members)}]
+
+
+@pytest.mark.parametrize(("listed", "fed", "kind"), [("aa", "a", "doubled"), ("a", "ab", "other"), ("ab", "a", "other"), ("ab", "ab", None)])
+def test_what_stands_twice_or_only_in_one_list_is_found(listed, fed, kind):
+    node = NodeCheck("http://127.0.0.1:1", Ledger(), Findings(), 1)
+    node.connection = Shards([{"digest": digest, "birth": "1", "offset": 0, "length": 9} for digest in listed])
+    node.check_members("hres/20260101T0000Z", [Place(digest, 0, "1", 0, 9, 1) for digest in fed])
+    assert [name for name in ("doubled", "other") if getattr(node.findings, name)][:1] == ([kind] if kind else [])
 
 
 def test_a_drill_whose_fault_never_fires_proves_nothing():
