@@ -6,10 +6,9 @@ void damaged_list_add(struct damaged_list *list, const struct digest *digest, co
 {
     if (damaged_list_has(list, digest, where, copy, now_ms))
         return;
-    list->copies[list->next] = (struct damaged_copy){ .digest = *digest,
-                                                      .where = where,
-                                                      .copy = copy,
-                                                      .until_ms = now_ms + DAMAGED_TIME_MS };
+    list->copies[list->next] = (struct damaged_copy){
+        .digest = *digest, .where = where, .copy = copy, .until_ms = now_ms + DAMAGED_TIME_MS
+    };
     list->next = (list->next + 1) % DAMAGED_COUNT;
 }
 

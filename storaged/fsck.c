@@ -161,7 +161,8 @@ static void print_totals(struct fsck *fsck)
 /* A torn tail is what every crash leaves, a stray file harms nobody. */
 static int fsck_code(struct fsck *fsck)
 {
-    static const enum check_kind damage[] = { CHECK_DAMAGED, CHECK_JOURNAL, CHECK_MISSING, CHECK_HEADER, CHECK_BAD };
+    static const enum check_kind damage[] = { CHECK_DAMAGED, CHECK_JOURNAL, CHECK_MISSING,
+                                              CHECK_HEADER, CHECK_BAD };
 
     for (unsigned i = 0; i < ARRAY_COUNT(damage); i++)
         if (atomic_load(&fsck->check.found[damage[i]]) > 0)
@@ -198,7 +199,8 @@ static void tell_progress(void *data)
 
 /* --- runs.log --- */
 
-static void tell_log(struct fsck *fsck, enum check_kind kind, bool has_record, uint64_t record, const char *detail)
+static void tell_log(struct fsck *fsck, enum check_kind kind, bool has_record, uint64_t record,
+                     const char *detail)
 {
     check_tell(&fsck->check, &(struct check_finding){ .kind = kind,
                                                       .file = LOG_NAME,
@@ -215,7 +217,8 @@ static void check_log_records(struct fsck *fsck, int fd, uint64_t id, uint64_t s
     struct error err = { 0 };
 
     for (uint64_t i = 0; i < count; i++) {
-        enum status status = disk_read(fd, RUN_LOG_HEADER_SIZE + i * RUN_LOG_RECORD_SIZE, bytes, sizeof bytes, true, &err);
+        enum status status = disk_read(fd, RUN_LOG_HEADER_SIZE + i * RUN_LOG_RECORD_SIZE, bytes,
+                                       sizeof bytes, true, &err);
         if (status == STATUS_OK)
             status = run_log_record_decode(bytes, id, &record, &err);
         if (status != STATUS_OK)
@@ -246,20 +249,22 @@ static void check_log(struct fsck *fsck)
 
 /* --- runs --- */
 
-typedef enum status fsck_each(struct fsck *fsck, int source_fd, const char *name, const struct run_key *run,
-                              struct error *err);
+typedef enum status fsck_each(struct fsck *fsck, int source_fd, const char *name,
+                              const struct run_key *run, struct error *err);
 
 static void tell_stray(struct fsck *fsck, const char *source, const char *name)
 {
     char path[1024];
 
-    snprintf(path, sizeof path, RUNS_DIR "/%s%s%s", source, name != NULL ? "/" : "", name != NULL ? name : "");
-    check_tell(&fsck->check, &(struct check_finding){ .kind = CHECK_STRAY, .file = path, .detail = "no run is called so" });
+    snprintf(path, sizeof path, RUNS_DIR "/%s%s%s", source, name != NULL ? "/" : "",
+             name != NULL ? name : "");
+    check_tell(&fsck->check, &(struct check_finding){
+                                 .kind = CHECK_STRAY, .file = path, .detail = "no run is called so" });
 }
 
 /* each() for every run; strangers are told when is_telling. */
-static enum status fsck_source(struct fsck *fsck, const char *source, fsck_each *each, bool is_telling,
-                               struct error *err)
+static enum status fsck_source(struct fsck *fsck, const char *source, fsck_each *each,
+                               bool is_telling, struct error *err)
 {
     char again[BASE_TIME_TEXT_SIZE];
     struct run_key run;
@@ -305,8 +310,8 @@ static enum status fsck_runs(struct fsck *fsck, fsck_each *each, bool is_telling
     return status;
 }
 
-static enum status add_size(struct fsck *fsck, int source_fd, const char *name, const struct run_key *run,
-                            struct error *err)
+static enum status add_size(struct fsck *fsck, int source_fd, const char *name,
+                            const struct run_key *run, struct error *err)
 {
     unsigned shard;
     uint64_t birth, size;
@@ -329,8 +334,8 @@ static enum status add_size(struct fsck *fsck, int source_fd, const char *name, 
     return status;
 }
 
-static enum status check_one(struct fsck *fsck, int source_fd, const char *name, const struct run_key *run,
-                             struct error *err)
+static enum status check_one(struct fsck *fsck, int source_fd, const char *name,
+                             const struct run_key *run, struct error *err)
 {
     return check_run(&fsck->check, source_fd, name, run, err);
 }
@@ -357,7 +362,9 @@ static enum status fsck_open(struct fsck *fsck, struct error *err)
     if (map != NULL)
         map_unref(map);
     fsck->check.closed = &fsck->closed;
-    fsck->check.threads = cores < 1 ? 1 : cores > FSCK_THREADS_MAX ? FSCK_THREADS_MAX : (unsigned)cores;
+    fsck->check.threads = cores < 1                  ? 1
+                          : cores > FSCK_THREADS_MAX ? FSCK_THREADS_MAX
+                                                     : (unsigned)cores;
     fsck->check.on_finding = on_finding;
     fsck->check.user = fsck;
     return fsck_runs(fsck, add_size, false, err);

@@ -25,7 +25,8 @@ static void get_unreadable(struct http_exchange *ex, const struct http_unreadabl
     store_file_suspect(request_loop(ex)->node->store, file->file, what->offset, what->size);
     if (what->may_reply)
         request_fail_with(ex, STATUS_DAMAGED,
-                          "bytes from %" PRIu64 " on can't be read here: /sha256/{digest} has them from another node",
+                          "bytes from %" PRIu64
+                          " on can't be read here: /sha256/{digest} has them from another node",
                           what->offset);
 }
 

@@ -44,10 +44,7 @@ enum message_step {
     MESSAGE_ANSWER
 };
 
-enum {
-    UNASKED_SIZE_MAX = 128 << 10,
-    HELD_SIZE_MAX = 2 * MESSAGE_CHUNK_SIZE
-};
+enum { UNASKED_SIZE_MAX = 128 << 10, HELD_SIZE_MAX = 2 * MESSAGE_CHUNK_SIZE };
 
 struct message_get {
     struct fsm fsm;
@@ -55,7 +52,7 @@ struct message_get {
     struct node_loop *loop;
     struct digest digest;
     bool hop, redirect;
-    bool suspected; /* a peer got other bytes of it from here */
+    bool suspected;     /* a peer got other bytes of it from here */
     char *sources;      /* owned: what the caller may see, "hres,gfs"; NULL: all */
     struct slice asked; /* a node asks for somebody who may see these; data NULL: all */
     /* this node */
@@ -68,7 +65,7 @@ struct message_get {
     struct cluster_view *view;
     uint16_t *nodes; /* owned: in order */
     unsigned nodes_count, next;
-    bool last_resort; /* those are asked whose copy was damaged lately: it may have been healed */
+    bool last_resort;   /* those are asked whose copy was damaged lately: it may have been healed */
     struct buf unasked; /* names, quoted, with commas */
     bool silent_lately;
     /* the source under way */
@@ -220,8 +217,8 @@ static void note_unasked(struct message_get *get, const struct peer *peer, bool 
 
 static bool is_damaged(const struct message_get *get, const struct peer *peer)
 {
-    return damaged_list_has(&get->loop->damaged, &get->digest, peer, peer == NULL ? get->place.record : 0,
-                            uv_now(&get->loop->uv));
+    return damaged_list_has(&get->loop->damaged, &get->digest, peer,
+                            peer == NULL ? get->place.record : 0, uv_now(&get->loop->uv));
 }
 
 static bool pick_here(struct message_get *get)
@@ -304,7 +301,8 @@ static bool read_has_room(struct message_get *get)
     loop->message_memory -= get->memory;
     get->memory = 0;
     /* One is always served, however little there is. */
-    if (loop->message_memory > 0 && need > most - (loop->message_memory < most ? loop->message_memory : most))
+    if (loop->message_memory > 0 &&
+        need > most - (loop->message_memory < most ? loop->message_memory : most))
         return false;
     loop->message_memory += need;
     get->memory = need;

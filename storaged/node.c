@@ -295,7 +295,8 @@ static void reload_tls(struct node *node)
     if (node->tls == NULL)
         return;
     if (tls_reload(node->tls, &err) == STATUS_OK)
-        log_msg(LOG_INFO, "tls.reload", "new connections are shown %s as it is now", node->settings->tls_cert);
+        log_msg(LOG_INFO, "tls.reload", "new connections are shown %s as it is now",
+                node->settings->tls_cert);
     else
         log_msg(LOG_ERROR, "tls.reload", "%s; the certificate of before stays in force", err.text);
 }

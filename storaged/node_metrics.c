@@ -63,8 +63,9 @@ struct metric metric_range_parts = {
 void node_metrics_register(void)
 {
     static struct metric *const all[] = {
-        &metric_copies_kept, &metric_copies_failed,   &metric_handoffs,  &metric_body_memory,
-        &metric_body_waits,  &metric_copies_damaged, &metric_repaired, &metric_missing, &metric_forwarded, &metric_range_parts,
+        &metric_copies_kept, &metric_copies_failed,  &metric_handoffs, &metric_body_memory,
+        &metric_body_waits,  &metric_copies_damaged, &metric_repaired, &metric_missing,
+        &metric_forwarded,   &metric_range_parts,
     };
 
     for (unsigned i = 0; i < ARRAY_COUNT(all); i++)

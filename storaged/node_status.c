@@ -107,8 +107,8 @@ static bool print_checks(struct json_writer *json, struct node *node)
     bool leaving = state == NODE_DRAINING || atomic_load(&node->frozen);
     print_check(json, "serving", !leaving, leaving ? "about to stop" : "", &ready);
     print_check(json, "writable", !stats.read_only, stats.error, &ready);
-    print_check(json, "disk", !stats.full, stats.full ? "no more is free than what is kept in reserve" : "",
-                &ready);
+    print_check(json, "disk", !stats.full,
+                stats.full ? "no more is free than what is kept in reserve" : "", &ready);
     repair_describe(node->repair, missing, sizeof missing);
     print_check(json, "messages", true, missing, &ready); /* others have them: no reason to be left out */
     return ready;

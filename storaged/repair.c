@@ -26,7 +26,7 @@ struct repair {
     unsigned queue_count, queue_next;
     struct repair_message slots[REPAIR_SLOTS];
     bool busy[REPAIR_SLOTS];
-    bool look; /* the store is to be asked what is missing */
+    bool look;                 /* the store is to be asked what is missing */
     unsigned failed, repaired; /* since it was */
     uint64_t rest_ms;
     /* a look at the store */

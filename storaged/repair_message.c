@@ -129,7 +129,8 @@ static enum fsm_next repair_take(struct fsm *fsm)
     struct repair_message *message = container_of(fsm, struct repair_message, fsm);
     struct message_reader *reader = &message->reader;
 
-    if (message->read_status != STATUS_OK || reader->piece.size == 0 || reader->size != message->missing.length)
+    if (message->read_status != STATUS_OK || reader->piece.size == 0 ||
+        reader->size != message->missing.length)
         return fsm_go(fsm, REPAIR_PICK);
     digest_stream_update(message->hash, reader->piece.data, reader->piece.size);
     buf_append(&message->data, reader->piece.data, reader->piece.size);

@@ -34,13 +34,13 @@ enum {
     HTTP_REPLY_HEAD_MAX = 32 * 1024, /* all header fields of a reply */
     HTTP_DISCARD_MAX = 256 * 1024, /* a body nobody asked for is read up to this, to keep the connection */
     HTTP_IDS_SIZE = 65,            /* a request id and its end */
-    HTTP_TEXT_KEPT_MAX = 4 * 1024, /* a pooled exchange keeps buffers up to this */
-    HTTP_PIECES_KEPT_MAX = 64,     /* and so many pieces of a file */
+    HTTP_TEXT_KEPT_MAX = 4 * 1024,     /* a pooled exchange keeps buffers up to this */
+    HTTP_PIECES_KEPT_MAX = 64,         /* and so many pieces of a file */
     HTTP_PIECES_TEXT_MAX = 512 * 1024, /* their heads: 1,000 of them, each below 256 bytes, fit twice */
-    HTTP_TURN_MAX = 1024 * 1024,   /* sent to one reader before others have their turn */
-    HTTP_POOL_MAX = 64,            /* exchanges, and file buffers, kept for the next */
-    HTTP_READABLE_MAX = 256,       /* connections told of before they are read */
-    HTTP_BATCH_MAX = 16,           /* requests read before their answers are sent */
+    HTTP_TURN_MAX = 1024 * 1024,       /* sent to one reader before others have their turn */
+    HTTP_POOL_MAX = 64,                /* exchanges, and file buffers, kept for the next */
+    HTTP_READABLE_MAX = 256,           /* connections told of before they are read */
+    HTTP_BATCH_MAX = 16,               /* requests read before their answers are sent */
     HTTP_HELD_SIZE_MAX = 256 * 1024, /* of such answers */
 };
 
@@ -75,21 +75,21 @@ struct http_server {
     struct list readable; /* of struct http_socket: bytes have come, the last to be told of first */
     unsigned readable_count;
     struct list unsent; /* of struct http_socket: answers of a batch, while gathering */
-    size_t held_size; /* of them */
+    size_t held_size;   /* of them */
     bool gathering;
     struct list awake;                    /* connections to be advanced */
     struct list timers[HTTP_TIMER_COUNT]; /* [NONE] unused */
     uint64_t delays_ms[HTTP_TIMER_COUNT];
 
-    uint64_t id_state;      /* request ids */
-    uint64_t now_us;        /* while it serves what has come: the clock, read again at the end of each request */
+    uint64_t id_state; /* request ids */
+    uint64_t now_us; /* while it serves what has come: the clock, read again at the end of each request */
     bool serving;
     uint64_t common_until_us; /* by that clock: the fields below hold until then */
-    char common[192];       /* Date, Server, X-Content-Type-Options, and the name of X-Request-Id */
+    char common[192]; /* Date, Server, X-Content-Type-Options, and the name of X-Request-Id */
     size_t common_size;
-    uint8_t *read_buffer;  /* owned; of whichever connection is being read */
+    uint8_t *read_buffer;              /* owned; of whichever connection is being read */
     struct http_secure_memory *secure; /* owned; with options.tls */
-    struct list exchanges; /* spare */
+    struct list exchanges;             /* spare */
     unsigned exchanges_count;
     uint8_t *outs[HTTP_POOL_MAX]; /* spare file buffers */
     unsigned outs_count;
@@ -156,11 +156,11 @@ struct http_file_reply {
     struct buf text;     /* the heads */
     uint8_t *out;        /* owned while under way */
     size_t out_size;
-    bool reading; /* on the thread pool */
-    bool sent;    /* something of the reply has left */
+    bool reading;          /* on the thread pool */
+    bool sent;             /* something of the reply has left */
     uint64_t cached_until; /* as piece_done: up to here it was found in the page cache */
-    size_t copy;  /* so much of a large piece goes through memory before the next sendfile(2) */
-    int result;   /* of that: bytes, or -errno */
+    size_t copy; /* so much of a large piece goes through memory before the next sendfile(2) */
+    int result;  /* of that: bytes, or -errno */
     uv_work_t work;
     size_t work_size;
 };
@@ -236,7 +236,7 @@ void http_dispatch(struct http_exchange *ex);
 void http_dispatch_error(struct http_exchange *ex, enum status status, const char *reason); /* no valid head */
 
 /* --- http_auth.c --- */
-bool http_auth_check(struct http_exchange *ex); /* false: it has replied */
+bool http_auth_check(struct http_exchange *ex);                  /* false: it has replied */
 void http_auth_charge(struct http_exchange *ex, uint64_t bytes); /* of bodies, to the caller's token */
 void http_auth_release(struct http_exchange *ex);
 

@@ -27,7 +27,9 @@ enum http_method {
     HTTP_OPTIONS_,
 };
 #define HTTP_LENGTH_UNKNOWN UINT64_MAX
-enum { HTTP_FIELDS_MAX = 100 }; /* header fields that are kept of a request, whatever the settings */
+enum {
+    HTTP_FIELDS_MAX = 100
+}; /* header fields that are kept of a request, whatever the settings */
 
 /* --- the request --- */
 enum http_method http_method(const struct http_exchange *ex);
@@ -118,7 +120,8 @@ struct http_unreadable {
     bool may_reply;
 };
 void http_on_unreadable(struct http_exchange *ex,
-                        void (*on_unreadable)(struct http_exchange *ex, const struct http_unreadable *what));
+                        void (*on_unreadable)(struct http_exchange *ex,
+                                              const struct http_unreadable *what));
 
 /* Streamed: after http_stream_start() the exchange calls on_ready whenever it can take more (at once the first time);
  * the conductor then, now or later, calls http_stream_push() once (memory taken as in http_reply()); last ends the body.

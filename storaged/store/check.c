@@ -15,8 +15,9 @@
 enum { CHECK_THREADS_MAX = 16, CHECK_CHUNK = 16384 };
 
 const char *const check_names[CHECK_KINDS] = {
-    [CHECK_DAMAGED] = "damaged", [CHECK_JOURNAL] = "journal", [CHECK_MISSING] = "missing", [CHECK_HEADER] = "header",
-    [CHECK_STRAY] = "stray",     [CHECK_TAIL] = "tail",       [CHECK_BAD] = "bad",
+    [CHECK_DAMAGED] = "damaged", [CHECK_JOURNAL] = "journal", [CHECK_MISSING] = "missing",
+    [CHECK_HEADER] = "header",   [CHECK_STRAY] = "stray",     [CHECK_TAIL] = "tail",
+    [CHECK_BAD] = "bad",
 };
 
 /* A data file, as its *file* record has it. */
@@ -34,8 +35,8 @@ struct check_file {
 /* A message that the journal says is bad. */
 struct check_bad {
     struct digest digest;
-    uint64_t stored;   /* number of its *stored* record */
-    bool is_replaced;  /* a good record of its digest follows */
+    uint64_t stored;  /* number of its *stored* record */
+    bool is_replaced; /* a good record of its digest follows */
 };
 
 /* A run that is looked at. */
@@ -55,7 +56,7 @@ struct check_dir {
     size_t bads_count, bads_capacity;
     uint64_t *broken; /* owned: records that do not hold, from `end` on: torn, or damage when a batch follows */
     size_t broken_count;
-    bool has_broken; /* some are damage: what lies where in the data files is not all known */
+    bool has_broken;     /* some are damage: what lies where in the data files is not all known */
     _Atomic size_t next; /* file to be read */
     _Atomic int status;
     uv_mutex_t mutex;
@@ -82,12 +83,15 @@ void check_tell(struct check *check, const struct check_finding *finding)
     uv_mutex_unlock(&check->mutex);
 }
 
-static void check_tell_file(struct check_dir *dir, enum check_kind kind, const char *file, const char *detail)
+static void check_tell_file(struct check_dir *dir, enum check_kind kind, const char *file,
+                            const char *detail)
 {
-    check_tell(dir->check, &(struct check_finding){ .kind = kind, .run = dir->run, .file = file, .detail = detail });
+    check_tell(dir->check, &(struct check_finding){
+                               .kind = kind, .run = dir->run, .file = file, .detail = detail });
 }
 
-static void check_tell_record(struct check_dir *dir, enum check_kind kind, uint64_t record, const char *detail)
+static void check_tell_record(struct check_dir *dir, enum check_kind kind, uint64_t record,
+                              const char *detail)
 {
     check_tell(dir->check, &(struct check_finding){ .kind = kind,
                                                     .run = dir->run,
@@ -97,8 +101,8 @@ static void check_tell_record(struct check_dir *dir, enum check_kind kind, uint6
                                                     .detail = detail });
 }
 
-static void check_tell_message(struct check_dir *dir, enum check_kind kind, const char *file, uint64_t number,
-                               const struct journal_record *record, const char *detail)
+static void check_tell_message(struct check_dir *dir, enum check_kind kind, const char *file,
+                               uint64_t number, const struct journal_record *record, const char *detail)
 {
     check_tell(dir->check, &(struct check_finding){ .kind = kind,
                                                     .run = dir->run,
@@ -114,33 +118,39 @@ static void check_tell_message(struct check_dir *dir, enum check_kind kind, cons
 
 static bool check_is_damage(enum status status)
 {
-    return status == STATUS_IO || status == STATUS_CORRUPT || status == STATUS_NOT_FOUND || status == STATUS_UNSUPPORTED;
+    return status == STATUS_IO || status == STATUS_CORRUPT || status == STATUS_NOT_FOUND ||
+           status == STATUS_UNSUPPORTED;
 }
 
 /* --- the journal --- */
 
-typedef void check_each(struct check_dir *dir, uint64_t number, const struct journal_record *record, bool holds);
+typedef void check_each(struct check_dir *dir, uint64_t number, const struct journal_record *record,
+                        bool holds);
 
 /* Records [0, count) in order. What can't be read does not hold. */
-static enum status check_walk(struct check_dir *dir, struct medium *journal, uint64_t count, check_each *each,
-                              struct error *err)
+static enum status check_walk(struct check_dir *dir, struct medium *journal, uint64_t count,
+                              check_each *each, struct error *err)
 {
     uint8_t *bytes = malloc((size_t)CHECK_CHUNK * JOURNAL_RECORD_SIZE);
     enum status status = STATUS_OK;
 
     assert(bytes != NULL);
-    for (uint64_t from = 0; from < count && (status == STATUS_OK || check_is_damage(status)); from += CHECK_CHUNK) {
+    for (uint64_t from = 0; from < count && (status == STATUS_OK || check_is_damage(status));
+         from += CHECK_CHUNK) {
         uint64_t some = count - from < CHECK_CHUNK ? count - from : CHECK_CHUNK;
 
-        status = medium_read(journal, journal_offset(from), bytes, (size_t)some * JOURNAL_RECORD_SIZE, err);
+        status = medium_read(journal, journal_offset(from), bytes,
+                             (size_t)some * JOURNAL_RECORD_SIZE, err);
         for (uint64_t i = 0; i < some; i++) {
             uint8_t *at = bytes + i * JOURNAL_RECORD_SIZE;
             struct journal_record record;
             bool holds = true;
 
             if (status != STATUS_OK) /* some of them may be had */
-                holds = medium_read(journal, journal_offset(from + i), at, JOURNAL_RECORD_SIZE, NULL) == STATUS_OK;
-            holds = holds && journal_record_decode(at, dir->journal_id, from + i, &record, NULL) == STATUS_OK;
+                holds = medium_read(journal, journal_offset(from + i), at, JOURNAL_RECORD_SIZE,
+                                    NULL) == STATUS_OK;
+            holds = holds &&
+                    journal_record_decode(at, dir->journal_id, from + i, &record, NULL) == STATUS_OK;
             each(dir, from + i, &record, holds);
         }
     }
@@ -180,8 +190,9 @@ static void check_add_stored(struct check_dir *dir, uint64_t number, const struc
     if (file == NULL || record->length == 0 || record->length > INT64_MAX ||
         record->offset > INT64_MAX - record->length || record->offset < file->end ||
         (shards != 0 && digest_shard(&record->digest, shards) != record->shard)) {
-        check_tell_record(dir, CHECK_JOURNAL, number, file == NULL ? "no *file* record of its shard stands before it"
-                                                                   : "it lies where it can't");
+        check_tell_record(dir, CHECK_JOURNAL, number,
+                          file == NULL ? "no *file* record of its shard stands before it"
+                                       : "it lies where it can't");
         return;
     }
     if (file->count == file->capacity) {
@@ -200,7 +211,8 @@ static void check_add_bad(struct check_dir *dir, const struct journal_record *re
         dir->bads = realloc(dir->bads, dir->bads_capacity * sizeof *dir->bads);
         assert(dir->bads != NULL);
     }
-    dir->bads[dir->bads_count++] = (struct check_bad){ .digest = record->digest, .stored = record->stored_record };
+    dir->bads[dir->bads_count++] = (struct check_bad){ .digest = record->digest,
+                                                       .stored = record->stored_record };
 }
 
 static void check_add_dropped(struct check_dir *dir, uint64_t number, const struct journal_record *record)
@@ -232,7 +244,8 @@ static void check_add_broken(struct check_dir *dir, uint64_t number)
 }
 
 /* First pass: what holds, and what it names. */
-static void check_first(struct check_dir *dir, uint64_t number, const struct journal_record *record, bool holds)
+static void check_first(struct check_dir *dir, uint64_t number, const struct journal_record *record,
+                        bool holds)
 {
     if (!holds) {
         check_add_broken(dir, number);
@@ -286,27 +299,33 @@ static struct check_bad *check_find_bad(const struct check_dir *dir, const struc
         else
             high = middle;
     }
-    return low < dir->bads_count && digest_compare(&dir->bads[low].digest, digest) == 0 ? &dir->bads[low] : NULL;
+    return low < dir->bads_count && digest_compare(&dir->bads[low].digest, digest) == 0
+               ? &dir->bads[low]
+               : NULL;
 }
 
 static bool check_is_bad(const struct check_dir *dir, const struct digest *digest, uint64_t number)
 {
     const struct check_bad *bad = check_find_bad(dir, digest);
 
-    for (; bad != NULL && bad < dir->bads + dir->bads_count && digest_compare(&bad->digest, digest) == 0; bad++)
+    for (; bad != NULL && bad < dir->bads + dir->bads_count && digest_compare(&bad->digest, digest) == 0;
+         bad++)
         if (bad->stored == number)
             return true;
     return false;
 }
 
 /* Second pass, where there are bad ones: a good record of the same digest has taken their place. */
-static void check_second(struct check_dir *dir, uint64_t number, const struct journal_record *record, bool holds)
+static void check_second(struct check_dir *dir, uint64_t number,
+                         const struct journal_record *record, bool holds)
 {
     if (!holds || number >= dir->end || record->kind != JOURNAL_STORED ||
         check_is_bad(dir, &record->digest, number))
         return;
     struct check_bad *bad = check_find_bad(dir, &record->digest);
-    for (; bad != NULL && bad < dir->bads + dir->bads_count && digest_compare(&bad->digest, &record->digest) == 0; bad++)
+    for (; bad != NULL && bad < dir->bads + dir->bads_count &&
+           digest_compare(&bad->digest, &record->digest) == 0;
+         bad++)
         bad->is_replaced = true;
 }
 
@@ -317,7 +336,8 @@ static void check_tell_bads(struct check_dir *dir)
         struct journal_record record = { .digest = bad->digest };
 
         if (!bad->is_replaced)
-            check_tell_message(dir, CHECK_BAD, NULL, bad->stored, &record, "known to be bad; no good copy here");
+            check_tell_message(dir, CHECK_BAD, NULL, bad->stored, &record,
+                               "known to be bad; no good copy here");
     }
 }
 
@@ -333,8 +353,8 @@ static void check_tell_torn(struct check_dir *dir)
     }
     if (dir->broken_count == 0 && rest == 0)
         return;
-    snprintf(detail, sizeof detail, "%zu records and %ju bytes behind the last that holds", dir->broken_count,
-             (uintmax_t)rest);
+    snprintf(detail, sizeof detail, "%zu records and %ju bytes behind the last that holds",
+             dir->broken_count, (uintmax_t)rest);
     check_tell_file(dir, CHECK_TAIL, JOURNAL_NAME, detail);
 }
 
@@ -448,8 +468,8 @@ static bool check_may_be_torn(const struct check_dir *dir, uint64_t number, enum
     return !dir->is_closed && number >= dir->last_batch && status != STATUS_IO;
 }
 
-static enum status check_record(struct check_reader *reader, const struct check_file *file, uint64_t number,
-                                struct error *err)
+static enum status check_record(struct check_reader *reader, const struct check_file *file,
+                                uint64_t number, struct error *err)
 {
     struct check_dir *dir = reader->dir;
     uint8_t bytes[JOURNAL_RECORD_SIZE];
@@ -474,7 +494,8 @@ static enum status check_record(struct check_reader *reader, const struct check_
     if (!check_is_damage(status))
         return status;
     if (check_may_be_torn(dir, number, status))
-        check_tell_message(dir, CHECK_TAIL, file->name, number, &record, "of the last batch, which a crash may have torn");
+        check_tell_message(dir, CHECK_TAIL, file->name, number, &record,
+                           "of the last batch, which a crash may have torn");
     else
         check_tell_message(dir, CHECK_DAMAGED, file->name, number, &record, err->text);
     return STATUS_OK;
@@ -485,7 +506,8 @@ static void check_tell_sizes(struct check_dir *dir, const struct check_file *fil
     char detail[64];
 
     if (file->is_there && file->size > file->end && !dir->has_broken) {
-        snprintf(detail, sizeof detail, "%ju bytes behind its last message", (uintmax_t)(file->size - file->end));
+        snprintf(detail, sizeof detail, "%ju bytes behind its last message",
+                 (uintmax_t)(file->size - file->end));
         check_tell_file(dir, CHECK_TAIL, file->name, detail);
     }
     /* One without a message is not made before its first: a crash may have kept only its record. */
@@ -493,7 +515,8 @@ static void check_tell_sizes(struct check_dir *dir, const struct check_file *fil
         check_tell_file(dir, CHECK_MISSING, file->name, "records name it");
 }
 
-static enum status check_file_run(struct check_reader *reader, const struct check_file *file, struct error *err)
+static enum status check_file_run(struct check_reader *reader, const struct check_file *file,
+                                  struct error *err)
 {
     enum status status = STATUS_OK;
 
@@ -565,8 +588,8 @@ static void check_dir_fini(struct check_dir *dir)
     uv_mutex_destroy(&dir->mutex);
 }
 
-enum status check_run(struct check *check, int source_fd, const char *name, const struct run_key *run,
-                      struct error *err)
+enum status check_run(struct check *check, int source_fd, const char *name,
+                      const struct run_key *run, struct error *err)
 {
     struct check_dir dir = { .check = check, .run = run, .fd = -1 };
     struct medium journal;

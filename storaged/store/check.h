@@ -56,7 +56,7 @@ void check_fini(struct check *check);
 void check_tell(struct check *check, const struct check_finding *finding);
 
 /* runs/{source}/{name} in source_fd. Not OK: it could not be looked at (no memory, no descriptors); damage is a finding. */
-enum status check_run(struct check *check, int source_fd, const char *name, const struct run_key *run,
-                      struct error *err);
+enum status check_run(struct check *check, int source_fd, const char *name,
+                      const struct run_key *run, struct error *err);
 
 #endif

@@ -125,7 +125,8 @@ void closed_load(int dir_fd, struct closed *closed)
     }
     disk_close(fd);
     if (status != STATUS_OK || !closed_decode(bytes, (size_t)size, closed))
-        log_msg(LOG_WARN, "store.closed", "the file '%s' does not hold: last batches are proven", CLOSED_NAME);
+        log_msg(LOG_WARN, "store.closed", "the file '%s' does not hold: last batches are proven",
+                CLOSED_NAME);
     free(bytes);
 }
 

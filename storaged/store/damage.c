@@ -61,7 +61,8 @@ static enum status damage_look(struct damage *damage, struct store_bad *bad, str
         return status;
     const struct store_file *file = run_dir_file_of(dir, record->shard, bad->record);
     if (record->kind != JOURNAL_STORED || file == NULL || file->is_void)
-        return error_set(&bad->err, STATUS_NOT_FOUND, "record %ju counts for nothing", (uintmax_t)bad->record);
+        return error_set(&bad->err, STATUS_NOT_FOUND, "record %ju counts for nothing",
+                         (uintmax_t)bad->record);
     bad->digest = record->digest;
     bad->place = (struct store_place){
         .shard = record->shard,

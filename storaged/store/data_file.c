@@ -233,7 +233,8 @@ void data_file_add_damage(struct store_file *file, uint64_t offset, uint64_t len
     uv_mutex_lock(&file->cache->mutex);
     if (damage_ranges_add(&file->damaged, offset, length)) {
         metric_add(&store_metric_damaged_files, 1);
-        log_msg(LOG_ERROR, "store.damaged", "data file %04u-%016" PRIx64 " has more than %d bad messages: none of it is served",
+        log_msg(LOG_ERROR, "store.damaged",
+                "data file %04u-%016" PRIx64 " has more than %d bad messages: none of it is served",
                 file->shard, file->birth, DAMAGE_RANGES_MAX);
     }
     atomic_store(&file->is_damaged, true);

@@ -25,7 +25,7 @@ struct file_cache {
     uv_mutex_t mutex; /* over descriptors, holders, references and damage of all files */
     struct list idle; /* open files that nobody holds, the longest idle first */
     unsigned idle_count;
-    _Atomic uint64_t gone; /* files that were purged, ever */
+    _Atomic uint64_t gone;     /* files that were purged, ever */
     struct unlinker *unlinker; /* borrowed: takes descriptors of purged files */
 };
 void file_cache_init(struct file_cache *cache, struct unlinker *unlinker);
@@ -44,7 +44,7 @@ struct store_file {
     bool is_void;          /* dropped, missing or empty; the run's lock */
     _Atomic uint64_t size; /* flushed bytes */
     _Atomic int64_t modified; /* of the last flush, seconds since 1970 */
-    _Atomic bool is_damaged; /* damaged is worth a look */
+    _Atomic bool is_damaged;  /* damaged is worth a look */
     /* under the cache's mutex */
     struct damage_ranges damaged; /* where bad messages lie */
     int fd;                       /* owned; -1: closed */

@@ -105,7 +105,8 @@ enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may
     return STATUS_OK;
 }
 
-enum status disk_read_some(int fd, uint64_t offset, void *data, size_t size, size_t *got, struct error *err)
+enum status disk_read_some(int fd, uint64_t offset, void *data, size_t size, size_t *got,
+                           struct error *err)
 {
     uint64_t end;
     enum status status = disk_size(fd, &end, err);
@@ -122,7 +123,8 @@ enum status disk_read_some(int fd, uint64_t offset, void *data, size_t size, siz
         if (some < 0 && errno == EINTR)
             continue;
         if (some < 0)
-            return error_set(err, STATUS_IO, "read at %ju: %s", (uintmax_t)(offset + *got), strerror(errno));
+            return error_set(err, STATUS_IO, "read at %ju: %s", (uintmax_t)(offset + *got),
+                             strerror(errno));
         if (some == 0)
             break;
         *got += (size_t)some;

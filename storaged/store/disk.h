@@ -35,7 +35,8 @@ void disk_close(int fd);                  /* -1 is fine */
 enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may_block,
                       struct error *err);
 /* At most size bytes, as many as the file has there: *got. IO. */
-enum status disk_read_some(int fd, uint64_t offset, void *data, size_t size, size_t *got, struct error *err);
+enum status disk_read_some(int fd, uint64_t offset, void *data, size_t size, size_t *got,
+                           struct error *err);
 /* The page cache need not keep these bytes: asked, not promised. */
 void disk_forget(int fd, uint64_t offset, uint64_t size);
 bool disk_set_direct(int fd, bool direct); /* O_DIRECT on or off; false: it can't be */

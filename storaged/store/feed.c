@@ -266,8 +266,8 @@ static uint64_t *feed_list_bad(struct run *run, unsigned *count, struct run_dir 
     return bad;
 }
 
-static bool feed_each_missing(struct run *run, bool (*each)(void *user, const struct store_missing *missing),
-                              void *user)
+static bool feed_each_missing(struct run *run,
+                              bool (*each)(void *user, const struct store_missing *missing), void *user)
 {
     struct store_place place;
     struct run_dir *dir;
@@ -296,7 +296,8 @@ static bool feed_each_missing(struct run *run, bool (*each)(void *user, const st
     return goes_on;
 }
 
-void store_missing_each(struct store *store, bool (*each)(void *user, const struct store_missing *missing), void *user)
+void store_missing_each(struct store *store,
+                        bool (*each)(void *user, const struct store_missing *missing), void *user)
 {
     size_t count;
     struct run **runs = run_table_list(&store->runs, false, &count);

@@ -101,7 +101,8 @@ static enum status medium_look(struct medium *medium, uint64_t offset, uint64_t 
     return STATUS_OK;
 }
 
-enum status medium_read(struct medium *medium, uint64_t offset, uint8_t *data, size_t size, struct error *err)
+enum status medium_read(struct medium *medium, uint64_t offset, uint8_t *data, size_t size,
+                        struct error *err)
 {
     while (size > 0) {
         const uint8_t *bytes;

@@ -31,7 +31,8 @@ enum status medium_open(struct medium *medium, int dir_fd, const char *name, str
 void medium_close(struct medium *medium);
 
 /* Exactly size bytes. IO; CORRUPT: the file ends before; CANCELLED. */
-enum status medium_read(struct medium *medium, uint64_t offset, uint8_t *data, size_t size, struct error *err);
+enum status medium_read(struct medium *medium, uint64_t offset, uint8_t *data, size_t size,
+                        struct error *err);
 /* The digest of length bytes. */
 enum status medium_digest(struct medium *medium, uint64_t offset, uint64_t length,
                           struct digest *digest, struct error *err);

@@ -162,14 +162,17 @@ static enum status recover_one(struct recover *recover, const struct recover_job
 
 /* --- the directories --- */
 
-static void recover_add_job(struct recover *recover, int source_fd, const char *name, const struct run_key *key)
+static void recover_add_job(struct recover *recover, int source_fd, const char *name,
+                            const struct run_key *key)
 {
     if (recover->jobs_count == recover->jobs_capacity) {
         recover->jobs_capacity = recover->jobs_capacity == 0 ? 64 : 2 * recover->jobs_capacity;
         recover->jobs = realloc(recover->jobs, recover->jobs_capacity * sizeof *recover->jobs);
         assert(recover->jobs != NULL);
     }
-    recover->jobs[recover->jobs_count++] = (struct recover_job){ .source_fd = source_fd, .name = name, .key = *key };
+    recover->jobs[recover->jobs_count++] = (struct recover_job){ .source_fd = source_fd,
+                                                                 .name = name,
+                                                                 .key = *key };
 }
 
 /* runs/{source}/{name}: a run, one half made, or something that is not ours. */
@@ -203,7 +206,8 @@ static enum status recover_source(struct recover *recover, const char *name, str
         log_msg(LOG_WARN, "store.unknown", "%s/%s is left alone", STORE_RUNS_DIR, name);
         return STATUS_OK;
     }
-    enum status status = disk_open(recover->store->runs_fd, name, O_RDONLY | O_DIRECTORY, &source->fd, err);
+    enum status status = disk_open(recover->store->runs_fd, name, O_RDONLY | O_DIRECTORY,
+                                   &source->fd, err);
     if (status != STATUS_OK)
         return status;
     recover->sources_count++;

@@ -37,11 +37,11 @@ struct recovery {
     struct run_dir *dir;
     struct recover_note *notes; /* owned */
     size_t notes_count, notes_capacity;
-    uint64_t size;              /* of the journal */
-    uint64_t end;               /* records that hold */
-    uint64_t last_batch;        /* its first record; `end` when there is nothing to prove in it */
-    bool is_closed;             /* it was flushed to its end when the store was closed */
-    uint64_t *found;            /* owned: numbers of *stored* records that are bad and not told as such */
+    uint64_t size;       /* of the journal */
+    uint64_t end;        /* records that hold */
+    uint64_t last_batch; /* its first record; `end` when there is nothing to prove in it */
+    bool is_closed;      /* it was flushed to its end when the store was closed */
+    uint64_t *found;     /* owned: numbers of *stored* records that are bad and not told as such */
     size_t found_count;
     uint64_t *ends;             /* owned: per file of dir, where its last record ends */
     uint64_t *sizes;            /* owned: per file, what the disk has */

@@ -24,7 +24,8 @@ void run_change_purged_name(const struct run_key *run, uint64_t journal_id, char
 
 /* The directory that the run's lies in: opened before anything is changed, so that a node without descriptors refuses
  * (OVERLOADED) and is not left half way. */
-static enum status run_change_open_source(struct store *store, const struct run_key *run, int *fd, struct error *err)
+static enum status run_change_open_source(struct store *store, const struct run_key *run, int *fd,
+                                          struct error *err)
 {
     return disk_open(store->runs_fd, run->source, O_RDONLY | O_DIRECTORY, fd, err);
 }
@@ -58,7 +59,8 @@ static void run_change_detach(struct store *store, struct run *run)
     run_dir_unref(dir);
 }
 
-static enum status run_change_drop_dir(struct store *store, struct run *run, int source_fd, struct error *err)
+static enum status run_change_drop_dir(struct store *store, struct run *run, int source_fd,
+                                       struct error *err)
 {
     char name[PURGED_NAME_SIZE];
 

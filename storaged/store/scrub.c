@@ -49,7 +49,8 @@ static bool scrub_on_read(void *user, size_t size)
     struct scrub *scrub = user;
 
     metric_add(&store_metric_scrub_bytes, (int64_t)size);
-    return scrub_rest(scrub, scrub->urgent ? 0 : scrub_pace_wait(&scrub->pace, clock_monotonic_us(), size));
+    return scrub_rest(scrub,
+                      scrub->urgent ? 0 : scrub_pace_wait(&scrub->pace, clock_monotonic_us(), size));
 }
 
 /* --- findings --- */
@@ -152,8 +153,8 @@ static bool scrub_message(struct scrub *scrub, const struct run_key *run, const 
         medium_close(&scrub->medium);
         status = scrub_look(scrub, dir, item, &err);
         if (status == STATUS_OK)
-            log_msg(LOG_WARN, "scrub.transient", "record %ju did not hold when read first, and holds",
-                    (uintmax_t)item->record);
+            log_msg(LOG_WARN, "scrub.transient",
+                    "record %ju did not hold when read first, and holds", (uintmax_t)item->record);
     }
     if (scrub_is_damage(status))
         scrub_mark_bad(scrub, run, dir->journal.header.journal_id, item, err.text);
@@ -207,7 +208,8 @@ static bool scrub_is_here(struct scrub *scrub, const struct run_key *key, const 
     return is_here;
 }
 
-static void scrub_note_record(struct scrub *scrub, const struct run_key *run, uint64_t number, const char *detail)
+static void scrub_note_record(struct scrub *scrub, const struct run_key *run, uint64_t number,
+                              const char *detail)
 {
     struct store_scrub_finding finding = {
         .kind = STORE_FINDING_JOURNAL,
@@ -237,8 +239,9 @@ static enum status scrub_read_once(struct scrub *scrub, const struct run_dir *di
 }
 
 /* Records [from, from + count) as the disk has them. What can't be read is told: no message of theirs can be proven. */
-static enum status scrub_read_records(struct scrub *scrub, const struct run_key *run, const struct run_dir *dir,
-                                      uint64_t from, unsigned count, uint8_t *bytes, struct error *err)
+static enum status scrub_read_records(struct scrub *scrub, const struct run_key *run,
+                                      const struct run_dir *dir, uint64_t from, unsigned count,
+                                      uint8_t *bytes, struct error *err)
 {
     enum status status = scrub_read_once(scrub, dir, from, count, bytes, err);
 
@@ -267,8 +270,8 @@ static bool scrub_record_holds(struct scrub *scrub, const struct run_key *run, s
 }
 
 /* The messages of count records from `from` on, into items by file and offset. */
-static enum status scrub_load(struct scrub *scrub, struct run *run, struct run_dir *dir, uint64_t from,
-                              unsigned count, struct error *err)
+static enum status scrub_load(struct scrub *scrub, struct run *run, struct run_dir *dir,
+                              uint64_t from, unsigned count, struct error *err)
 {
     uint8_t *bytes = malloc((size_t)count * JOURNAL_RECORD_SIZE);
     struct journal_record record;
@@ -277,7 +280,8 @@ static enum status scrub_load(struct scrub *scrub, struct run *run, struct run_d
     scrub->items_count = 0;
     enum status status = scrub_read_records(scrub, &run->key, dir, from, count, bytes, err);
     for (unsigned i = 0; i < count && status == STATUS_OK; i++) {
-        if (!scrub_record_holds(scrub, &run->key, dir, from + i, bytes + (size_t)i * JOURNAL_RECORD_SIZE, &record))
+        if (!scrub_record_holds(scrub, &run->key, dir, from + i,
+                                bytes + (size_t)i * JOURNAL_RECORD_SIZE, &record))
             continue;
         uv_rwlock_rdlock(&run->lock);
         scrub_take(scrub, dir, from + i, &record);
@@ -371,7 +375,9 @@ static void scrub_save(struct scrub *scrub)
     uv_mutex_lock(&scrub->mutex);
     struct store_scrub_info info = scrub->info;
     uv_mutex_unlock(&scrub->mutex);
-    struct scrub_kept kept = { .is_running = info.is_running, .pass = info.pass, .last = info.last, .place = scrub->place };
+    struct scrub_kept kept = {
+        .is_running = info.is_running, .pass = info.pass, .last = info.last, .place = scrub->place
+    };
     struct error err = { 0 };
 
     scrub->saved_us = clock_monotonic_us();
@@ -404,8 +410,8 @@ static void scrub_begin(struct scrub *scrub, uint64_t rate)
     scrub->info.bytes_total = stats.bytes;
     scrub->info.pass = (struct store_scrub_pass){ .begun_us = clock_wall_us() };
     uv_mutex_unlock(&scrub->mutex);
-    log_msg(LOG_INFO, "scrub.begin", "%ju bytes to read, %ju a second at most (0: any)", (uintmax_t)stats.bytes,
-            (uintmax_t)rate);
+    log_msg(LOG_INFO, "scrub.begin", "%ju bytes to read, %ju a second at most (0: any)",
+            (uintmax_t)stats.bytes, (uintmax_t)rate);
 }
 
 static void scrub_end(struct scrub *scrub)
@@ -418,8 +424,8 @@ static void scrub_end(struct scrub *scrub)
     struct store_scrub_pass last = scrub->info.last;
     uv_mutex_unlock(&scrub->mutex);
     metric_set(&store_metric_scrub_completed, (int64_t)last.completed_us);
-    log_msg(LOG_INFO, "scrub.end", "%ju messages, %ju bytes, %ju findings", (uintmax_t)last.messages,
-            (uintmax_t)last.bytes, (uintmax_t)last.found);
+    log_msg(LOG_INFO, "scrub.end", "%ju messages, %ju bytes, %ju findings",
+            (uintmax_t)last.messages, (uintmax_t)last.bytes, (uintmax_t)last.found);
     scrub_save(scrub);
 }
 
@@ -449,7 +455,8 @@ static struct run *scrub_next_piece(struct scrub *scrub)
     struct scrub_place *place = &scrub->place;
 
     while (run != NULL) {
-        if (run_key_compare(&run->key, &place->run) != 0 || dir->journal.header.journal_id != place->journal_id)
+        if (run_key_compare(&run->key, &place->run) != 0 ||
+            dir->journal.header.journal_id != place->journal_id)
             *place = (struct scrub_place){ .run = run->key, .journal_id = dir->journal.header.journal_id };
         if (place->record < journal_flushed(&dir->journal))
             break;
@@ -673,7 +680,8 @@ void store_suspect(struct store *store, const struct run_key *run, const struct 
 
     uv_mutex_lock(&scrub->mutex);
     for (unsigned i = 0; i < scrub->suspects_count && !known; i++)
-        known = scrub_suspect_same(&scrub->suspects[(scrub->suspects_first + i) % SCRUB_SUSPECTS_MAX], run, place);
+        known = scrub_suspect_same(&scrub->suspects[(scrub->suspects_first + i) % SCRUB_SUSPECTS_MAX],
+                                   run, place);
     if (!known && scrub->suspects_count < SCRUB_SUSPECTS_MAX) {
         unsigned at = (scrub->suspects_first + scrub->suspects_count++) % SCRUB_SUSPECTS_MAX;
 
@@ -717,7 +725,6 @@ void store_scrub_status(struct store *store, struct store_scrub_info *info)
     info->suspects = scrub->suspects_count;
     /* The newest first. */
     for (unsigned i = 0; i < info->findings_count; i++)
-        info->findings[i] = scrub->info.findings[(scrub->findings_next + STORE_SCRUB_FINDINGS - 1 - i) %
-                                                 STORE_SCRUB_FINDINGS];
+        info->findings[i] = scrub->info.findings[(scrub->findings_next + STORE_SCRUB_FINDINGS - 1 - i) % STORE_SCRUB_FINDINGS];
     uv_mutex_unlock(&scrub->mutex);
 }

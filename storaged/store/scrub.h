@@ -25,7 +25,7 @@ struct run_dir;
 
 /* Bytes a second, by the time that must pass. All zero: none were read. */
 struct scrub_pace {
-    uint64_t rate; /* 0: as fast as it goes */
+    uint64_t rate;    /* 0: as fast as it goes */
     uint64_t next_us; /* when the next read may begin */
 };
 enum { SCRUB_BURST_US = 1000000 }; /* time that was not used counts for so long */
@@ -36,12 +36,12 @@ uint64_t scrub_pace_wait(struct scrub_pace *pace, uint64_t now_us, size_t size);
 struct scrub_place {
     struct run_key run; /* source "": before the first */
     uint64_t journal_id;
-    uint64_t record; /* first of the piece */
+    uint64_t record;        /* first of the piece */
     uint64_t birth, offset; /* the last message of the piece that was read; 0: none was */
 };
 
 struct scrub_suspect {
-    struct run_key run; /* source "": whichever has the file */
+    struct run_key run;       /* source "": whichever has the file */
     struct store_place place; /* record 0: whatever touches its bytes */
 };
 
@@ -61,8 +61,8 @@ struct scrub {
     uv_cond_t cond;
     /* under the mutex */
     bool stopping;
-    bool asked;          /* a pass is to begin now, */
-    uint64_t asked_rate; /* at this rate */
+    bool asked;                                        /* a pass is to begin now, */
+    uint64_t asked_rate;                               /* at this rate */
     struct scrub_suspect suspects[SCRUB_SUSPECTS_MAX]; /* a ring */
     unsigned suspects_first, suspects_count;
     struct store_scrub_info info;

@@ -16,7 +16,8 @@ enum { PLACE_FORMAT = 1, PLACE_SIZE_MAX = 4096 };
 
 /* --- save --- */
 
-static void place_print_pass(struct json_writer *json, const char *key, const struct store_scrub_pass *pass)
+static void place_print_pass(struct json_writer *json, const char *key,
+                             const struct store_scrub_pass *pass)
 {
     json_key(json, key);
     json_object_begin(json);
@@ -81,8 +82,8 @@ enum status scrub_place_save(int dir_fd, const struct scrub_kept *kept, struct e
 
 /* --- load --- */
 
-static enum status place_read_pass(const json_t *object, const char *key, struct store_scrub_pass *pass,
-                                   struct error *err)
+static enum status place_read_pass(const json_t *object, const char *key,
+                                   struct store_scrub_pass *pass, struct error *err)
 {
     const json_t *member = json_object_get(object, key);
 

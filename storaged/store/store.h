@@ -33,9 +33,9 @@ struct store_options {
     unsigned flush_threads;   /* that write and flush data files in parallel [4] */
     uint64_t direct_size; /* a data file's share of a batch from which on it is written around the page cache [64 KiB]; UINT64_MAX: never */
     uint64_t reserve_size; /* bytes kept free; 0: none; UINT64_MAX: max(5 %, 5 GiB) of the file system */
-    uint64_t run_memory_us; /* how long purged runs are remembered [400 days] */
+    uint64_t run_memory_us;   /* how long purged runs are remembered [400 days] */
     unsigned recover_threads; /* that read runs at the start [cores, at most 8] */
-    uint64_t scrub_rate;    /* bytes a second that are read again; 0: only what is suspected or asked for */
+    uint64_t scrub_rate; /* bytes a second that are read again; 0: only what is suspected or asked for */
 };
 
 /* Opens, recovers (design: Recovery), starts the writer. LOCKED, CORRUPT, IO, UNSUPPORTED (a newer format). */
@@ -211,7 +211,7 @@ struct store_bad {
     /* in */
     struct run_key run;
     uint64_t journal_id, record; /* the *stored* record */
-    const char *why; /* for the log; borrowed until on_done */
+    const char *why;             /* for the log; borrowed until on_done */
     struct store_port *port; /* NULL: on_done comes on the writer's thread, or at once when the queue is full; it must not wait */
     /* OK: it is bad, flushed (is_new: since now). NOT_FOUND: the record counts for nothing (purged, dropped, another
      * journal). READ_ONLY, FULL, IO with is_new: the journal could not be told, it is bad until the store is opened anew. */
@@ -226,7 +226,8 @@ struct store_bad {
 void store_mark_bad(struct store *store, struct store_bad *bad);
 
 /* Told of each message that turns bad, on the writer's thread: takes note, waits for nothing. One at a time; NULL: nobody. */
-void store_on_bad(struct store *store, void (*on_bad)(void *user, const struct store_bad *bad), void *user);
+void store_on_bad(struct store *store, void (*on_bad)(void *user, const struct store_bad *bad),
+                  void *user);
 
 /* Bad messages whose digest has no good record in its run here: each is to come from elsewhere. [blocking] False from
  * each() ends it. */
@@ -235,12 +236,14 @@ struct store_missing {
     struct digest digest;
     uint64_t length, stored_at_us;
 };
-void store_missing_each(struct store *store, bool (*each)(void *user, const struct store_missing *missing), void *user);
+void store_missing_each(struct store *store,
+                        bool (*each)(void *user, const struct store_missing *missing), void *user);
 
 /* Somebody could not read these bytes, or they had the wrong digest: they are read again soon, and what does not hold
  * then is marked bad. place->record 0: every message that touches place's bytes of the file. From any thread, at once. */
 void store_suspect(struct store *store, const struct run_key *run, const struct store_place *place);
-void store_file_suspect(struct store *store, const struct store_file *file, uint64_t offset, uint64_t length);
+void store_file_suspect(struct store *store, const struct store_file *file, uint64_t offset,
+                        uint64_t length);
 
 /* --- scrub: everything is read again (scrub.h) --- */
 enum { STORE_SCRUB_FINDINGS = 100, STORE_SCRUB_DETAIL_SIZE = 160 };

@@ -233,7 +233,8 @@ int main(int argc, char **argv)
         return bench_append(argv[2], strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10),
                             (unsigned)strtoul(argv[5], NULL, 10));
     if ((argc == 4 || argc == 5) && strcmp(argv[1], "make") == 0)
-        return bench_make(argv[2], strtoull(argv[3], NULL, 10), argc == 5 ? (unsigned)strtoul(argv[4], NULL, 10) : 1);
+        return bench_make(argv[2], strtoull(argv[3], NULL, 10),
+                          argc == 5 ? (unsigned)strtoul(argv[4], NULL, 10) : 1);
     if (argc == 3 && strcmp(argv[1], "open") == 0)
         return bench_start_time(argv[2]);
     fprintf(stderr, "usage: bench_store append DIR SIZE COUNT IN_FLIGHT | make DIR COUNT [RUNS] | open "

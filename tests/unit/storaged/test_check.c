@@ -42,7 +42,8 @@ static int setup(void **state)
     fixture_open(&fixture->store);
     fixture->run = fixture_run(0);
     for (unsigned i = 0; i < MESSAGES; i++)
-        assert_int_equal(fixture_put(&fixture->store, &fixture->run, i, SIZE, &fixture->places[i]), STATUS_OK);
+        assert_int_equal(fixture_put(&fixture->store, &fixture->run, i, SIZE, &fixture->places[i]),
+                         STATUS_OK);
     assert_int_equal(store_run_get(fixture->store.store, &fixture->run, &info), STATUS_OK);
     fixture->records = info.records;
     store_run_info_fini(&info);
@@ -239,7 +240,8 @@ static void a_missing_file_names_itself_and_each_of_its_messages(void **state)
     assert_int_equal(look(fixture), STATUS_OK);
     assert_int_equal(count(fixture, CHECK_MISSING), 1);
     for (unsigned i = 0; i < MESSAGES; i++)
-        assert_int_equal(names(fixture, CHECK_DAMAGED, i), fixture->places[i].birth == fixture->places[0].birth);
+        assert_int_equal(names(fixture, CHECK_DAMAGED, i),
+                         fixture->places[i].birth == fixture->places[0].birth);
     assert_int_equal(fixture->found_count, 1 + count(fixture, CHECK_DAMAGED));
 }
 

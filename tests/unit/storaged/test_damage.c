@@ -29,7 +29,8 @@ static int setup(void **state)
     fixture_open(&fixture->store);
     fixture->run = fixture_run(0);
     for (unsigned i = 0; i < MESSAGES; i++)
-        assert_int_equal(fixture_put(&fixture->store, &fixture->run, i, SIZE, &fixture->places[i]), STATUS_OK);
+        assert_int_equal(fixture_put(&fixture->store, &fixture->run, i, SIZE, &fixture->places[i]),
+                         STATUS_OK);
     *state = fixture;
     return 0;
 }
@@ -93,11 +94,13 @@ static bool is_found(struct damage_fixture *fixture, unsigned number)
     return fixture_has(&fixture->store, &fixture->run, number, SIZE);
 }
 
-static bool is_damaged(struct damage_fixture *fixture, const struct store_place *place, uint64_t offset, uint64_t length)
+static bool is_damaged(struct damage_fixture *fixture, const struct store_place *place,
+                       uint64_t offset, uint64_t length)
 {
     struct store_file *file;
 
-    assert_int_equal(store_file_open(fixture->store.store, &fixture->run, place->shard, place->birth, &file, NULL),
+    assert_int_equal(store_file_open(fixture->store.store, &fixture->run, place->shard,
+                                     place->birth, &file, NULL),
                      STATUS_OK);
     bool damaged = store_file_damaged(file, offset, length);
     store_file_release(file);
@@ -143,11 +146,14 @@ static unsigned count_records(struct damage_fixture *fixture, enum journal_kind 
     unsigned count = 0;
 
     buf_init(&records, 1 << 20);
-    assert_int_equal(store_journal_read(fixture->store.store, &fixture->run, id, 0, false, 0, 1000, &records, &total, NULL),
+    assert_int_equal(store_journal_read(fixture->store.store, &fixture->run, id, 0, false, 0, 1000,
+                                        &records, &total, NULL),
                      STATUS_OK);
     *is_void = 0;
     for (uint64_t i = 0; i < total; i++) {
-        assert_int_equal(journal_record_decode(records.data + i * JOURNAL_RECORD_SIZE, id, i, &record, NULL), STATUS_OK);
+        assert_int_equal(
+            journal_record_decode(records.data + i * JOURNAL_RECORD_SIZE, id, i, &record, NULL),
+            STATUS_OK);
         if (record.kind != kind)
             continue;
         count++;
@@ -350,7 +356,8 @@ static void without_a_journal_it_is_bad_until_the_restart(void **state)
         assert_int_equal(mark.status, is_full != 0 ? STATUS_FULL : STATUS_IO);
         assert_true(mark.bad.is_new);
         assert_false(is_found(fixture, 3 + is_full));
-        assert_true(is_damaged(fixture, &fixture->places[3 + is_full], fixture->places[3 + is_full].offset, 1));
+        assert_true(is_damaged(fixture, &fixture->places[3 + is_full],
+                               fixture->places[3 + is_full].offset, 1));
         fake_disk_room(UINT64_MAX);
         struct store_place place;
         assert_int_equal(fixture_put(&fixture->store, &fixture->run, 100, SIZE, &place),
@@ -408,7 +415,8 @@ static void ranges_touch_as_a_map_of_bytes_does(void **state)
             for (unsigned from = 0; from < BYTES; from += 7) {
                 unsigned size = (unsigned)rand() % (BYTES - from + 1);
 
-                assert_int_equal(damage_ranges_touch(&ranges, from, size), memchr(map + from, true, size) != NULL);
+                assert_int_equal(damage_ranges_touch(&ranges, from, size),
+                                 memchr(map + from, true, size) != NULL);
             }
         }
         for (unsigned i = 0; i + 1 < ranges.count; i++)

@@ -692,14 +692,19 @@ static void a_run_that_fails_fails_the_start_and_frees_the_rest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_last_message_damaged_since_the_close_is_damage_and_is_not_cut, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_last_record_damaged_since_the_close_makes_the_journal_anew, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_closed_store_is_flushed_and_reads_nothing_of_its_messages, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_last_message_damaged_since_the_close_is_damage_and_is_not_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_last_record_damaged_since_the_close_makes_the_journal_anew,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_closed_store_is_flushed_and_reads_nothing_of_its_messages,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(what_went_on_after_the_close_is_proven, setup, teardown),
         cmocka_unit_test_setup_teardown(a_closed_file_with_any_byte_changed_says_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_message_behind_the_end_of_its_file_is_told_by_the_journal_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_message_behind_the_end_of_its_file_is_told_by_the_journal_once, setup, teardown),
         cmocka_unit_test_setup_teardown(runs_are_read_side_by_side, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_run_that_fails_fails_the_start_and_frees_the_rest, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_run_that_fails_fails_the_start_and_frees_the_rest, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_torn_last_record_goes_and_takes_its_bytes_along, setup, teardown),
         cmocka_unit_test_setup_teardown(a_last_message_with_other_bytes_was_never_acknowledged,
                                         setup, teardown),

@@ -1,6 +1,6 @@
 /* test_scrub.c: what storaged/store/scrub.h promises: all is read again, what does not hold is found, nothing else. */
-#include "storaged/store/scrub.h"
 #include "storaged/store/data_file.h"
+#include "storaged/store/scrub.h"
 #include "tests/lib/fake_disk.h"
 #include "tests/lib/store_fixture.h"
 
@@ -37,7 +37,8 @@ static int setup(void **state)
     fixture->runs[0] = fixture_run(0);
     fixture->runs[1] = fixture_run(6);
     for (unsigned i = 0; i < MESSAGES; i++)
-        assert_int_equal(fixture_put(&fixture->store, run_of(fixture, i), i, SIZE, &fixture->places[i]), STATUS_OK);
+        assert_int_equal(fixture_put(&fixture->store, run_of(fixture, i), i, SIZE, &fixture->places[i]),
+                         STATUS_OK);
     *state = fixture;
     return 0;
 }
@@ -161,7 +162,8 @@ static void a_file_that_is_gone_or_short_is_damage(void **state)
         const struct store_place *place = &fixture->places[i];
         struct store_place now;
         struct digest digest;
-        bool is_bad = place->birth == gone->birth || (place->birth == cut->birth && place->offset >= cut->offset);
+        bool is_bad = place->birth == gone->birth ||
+                      (place->birth == cut->birth && place->offset >= cut->offset);
 
         fixture_digest(i, SIZE, &digest);
         assert_int_equal(store_find(fixture->store.store, run_of(fixture, i), &digest, true, &now, NULL),
@@ -230,7 +232,8 @@ static void a_suspect_without_its_run_is_found_by_its_file(void **state)
     struct digest digest;
 
     damage(fixture, 12, SIZE / 2);
-    assert_int_equal(store_file_open(fixture->store.store, run_of(fixture, 12), place->shard, place->birth, &file, NULL),
+    assert_int_equal(store_file_open(fixture->store.store, run_of(fixture, 12), place->shard,
+                                     place->birth, &file, NULL),
                      STATUS_OK);
     store_file_suspect(fixture->store.store, file, place->offset + 1, 10);
     store_file_release(file);
@@ -286,10 +289,16 @@ static void a_pass_goes_on_after_a_restart(void **state)
 
 static void a_damaged_place_is_a_pass_from_the_beginning(void **state)
 {
-    static const char *const texts[] = { "", "{", "null", "{\"format\":2}", "{\"format\":1,\"running\":true}",
-                                         "{\"format\":1,\"running\":true,\"pass\":{\"begun\":1,\"completed\":0,\"messages\":0,"
-                                         "\"bytes\":0,\"found\":0},\"last\":{\"begun\":0,\"completed\":0,\"messages\":0,\"bytes\":"
-                                         "0,\"found\":0},\"place\":{\"source\":\"../x\"}}" };
+    static const char *const texts[] = {
+        "",
+        "{",
+        "null",
+        "{\"format\":2}",
+        "{\"format\":1,\"running\":true}",
+        "{\"format\":1,\"running\":true,\"pass\":{\"begun\":1,\"completed\":0,\"messages\":0,"
+        "\"bytes\":0,\"found\":0},\"last\":{\"begun\":0,\"completed\":0,\"messages\":0,\"bytes\":"
+        "0,\"found\":0},\"place\":{\"source\":\"../x\"}}"
+    };
     struct scrub_fixture *fixture = *state;
     struct store_scrub_info info;
     char path[512];

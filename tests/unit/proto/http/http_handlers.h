@@ -14,8 +14,8 @@ struct handled {
     unsigned readies;           /* calls of on_ready */
     int fd;                     /* what /file serves */
     uint64_t file_size;
-    bool asks_unreadable;       /* /file asks to be told, and replies 410 where it may */
-    unsigned unreadables;       /* so often it was */
+    bool asks_unreadable;              /* /file asks to be told, and replies 410 where it may */
+    unsigned unreadables;              /* so often it was */
     struct http_unreadable unreadable; /* the last */
 };
 extern struct handled handled;
