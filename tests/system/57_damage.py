@@ -6,11 +6,16 @@ import os
 import random
 import re
 import subprocess
+import sys
 
 import pytest
 import requests
 
-from processes import BIN, LEAK_FREE, await_condition
+from processes import BIN, LEAK_FREE, ROOT, await_condition
+
+sys.path.insert(0, str(ROOT / "tests/fault/drills"))
+
+from shim import FAIL, Shim  # noqa: E402
 
 SHARDS = 32
 SCRUB_OFF = ["--scrub-rate", "0"]
@@ -340,3 +345,83 @@ def test_fsck_after_a_kill_calls_nothing_damage(daemons):
     first, last = done.stdout.splitlines()
     assert first.startswith("damaged kill/20200102T0300Z ") and digest_of(message(3)) in first
     assert re.fullmatch(r"1 runs, [0-9]+ data files, 50 messages, 100000 bytes: 1 damaged", last)
+
+
+# --- a disk that answers EIO ---
+
+@pytest.fixture
+def shimmed(daemons, tmp_path):
+    """Two owners of all shards, each on a disk that fails when told to."""
+    library = BIN / "fault_shim.so"
+    if not library.exists():
+        pytest.skip(f"{library}: build the target gribstore_fault_shim")
+    nodes = []
+    for name in ("n1", "n2"):
+        (tmp_path / name).mkdir()
+        shim = Shim(library, tmp_path / name, tmp_path / f"shim-{name}")
+        node = daemons.node(name, arguments=["--loops", "1", *SCRUB_OFF], environment=shim.environment(BIN / "storaged"))
+        node.shim = shim
+        nodes.append(node)
+    cluster_map = {
+        "cluster": nodes[0].json("/cluster/map")["cluster"], "epoch": 1, "shards": SHARDS, "replicas": 2, "min_replicas": 2,
+        "indexers": [],
+        "nodes": [{"id": node.name, "url": node.url, "host": node.name, "colo": "a", "weight": 100, "state": "in"} for node in nodes],
+        "eras": [{"from": None, "owners": [["n1", "n2"]] * SHARDS}],
+    }
+    for node in nodes:
+        assert node.put("/cluster/map", json.dumps(cluster_map)).status_code == 200
+    return nodes
+
+
+def bad_sector(node, place):
+    """The bytes at a message's middle can't be read any more."""
+    at = place["offset"] + place["length"] // 2
+    return node.shim.rule(FAIL, "read", extent=(at, at + 1), name=place["url"].rsplit("/", 1)[1])
+
+
+@pytest.mark.parametrize("size", [2000, 3 << 20])
+def test_a_range_that_can_not_be_read_is_410_and_its_message_comes_from_the_other_owner(shimmed, size):
+    node = shimmed[0]
+    messages, lines = put_all(node, "eio", 6, size=size)
+    place = here(node, lines[2])
+    rule = bad_sector(node, place)
+    whole = None
+    try:
+        answer = read(place)
+        assert (answer.status_code, answer.json()["code"]) == (410, "damaged")
+    except requests.RequestException as error:  # what had left already can't be taken back: cut, never other bytes
+        whole = error
+    assert size > 1 << 20 or whole is None
+    assert rule.fired > 0
+    healed(node, 1)
+    answer = read(place)
+    assert (answer.status_code, answer.json()["code"]) == (410, "damaged")
+    for data, line in zip(messages, lines):
+        got = node.get(f"/sha256/{line['digest']}", headers={"Gribstore-Hop": "1"})
+        assert (got.status_code, got.content) == (200, data)
+        if line is not lines[2]:
+            assert read(here(node, line)).content == data
+    assert metric(node, "gribstore_corrupt_messages_total") == 1
+
+
+def test_a_digest_that_can_not_be_read_here_is_served_from_the_other_owner(shimmed):
+    node = shimmed[0]
+    messages, lines = put_all(node, "eio", 3)
+    rule = bad_sector(node, here(node, lines[1]))
+    answer = node.get(f"/sha256/{lines[1]['digest']}")
+    assert (answer.status_code, answer.content) == (200, messages[1])
+    assert rule.fired > 0
+    healed(node, 1)
+
+
+def test_a_read_that_fails_once_condemns_nothing(shimmed):
+    node = shimmed[0]
+    _, lines = put_all(node, "once", 3)
+    place = here(node, lines[1])
+    at = place["offset"] + 5
+    rule = node.shim.rule(FAIL, "read", extent=(at, at + 1), name=place["url"].rsplit("/", 1)[1], left=1)
+    assert read(place).status_code == 410
+    await_condition(lambda: node.json("/cluster/scrub")["suspects"] == 0, "it was looked at")
+    assert scrub(node)["bad"] == 0  # a pass begins behind what is suspected
+    assert rule.fired == 1
+    assert read(place).status_code == 206
