@@ -199,8 +199,9 @@ struct write_call {
 };
 typedef ssize_t write_make(const struct write_call *call);
 
-static ssize_t write_any(struct write_call *call, write_make *make)
+static ssize_t write_any(const struct write_call *whole, write_make *make)
 {
+    struct write_call some = *whole, *call = &some;
     struct iovec cut[IOV_MAX];
     const struct shim_file *file = shim_file_of(call->fd);
 

@@ -27,7 +27,7 @@ void shim_files_open(void)
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapped == MAP_FAILED)
         abort();
-    strcpy(root, path);
+    snprintf(root, sizeof root, "%s", path);
     files = mapped;
 }
 
