@@ -41,8 +41,8 @@ struct grib_scan {
     uint64_t message_offset; /* where the message under way began */
     uint64_t skip_offset;    /* where the stretch between messages began */
     uint64_t messages;       /* whole ones so far */
-    uint64_t message_max;    /* a longer one is TOO_LARGE; grib_scan_init() sets GRIB_MESSAGE_SIZE_MAX */
-    uint8_t lead[16];        /* first bytes of the stream, to name what is no GRIB */
+    uint64_t message_max; /* a longer one is TOO_LARGE; grib_scan_init() sets GRIB_MESSAGE_SIZE_MAX */
+    uint8_t lead[16];     /* first bytes of the stream, to name what is no GRIB */
     uint8_t lead_size;
     uint8_t matched; /* bytes of "GRIB" matched so far, between messages */
     uint8_t state;

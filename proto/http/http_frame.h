@@ -9,7 +9,8 @@
 
 #include "proto/http/http_head.h"
 
-enum { HTTP_CHUNK_OVERHEAD_MAX = 16384 }; /* what all chunk lines and trailers may have beyond the bytes of the body itself */
+/* What all chunk lines and trailers may have beyond the bytes of the body itself. */
+enum { HTTP_CHUNK_OVERHEAD_MAX = 16384 };
 
 struct http_frame_limits {
     uint64_t body_max;

@@ -16,9 +16,8 @@ struct http_range {
 enum http_ranges { HTTP_RANGES_NONE, HTTP_RANGES_SOME, HTTP_RANGES_UNSATISFIABLE };
 
 /* ranges holds ranges_max, at most HTTP_RANGES_MAX; *count is set with SOME: in the order asked, none merged. */
-enum http_ranges http_ranges_parse(struct slice header, uint64_t file_size,
-                                   unsigned ranges_max, struct http_range *ranges,
-                                   unsigned *count);
+enum http_ranges http_ranges_parse(struct slice header, uint64_t file_size, unsigned ranges_max,
+                                   struct http_range *ranges, unsigned *count);
 
 /* A fresh boundary: letters and digits only. */
 void http_boundary_make(char boundary[HTTP_BOUNDARY_SIZE]);
