@@ -129,7 +129,7 @@ static enum status write_all(int fd, const char *path, const void *data, size_t 
 /* The whole file with the line behind it has to be one that a server reads; then only the line is written. */
 static enum status append_checked(int fd, const char *path, const struct buf *line, struct error *err)
 {
-    struct token_table *table;
+    struct token_table *table = NULL;
     struct buf text, whole;
 
     enum status status = secret_file_read(path, TOKEN_FILE_MAX, &text, err);

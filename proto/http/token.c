@@ -373,29 +373,34 @@ static enum status table_read_line(struct token_table *table, struct slice line,
     return table_add(table, line, number, err);
 }
 
+struct token_line {
+    const char *name; /* borrowed from its token */
+    unsigned line;
+};
+
 /* Names sorted, so that two of one name stand side by side. */
 static int compare_names(const void *a, const void *b)
 {
-    const struct token *const *left = a, *const *right = b;
-    int order = strcmp((*left)->name, (*right)->name);
+    const struct token_line *left = a, *right = b;
+    int order = strcmp(left->name, right->name);
 
-    return order != 0 ? order : (int)(*left)->line - (int)(*right)->line;
+    return order != 0 ? order : (int)left->line - (int)right->line;
 }
 
 static enum status table_check_names(const struct token_table *table, struct error *err)
 {
-    const struct token **sorted = calloc(table->count + 1, sizeof *sorted);
+    struct token_line *sorted = calloc(table->count + 1, sizeof *sorted);
     enum status status = STATUS_OK;
 
     if (sorted == NULL)
         return error_set(err, STATUS_NO_MEMORY, "%u tokens", table->count);
     for (unsigned i = 0; i < table->count; i++)
-        sorted[i] = &table->tokens[i];
+        sorted[i] = (struct token_line){ table->tokens[i].name, table->tokens[i].line };
     qsort(sorted, table->count, sizeof *sorted, compare_names);
     for (unsigned i = 1; i < table->count && status == STATUS_OK; i++)
-        if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0)
+        if (strcmp(sorted[i - 1].name, sorted[i].name) == 0)
             status = error_set(err, STATUS_BAD_VALUE, "line %u: the name %s stands on line %u already",
-                               sorted[i]->line, sorted[i]->name, sorted[i - 1]->line);
+                               sorted[i].line, sorted[i].name, sorted[i - 1].line);
     free(sorted);
     return status;
 }

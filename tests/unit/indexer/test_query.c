@@ -334,6 +334,44 @@ static void a_cursor_of_another_run_is_refused(void **state)
     }
 }
 
+static void a_query_is_bound_to_sources(void **state)
+{
+    static const struct {
+        const char *asked, *bound, *terms; /* terms NULL: refused */
+    } cases[] = {
+        { NULL, "hres", "source in hres" },
+        { NULL, "hres,gfs", "source in hres gfs" },
+        { NULL, "all,to,by", "source in all to by" }, /* names of sources, not words of a query */
+        { "hres", "hres", "source in hres" },
+        { "gfs", "hres,gfs", "source in gfs" },
+        { "gfs/hres", "hres,gfs", "source in gfs hres" },
+        { "gfs", "hres", NULL },
+        { "hres/gfs", "hres", NULL },
+        { "hre", "hres", NULL },
+        { "all", "hres", NULL },
+    };
+    (void)state;
+
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct query_request request;
+        struct error err;
+        struct buf terms;
+
+        error_init(&err);
+        query_init(&request);
+        buf_init(&terms, 4096);
+        if (cases[i].asked != NULL)
+            assert_int_equal(add(&request, "source", cases[i].asked, &err), STATUS_OK);
+        enum status status = query_bind(&request, cases[i].bound, &err);
+        assert_int_equal(status, cases[i].terms != NULL ? STATUS_OK : STATUS_FORBIDDEN);
+        print_terms(&request.query, &terms);
+        if (cases[i].terms != NULL)
+            assert_string_equal(buf_string(&terms), cases[i].terms);
+        buf_fini(&terms);
+        query_fini(&request);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -347,6 +385,7 @@ int main(void)
         cmocka_unit_test(the_table_of_keys_has_each_name_once),
         cmocka_unit_test(answers_are_limited_and_formed_as_asked),
         cmocka_unit_test(a_cursor_of_another_run_is_refused),
+        cmocka_unit_test(a_query_is_bound_to_sources),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
