@@ -302,7 +302,8 @@ static enum status settings_check_join(const struct settings *settings, struct e
         memcpy(url, at, size);
         url[size] = '\0';
         if (!node_url_valid(url))
-            return check_text("join", url, false, "http://HOST:PORT or https://HOST:PORT without a path", err);
+            return check_text("join", url, false,
+                              "http://HOST:PORT or https://HOST:PORT without a path", err);
         at += size + (at[size] == ',');
     }
     return STATUS_OK;
@@ -313,16 +314,18 @@ static enum status settings_check_exposure(const struct settings *settings, stru
 {
     bool has_tls = settings->tls_cert != NULL && settings->tls_key != NULL;
 
-    if (settings->insecure || http_address_loopback(settings->listen) || (has_tls && settings->tokens != NULL))
+    if (settings->insecure || http_address_loopback(settings->listen) ||
+        (has_tls && settings->tokens != NULL))
         return STATUS_OK;
-    return error_set(err, STATUS_BAD_VALUE,
-                     "--listen %s is not loopback, and without %s%s%s everybody who reaches it could read, write and "
-                     "purge: give %s, listen on 127.0.0.1, or say --insecure where the network is trusted",
-                     settings->listen, has_tls ? "" : "TLS", !has_tls && settings->tokens == NULL ? " and " : "",
-                     settings->tokens != NULL ? "" : "tokens",
-                     has_tls                    ? "--tokens (gribstore token makes them)"
-                     : settings->tokens != NULL ? "--tls-cert and --tls-key"
-                                                : "--tls-cert, --tls-key and --tokens (gribstore token makes them)");
+    return error_set(
+        err, STATUS_BAD_VALUE,
+        "--listen %s is not loopback, and without %s%s%s everybody who reaches it could read, write and "
+        "purge: give %s, listen on 127.0.0.1, or say --insecure where the network is trusted",
+        settings->listen, has_tls ? "" : "TLS", !has_tls && settings->tokens == NULL ? " and " : "",
+        settings->tokens != NULL ? "" : "tokens",
+        has_tls                    ? "--tokens (gribstore token makes them)"
+        : settings->tokens != NULL ? "--tls-cert and --tls-key"
+                                   : "--tls-cert, --tls-key and --tokens (gribstore token makes them)");
 }
 
 struct tls_options settings_tls(const struct settings *settings)

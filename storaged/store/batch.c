@@ -113,7 +113,8 @@ static enum status batch_check_room(struct batch *batch, struct append *append)
 }
 
 /* What the run holds, and what this batch adds to it; each new file has a record that is no message. */
-static void batch_held(const struct batch *batch, const struct run *run, uint64_t *messages, uint64_t *bytes)
+static void batch_held(const struct batch *batch, const struct run *run, uint64_t *messages,
+                       uint64_t *bytes)
 {
     *messages = run->dir != NULL ? run->dir->messages : 0;
     *bytes = run->dir != NULL ? run->dir->bytes : 0;
@@ -130,7 +131,8 @@ static void batch_held(const struct batch *batch, const struct run *run, uint64_
     }
 }
 
-static enum status batch_check_quota(const struct batch *batch, struct append *append, const struct run *run)
+static enum status batch_check_quota(const struct batch *batch, struct append *append,
+                                     const struct run *run)
 {
     uint64_t messages, bytes;
 
@@ -139,14 +141,16 @@ static enum status batch_check_quota(const struct batch *batch, struct append *a
     batch_held(batch, run, &messages, &bytes);
     append->over_quota = true;
     if (append->run_messages_max > 0 && messages >= append->run_messages_max)
-        return error_set(&append->err, STATUS_FULL,
-                         "the source's quota run-messages is used up: the run holds %ju of %ju messages on this node",
-                         (uintmax_t)messages, (uintmax_t)append->run_messages_max);
+        return error_set(
+            &append->err, STATUS_FULL,
+            "the source's quota run-messages is used up: the run holds %ju of %ju messages on this node",
+            (uintmax_t)messages, (uintmax_t)append->run_messages_max);
     if (append->run_bytes_max > 0 &&
         (bytes > append->run_bytes_max || append->run_bytes_max - bytes < append->length))
-        return error_set(&append->err, STATUS_FULL,
-                         "the source's quota run-bytes is used up: the run holds %ju of %ju bytes on this node, the message has %ju",
-                         (uintmax_t)bytes, (uintmax_t)append->run_bytes_max, (uintmax_t)append->length);
+        return error_set(
+            &append->err, STATUS_FULL,
+            "the source's quota run-bytes is used up: the run holds %ju of %ju bytes on this node, the message has %ju",
+            (uintmax_t)bytes, (uintmax_t)append->run_bytes_max, (uintmax_t)append->length);
     append->over_quota = false;
     return STATUS_OK;
 }
