@@ -4,6 +4,7 @@
 
 #include "proto/http/http_head.h"
 #include "proto/http/http_server.h"
+#include "proto/http/tls.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -89,7 +90,7 @@ void http_metrics_register(void)
         &http_metric_connections, &http_metric_accepted,  &http_metric_accept_errors,
         &http_metric_aborted,     &http_metric_malformed, &http_metric_timeouts,
         &http_metric_received,    &http_metric_sent,      &http_metric_tls_handshakes,
-        &http_metric_tls_failed,
+        &http_metric_tls_failed,  &tls_metric_expires,
     };
 
     for (size_t i = 0; i < ARRAY_COUNT(all); i++)

@@ -26,7 +26,12 @@ struct tls {
     bool client_required;
     pthread_mutex_t lock; /* over the pointer below; what it points at is counted by OpenSSL */
     SSL_CTX *context;
-    int64_t expires;
+};
+
+struct metric tls_metric_expires = {
+    .name = "gribstore_http_tls_certificate_expires_seconds",
+    .help = "When the certificate that is shown ends, in seconds since 1970; 0: plain HTTP.",
+    .kind = METRIC_GAUGE,
 };
 
 /* --- what is said when a file does not do --- */
@@ -264,12 +269,13 @@ enum status tls_reload(struct tls *tls, struct error *err)
     enum status status = tls_load(tls, &context, err);
     if (status != STATUS_OK)
         return status;
+    int64_t expires = tls_time(X509_get0_notAfter(SSL_CTX_get0_certificate(context)));
     pthread_mutex_lock(&tls->lock);
     old = tls->context;
     tls->context = context;
-    tls->expires = tls_time(X509_get0_notAfter(SSL_CTX_get0_certificate(context)));
     pthread_mutex_unlock(&tls->lock);
     SSL_CTX_free(old);
+    metric_set(&tls_metric_expires, expires);
     return STATUS_OK;
 }
 
@@ -283,14 +289,6 @@ void tls_free(struct tls *tls)
     free(tls->key_file);
     free(tls->client_ca_file);
     free(tls);
-}
-
-int64_t tls_expires(struct tls *tls)
-{
-    pthread_mutex_lock(&tls->lock);
-    int64_t expires = tls->expires;
-    pthread_mutex_unlock(&tls->lock);
-    return expires;
 }
 
 /* --- a session's bytes --- */

@@ -11,6 +11,7 @@
 #define PROTO_HTTP_TLS_H
 
 #include "proto/base/bytes.h"
+#include "proto/base/metric.h"
 #include "proto/base/status.h"
 
 enum {
@@ -41,8 +42,8 @@ enum status tls_new(const struct tls_options *options, struct tls **tls, struct 
 enum status tls_reload(struct tls *tls, struct error *err);
 void tls_free(struct tls *tls); /* sessions may outlive it */
 
-/* Until when the certificate is valid, in seconds since 1970. */
-int64_t tls_expires(struct tls *tls);
+/* Until when the certificate that was loaded last is valid, in seconds since 1970; 0: none was. */
+extern struct metric tls_metric_expires;
 
 /* Sealed bytes that are to be sent, in the caller's memory: calls append to it. */
 struct tls_sealed {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -694,6 +695,7 @@ static void a_reload_is_seen_by_new_connections_only(void **state)
     expect_server(old, "localhost");
     certs_sign(&certs, "anew", -60, 7200, certs.cert, certs.key);
     assert_int_equal(tls_reload(tls, &err), STATUS_OK);
+    assert_in_range(tls_metric_expires.value - (int64_t)time(NULL), 7100, 7200);
     expect_echo(old);
     begun(new);
     expect_server(new, "anew");
