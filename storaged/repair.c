@@ -55,6 +55,7 @@ static void on_bad(void *user, const struct store_bad *bad)
     if (repair->told_count < REPAIR_QUEUE_MAX)
         repair->told[repair->told_count++] = (struct store_missing){
             .run = bad->run,
+            .incarnation = bad->incarnation,
             .digest = bad->digest,
             .length = bad->place.length,
             .stored_at_us = bad->place.stored_at_us,
@@ -182,7 +183,8 @@ static void on_repaired(struct repair_message *message, enum status status, cons
     repair->busy[message - repair->slots] = false;
     if (status == STATUS_OK)
         metric_add(&metric_repaired, message->append.is_new);
-    if (status == STATUS_OK || status == STATUS_RUN_RETIRED || status == STATUS_PURGED)
+    if (status == STATUS_OK || status == STATUS_RUN_RETIRED || status == STATUS_PURGED ||
+        status == STATUS_STALE_RUN)
         repair_settled(repair);
     else
         repair->failed++;
@@ -197,7 +199,7 @@ static bool repair_is_settled(struct repair *repair, const struct store_missing 
     struct run_info info;
 
     store_run_state(store, &missing->run, &info);
-    return info.state >= RUN_RETIRED ||
+    return info.state >= RUN_RETIRED || info.incarnation > missing->incarnation ||
            store_find(store, &missing->run, &missing->digest, false, &place, NULL) == STATUS_OK;
 }
 

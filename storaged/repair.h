@@ -2,7 +2,8 @@
  *
  * What turns bad is told by the store (store_on_bad()) and begun at once; at the start, and after what did not work, the store
  * is asked which bad messages have no good copy (store_missing_each()), after a growing, bounded rest. REPAIR_QUEUE_MAX are
- * remembered; of more the store is asked again. A message of a run that is retired or purged is given up. */
+ * remembered; of more the store is asked again. A message of a run that is retired, purged or filled again as another
+ * incarnation is given up. */
 #ifndef STORAGED_REPAIR_H
 #define STORAGED_REPAIR_H
 

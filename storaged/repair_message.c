@@ -198,6 +198,7 @@ static enum fsm_next repair_store(struct fsm *fsm)
         .fd = message->fd,
         .length = missing->length,
         .stored_at_us = missing->stored_at_us,
+        .incarnation = missing->incarnation,
         .port = &message->loop->port,
         .on_done = on_stored,
     };

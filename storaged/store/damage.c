@@ -63,6 +63,7 @@ static enum status damage_look(struct damage *damage, struct store_bad *bad, str
     if (record->kind != JOURNAL_STORED || file == NULL || file->is_void)
         return error_set(&bad->err, STATUS_NOT_FOUND, "record %ju counts for nothing",
                          (uintmax_t)bad->record);
+    bad->incarnation = dir->journal.header.incarnation;
     bad->digest = record->digest;
     bad->place = (struct store_place){
         .shard = record->shard,

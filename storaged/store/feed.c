@@ -284,6 +284,7 @@ static bool feed_each_missing(struct run *run,
             continue;
         struct store_missing missing = {
             .run = run->key,
+            .incarnation = dir->journal.header.incarnation,
             .digest = record.digest,
             .length = record.length,
             .stored_at_us = record.stored_at_us,

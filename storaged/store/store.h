@@ -218,6 +218,7 @@ struct store_bad {
     void (*on_done)(struct store_bad *bad, enum status status);
     /* out */
     bool is_new;
+    uint64_t incarnation; /* of the run */
     struct store_place place;
     struct digest digest;
     struct error err;
@@ -233,6 +234,7 @@ void store_on_bad(struct store *store, void (*on_bad)(void *user, const struct s
  * each() ends it. */
 struct store_missing {
     struct run_key run;
+    uint64_t incarnation; /* that it belongs to: what is stored for it goes into no other */
     struct digest digest;
     uint64_t length, stored_at_us;
 };

@@ -425,3 +425,18 @@ def test_a_read_that_fails_once_condemns_nothing(shimmed):
     assert scrub(node)["bad"] == 0  # a pass begins behind what is suspected
     assert rule.fired == 1
     assert read(place).status_code == 206
+
+
+def test_what_was_purged_is_not_brought_back_into_the_run_that_came_after(nodes):
+    _, lines = put_all(nodes[0], "again", 5)
+    run = "/cluster/runs/again/20200102T0300Z"
+    nodes[1].stop()  # it keeps the old one
+    place = here(nodes[0], lines[0])
+    flip(path_of(nodes[0], place), place["offset"])
+    assert scrub(nodes[0])["missing"] == 1
+    for state in ({"incarnation": 1, "version": 1, "state": "purged"}, {"incarnation": 2, "version": 0, "state": "filling"}):
+        assert nodes[0].put(run, json.dumps(state)).status_code == 200
+    nodes[1].start().wait_ready()
+    await_condition(lambda: nodes[0].json("/cluster/scrub")["missing"] == 0, "it is given up")
+    assert metric(nodes[0], "gribstore_repaired_messages_total") == 0
+    assert nodes[0].get(f"/sha256/{lines[0]['digest']}", headers={"Gribstore-Hop": "1"}).status_code == 404

@@ -302,6 +302,7 @@ static void on_bad(void *user, const struct store_bad *bad)
 {
     struct damage_fixture *fixture = user;
 
+    assert_int_equal(bad->incarnation, 1);
     fixture->told++;
     fixture->told_digest = bad->digest;
 }
@@ -311,6 +312,7 @@ static bool count_missing(void *user, const struct store_missing *missing)
     struct damage_fixture *fixture = user;
 
     assert_int_equal(missing->length, SIZE);
+    assert_int_equal(missing->incarnation, 1);
     fixture->told += 100;
     fixture->told_digest = missing->digest;
     return true;
