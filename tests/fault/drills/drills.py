@@ -115,6 +115,7 @@ class Campaign:
             for self.ledger.round in range(1, rounds + 1):
                 self.play()
                 self.check_modelled()
+            self.check_at_rest()
         except Failed:
             pass
         except Unsound as error:
@@ -131,6 +132,15 @@ class Campaign:
         if self.log:
             for node in self.nodes:
                 node.shim.check_modelled()
+
+    def check_at_rest(self):
+        """The last look: storaged --fsck at each directory, as a killed process left it. A tail is no damage."""
+        for node in self.nodes:
+            node.end()
+            done = subprocess.run([str(BIN / "storaged"), "--fsck", "--json", "--data", str(node.data)], capture_output=True, text=True,
+                                  timeout=120, check=False)
+            if done.returncode != 0:
+                self.findings.wrong.append(f"{node.name}: fsck ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-1000:]}")
 
     @property
     def urls(self):
@@ -518,6 +528,9 @@ class ReadError(Campaign):
         for *_, rule in victims:
             self.fired += rule.end()
         self.check_healed({victim[0] for victim in victims})
+
+    def check_at_rest(self):
+        """What could not be read may still be on its way to being bad."""
 
     def read_victim(self, digest, node, url, offset, length):
         connection = node.connection()
