@@ -457,6 +457,22 @@ def test_a_cluster_goes_on_through_new_certificates(cluster, authority):
     cluster.indexer.await_messages("hres", 6, copies=2)
 
 
+def test_a_node_that_is_not_trusted_is_passed_over(cluster, tmp_path):
+    """It comes back with a certificate of another CA: for the others it is down, and a handoff stands in."""
+    stranger = cluster.nodes[2]
+    stranger.stop()
+    Authority(tmp_path, "strangers").sign(stranger.name, to=(stranger.cert, stranger.key))
+    stranger.start()
+    await_condition(lambda: stranger.output().count("event=node.serving") == 2, "it serves")
+    for number in range(40):
+        answer = cluster.nodes[number % 2].put("/ingest/hres/", message(number))
+        assert answer.status_code == 201, answer.text
+        line = answer.json()["messages"][0]
+        assert line["copies"] == 2 and not any(at["url"].startswith(stranger.url) for at in line["locations"])
+    # And it finds nobody who takes its certificate.
+    await_condition(lambda: len(re.findall(r"event=peer\.down.*alert unknown ca", stranger.output())) >= 2, "the others refuse it")
+
+
 # --- the client ---
 
 def data_url(node):
