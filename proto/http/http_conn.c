@@ -372,6 +372,8 @@ enum status http_conn_accept(struct http_server *server)
     server->connections_count++;
     metric_add(&http_metric_connections, 1);
     http_conn_advance(conn);
+    if (conn->socket.reading) /* its first request may have come with it: then epoll need not know it yet */
+        http_server_readable(server, &conn->socket.readable);
     return STATUS_OK;
 }
 

@@ -5,9 +5,9 @@
  * read on the loop, what it has not on the thread pool: a disk never holds up the others. A slow
  * reader costs this one buffer.
  *
- * Large pieces leave by sendfile(2), from the next page of the file on; what comes before that
- * page is copied behind the head, so that head and copy are one packet, and the rest fills a
- * packet of whole pages (figures: ARCHITECTURE.md section 9). sendfile would wait for a disk, so
+ * Large pieces leave by sendfile(2), those beyond a packet from the next page of the file on; what
+ * comes before that page is copied behind the head, so that head and copy are one packet, and the
+ * rest is packets of whole pages (figures: ARCHITECTURE.md section 9). sendfile would wait for a disk, so
  * the kernel is asked first whether each page is in memory. A kernel that can't say so (before
  * 6.5) has everything copied. */
 #include "proto/http/http_conn.h"
@@ -20,9 +20,10 @@
 #include <unistd.h>
 
 enum {
-    FILE_LARGE_MIN = 32 * 1024, /* from here on sendfile(2) */
-    FILE_PAGE_SIZE = 4 * 1024,  /* of the page cache, or a part of one */
-    FILE_WAIT_SIZE = 4 * 1024,  /* what waits in memory for a socket to have room again */
+    FILE_LARGE_MIN = 40 * 1024,   /* from here on sendfile(2) */
+    FILE_PAGE_SIZE = 4 * 1024,    /* of the page cache, or a part of one */
+    FILE_PACKET_SIZE = 64 * 1024, /* 16 pages, what sendfile(2) moves at a time */
+    FILE_WAIT_SIZE = 4 * 1024,    /* what waits in memory for a socket to have room again */
     FILE_LOOK_SIZE = 256 * 1024, /* how far apart we look whether a page is not only there, but read */
 };
 
@@ -150,12 +151,10 @@ static bool file_read_on_pool(struct http_exchange *ex, size_t size)
 
 enum file_fill { FILE_FILLED, FILE_LARGE, FILE_COLD, FILE_BROKEN };
 
-/* Is the rest of the piece under way better sent by sendfile(2)? */
+/* Is the piece under way better sent by sendfile(2)? To its end, however little is left of it. */
 static bool file_is_large(const struct http_file_reply *file)
 {
-    const struct http_piece *piece = &file->pieces[file->at];
-
-    return file->copy == 0 && piece->head_size + piece->length - file->piece_done >= FILE_LARGE_MIN;
+    return file->copy == 0 && file->pieces[file->at].length >= FILE_LARGE_MIN;
 }
 
 /* Up to size file bytes of the piece under way, as far as the page cache has them. */
@@ -181,19 +180,20 @@ static enum file_fill file_read(struct http_file_reply *file, uint64_t offset, s
     return FILE_FILLED;
 }
 
-/* The file bytes of the piece under way, as far as there is room; of a large one those up to the next page, when
- * something leaves with them. */
+/* The file bytes of the piece under way, as far as there is room; of a large one those up to the next page, when something
+ * leaves with them and the rest would not fit into one packet as it lies. */
 static enum file_fill file_fill_piece(struct http_file_reply *file)
 {
+    const struct http_piece *piece = &file->pieces[file->at];
     uint64_t offset;
     size_t size = file_next_read(file, &offset);
     size_t odd = (size_t)(offset % FILE_PAGE_SIZE);
 
-    if (!file_is_large(file))
+    if (!file_is_large(file) || size == 0)
         return file_read(file, offset, size);
-    if (odd > 0 && file->out_size > 0) {
-        enum file_fill filled = file_read(file, offset,
-                                          size < FILE_PAGE_SIZE - odd ? size : FILE_PAGE_SIZE - odd);
+    if (odd > 0 && file->out_size > 0 && odd + piece->length > FILE_PACKET_SIZE) {
+        size_t page_left = FILE_PAGE_SIZE - odd;
+        enum file_fill filled = file_read(file, offset, size < page_left ? size : page_left);
         if (filled != FILE_FILLED)
             return filled;
     }

@@ -75,6 +75,12 @@ static bool router_path_matches(const char *pattern, struct slice path, struct h
     return at == path.size;
 }
 
+/* Most patterns are ruled out by the letter behind the first '/'. */
+static bool router_begins_alike(const char *pattern, struct slice path)
+{
+    return path.size < 2 || pattern[0] == '\0' || pattern[1] == '{' || pattern[1] == (char)path.data[1];
+}
+
 void http_route_match(const struct http_route *routes, enum http_method method, struct slice path,
                       struct http_match *match)
 {
@@ -83,7 +89,8 @@ void http_route_match(const struct http_route *routes, enum http_method method, 
     match->route = NULL;
     match->allowed = 0;
     for (const struct http_route *route = routes; route->pattern != NULL; route++) {
-        if (!router_path_matches(route->pattern, path, match))
+        if (!router_begins_alike(route->pattern, path) ||
+            !router_path_matches(route->pattern, path, match))
             continue;
         if (route->method == wanted || route->method == method) {
             match->route = route;
