@@ -1,4 +1,4 @@
-/* tls.h: TLS 1.2 and 1.3 by OpenSSL, on bytes in memory: no socket, no loop. The only file that knows OpenSSL's ssl.h.
+/* tls.h: TLS 1.2 and 1.3 by OpenSSL, on bytes in memory: no socket, no loop. Only tls.c and tls_session.c know ssl.h.
  *
  * `struct tls` is what a daemon shows and asks: certificate chain, key, client CA. It is read from files, anew by
  * tls_reload(), from any thread; sessions that exist keep what they began with, tickets of before are not resumed. A
@@ -15,9 +15,9 @@
 #include "proto/base/status.h"
 
 enum {
-    TLS_PLAIN_MAX = 80 * 1024,  /* of 64 KiB received, and of a record that began before */
-    TLS_SEND_MAX = 72 * 1024,   /* of one tls_session_send() */
-    TLS_SEALED_MAX = 96 * 1024, /* what that, or an answer of a handshake, comes to at most */
+    TLS_PLAIN_MAX = 80 * 1024,   /* of 64 KiB received, and of a record that began before */
+    TLS_SEND_MAX = 72 * 1024,    /* of one tls_session_send() */
+    TLS_SEALED_MAX = 96 * 1024,  /* what that, or an answer of a handshake, comes to at most */
     TLS_RECORD_SIZE = 16 * 1024, /* plain bytes of a full record */
 };
 
@@ -26,7 +26,7 @@ struct tls_session;
 
 struct tls_options {
     const char *cert_file; /* PEM: the certificate, then those up to the CA */
-    const char *key_file;  /* PEM: its key, without a passphrase; secret_file.h says what mode it may have */
+    const char *key_file; /* PEM: its key, without a passphrase; secret_file.h says what mode it may have */
     const char *client_ca_file; /* PEM; NULL: no certificate is asked for */
     bool client_required;       /* who shows none is refused */
 };
@@ -56,8 +56,8 @@ void tls_session_free(struct tls_session *session);
 
 enum tls_result {
     TLS_OK,
-    TLS_ENDED,     /* the other side has said that nothing follows (close_notify) */
-    TLS_FAILED,    /* this is no TLS that we speak, or it was tampered with: send what is sealed, then close */
+    TLS_ENDED, /* the other side has said that nothing follows (close_notify) */
+    TLS_FAILED, /* this is no TLS that we speak, or it was tampered with: send what is sealed, then close */
     TLS_PLAIN_HTTP /* the first byte is that of a plain HTTP request; nothing was taken */
 };
 
