@@ -450,7 +450,6 @@ static void read_answers(struct answers *answers)
     struct slice line;
 
     while (reader.at < reader.end) {
-        const uint8_t *at = reader.at;
         uint64_t length = 0, sum = 0;
         bool closes = false;
         if (!read_line(&reader, &line)) {
@@ -464,7 +463,7 @@ static void read_answers(struct answers *answers)
             MUST(cut);
             return;
         }
-        for (at = reader.at - (length < 32 ? length : 0); at < reader.at; at++)
+        for (const uint8_t *at = reader.at - (length < 32 ? length : 0); at < reader.at; at++)
             sum = sum * 31 + *at; /* of a short body */
         if (status >= 200 && answers->count < ANSWERS_MAX) {
             answers->list[answers->count].status = status;

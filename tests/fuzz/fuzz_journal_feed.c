@@ -63,13 +63,14 @@ static void take_all(struct tail_reader *reader)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct tail_reader reader;
+    static struct tail_reader reader; /* large */
+    static struct tail_run run;
+    static struct tail tail;
     struct fuzz_input input = { data, size };
     unsigned flags = fuzz_byte(&input);
     size_t count = input.size / JOURNAL_RECORD_SIZE;
-    struct tail tail = { .runs = NULL };
-    struct tail_run run = { .journal_id = JOURNAL_ID };
 
+    run = (struct tail_run){ .journal_id = JOURNAL_ID };
     if (count == 0 || count > RECORDS_MAX)
         return 0;
     uint8_t *records = fuzz_copy(input.data, count * JOURNAL_RECORD_SIZE);

@@ -93,10 +93,10 @@ static void make_record(struct fuzz_input *input, uint64_t number, uint8_t *byte
     if (record.kind == JOURNAL_STORED || record.kind == JOURNAL_BAD) {
         record.birth = 0;
         record.digest = digests[file % FILES][which % FILE_MESSAGES];
-        record.offset = (uint64_t)((int64_t)(which % FILE_MESSAGES) * MESSAGE_SIZE + offset);
+        record.offset = (uint64_t)(which % FILE_MESSAGES) * MESSAGE_SIZE + (uint64_t)offset;
     }
     if (record.kind == JOURNAL_STORED)
-        record.length = (uint64_t)(MESSAGE_SIZE + length);
+        record.length = MESSAGE_SIZE + (uint64_t)length;
     if (record.kind == JOURNAL_BAD)
         record.stored_record = (uint64_t)(int64_t)offset;
     journal_record_encode(&record, BIRTH, number, bytes);
