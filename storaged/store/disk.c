@@ -51,8 +51,13 @@ enum status disk_open(int dir_fd, const char *path, int flags, int *fd, struct e
     do {
         *fd = disk_ops->openat(dir_fd, path, flags | O_CLOEXEC | O_NOFOLLOW, DISK_FILE_MODE);
     } while (*fd < 0 && errno == EINTR);
-    if (*fd < 0)
-        return error_set_errno(err, errno, "open %s", path);
+    if (*fd < 0) {
+        int error_number = errno;
+        enum status status = error_set_errno(err, error_number, "open %s", path);
+
+        errno = error_number;
+        return status;
+    }
     return STATUS_OK;
 }
 

@@ -29,7 +29,7 @@ void disk_replace(const struct disk_ops *ops); /* NULL: back to disk_posix. Not 
 const struct disk_ops *disk_in_use(void);
 
 enum status disk_open(int dir_fd, const char *path, int flags, int *fd,
-                      struct error *err); /* O_CLOEXEC and O_NOFOLLOW are added */
+                      struct error *err); /* O_CLOEXEC and O_NOFOLLOW are added; errno says why not */
 void disk_close(int fd);                  /* -1 is fine */
 /* Exactly size bytes, or IO; MORE: with may_block false, not all of them are in the page cache. CORRUPT: the file ends before. */
 enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may_block,

@@ -7,9 +7,11 @@
 #include "storaged/store/store_state.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     RECOVER_GATHER = 64,         /* messages counted at once */
@@ -193,6 +195,8 @@ static enum status recover_prove_message(struct recovery *recovery, uint64_t num
     if (record->length > size || record->offset > size - record->length)
         return error_set(err, STATUS_NOT_FOUND, "the file ends before");
     status = disk_open(recovery->dir->fd, name, O_RDONLY, &fd, err);
+    if (status == STATUS_IO && errno != EIO) /* no right to it, say: nothing is wrong with the bytes */
+        return error_set(err, STATUS_INTERNAL, "open %s: %s", name, strerror(errno));
     if (status != STATUS_OK)
         return status;
     status = recover_hash(recovery, fd, record, err);

@@ -4,6 +4,7 @@
 #include "storaged/store/disk.h"
 #include "tests/lib/store_fixture.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -689,6 +690,32 @@ static void a_run_that_fails_fails_the_start_and_frees_the_rest(void **state)
     assert_int_equal(rmdir(path), 0);
 }
 
+static int openat_refused(int dir_fd, const char *path, int flags, mode_t mode)
+{
+    if (strstr(path, ".grib") != NULL) {
+        errno = EACCES;
+        return -1;
+    }
+    return disk_posix.openat(dir_fd, path, flags, mode);
+}
+
+static void a_file_that_may_not_be_opened_is_an_error_and_not_damage(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    struct disk_ops ops = disk_posix;
+    char closed[PATH_SIZE];
+
+    snprintf(closed, sizeof closed, "%s/closed", fixture->store.dir);
+    unlink(closed); /* else nothing is proven */
+    ops.openat = openat_refused;
+    disk_replace(&ops);
+    assert_int_not_equal(fixture_try_open(&fixture->store, NULL), STATUS_OK);
+    disk_replace(NULL);
+    fixture_open(&fixture->store);
+    for (unsigned i = 0; i < MESSAGES; i++)
+        assert_true(has(fixture, i));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -722,6 +749,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_run_half_made_goes_away_and_strangers_stay, setup, teardown),
         cmocka_unit_test_setup_teardown(
             what_is_kept_of_the_last_batch_is_written_again_before_it_is_flushed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_may_not_be_opened_is_an_error_and_not_damage,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_newer_format_is_refused_and_left_as_it_is, setup, teardown),
     };
 
