@@ -3,10 +3,12 @@
 #include "http_handlers.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -38,9 +40,33 @@ ssize_t preadv2(int fd, const struct iovec *vectors, int count, off_t offset, in
                    (unsigned long)offset, 0ul, flags);
 }
 
+/* A part of the file under test that is not in the page cache, and how often sendfile() met it. */
+static uint64_t hole_offset, hole_size;
+static unsigned hole_sends;
+
+static bool is_in_memory(int fd, uint64_t offset, uint64_t size)
+{
+    uint64_t range[2] = { offset, size }, found[5] = { 0 };
+
+    return syscall(451, fd, range, found, 0) == 0 && /* cachestat(2) */
+           found[0] * (uint64_t)sysconf(_SC_PAGESIZE) >= size;
+}
+
+/* Stands in for libc's too. */
+ssize_t sendfile(int to, int from, off_t *offset, size_t size)
+{
+    bool meets = hole_size > 0 && (uint64_t)*offset < hole_offset + hole_size &&
+                 (uint64_t)*offset + size > hole_offset;
+
+    if (meets && !is_in_memory(from, hole_offset, hole_size))
+        hole_sends++;
+    return syscall(SYS_sendfile, to, from, offset, size);
+}
+
 static int setup(void **state)
 {
     (void)state;
+    hole_size = hole_sends = 0;
     cache = CACHE_WARM;
     cold_reads = 0;
     handlers_reset();
@@ -107,6 +133,26 @@ static void what_is_not_cached_comes_from_the_pool_and_is_exact(void **state)
             get_range(fd, 4242, sizes[i]);
         assert_true(cold_reads > 0);
         cold_reads = 0;
+    }
+    close(fd);
+}
+
+/* A page that is missing would stop the loop until the disk has it. */
+static void sendfile_never_meets_a_page_that_is_not_in_memory(void **state)
+{
+    int fd = client_connect(&fixture);
+    (void)state;
+
+    handlers_file(4 << 20);
+    assert_int_equal(fsync(handled.fd), 0);
+    hole_size = 128 * 1024; /* large folios are dropped whole or not at all */
+    for (hole_offset = 2 * hole_size; hole_offset < (1 << 20); hole_offset += hole_size) {
+        assert_int_equal(
+            posix_fadvise(handled.fd, (off_t)hole_offset, (off_t)hole_size, POSIX_FADV_DONTNEED), 0);
+        if (is_in_memory(handled.fd, hole_offset, hole_size))
+            skip(); /* this file system keeps its pages */
+        get_range(fd, 4242, 1 << 20);
+        assert_int_equal(hole_sends, 0);
     }
     close(fd);
 }
@@ -435,6 +481,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(ranges_of_every_size_are_exact),
+        TEST(sendfile_never_meets_a_page_that_is_not_in_memory),
         TEST(what_is_not_cached_comes_from_the_pool_and_is_exact),
         TEST(an_empty_file_is_an_empty_answer),
         TEST(a_thousand_ranges_come_in_the_order_asked),
