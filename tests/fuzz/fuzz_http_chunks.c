@@ -1,9 +1,11 @@
-/* fuzz_http_chunks.c: the body behind a head, by chunks or by length, against a reader of ten lines.
+/* fuzz_http_chunks.c: the body behind a head, by chunks or by length, against a reader of ten lines and against llhttp.
  *
  * Input: a byte of flags, cuts, then the body and what follows it. In one piece or in many it has to be the same body and the
- * same end, and nothing is read beyond what there is. */
+ * same end, and nothing is read beyond what there is. What we take nobody may read otherwise. */
 #include "proto/http/http_frame.h"
 #include "tests/fuzz/fuzz.h"
+
+#include <llhttp.h>
 
 enum { BY_LENGTH = 1, SMALL = 2, LENGTH = 100, BODY_SMALL_MAX = 40, BODY_MAX = 1 << 20 };
 
@@ -21,10 +23,11 @@ struct outcome {
     uint8_t *bytes; /* owned */
 };
 
+static const char chunked[] = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+static const char length[] = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n";
+
 static void begin(struct http_frame *frame, bool by_length, uint64_t body_max)
 {
-    static const char chunked[] = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    static const char length[] = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n";
     static struct http_head head;
     static struct http_frame_limits bounds = { .chunk_line_max = 4096, .trailers_max = 8192 };
     const char *text = by_length ? length : chunked;
@@ -118,6 +121,48 @@ static size_t read_chunks(struct slice text, struct outcome *body)
     }
 }
 
+/* --- llhttp --- */
+
+static int other_on_body(llhttp_t *parser, const char *at, size_t size)
+{
+    struct outcome *other = parser->data;
+
+    memcpy(other->bytes + other->body.size, at, size);
+    other->body.size += size;
+    return 0;
+}
+
+static int other_on_end(llhttp_t *parser)
+{
+    ((struct outcome *)parser->data)->event = HTTP_FRAME_END;
+    return HPE_PAUSED;
+}
+
+/* It takes the same bytes for the same body, and is through with the last of them; or refuses them, as it does extensions
+ * without a name. */
+static void check_llhttp(struct fuzz_input input, unsigned flags, const struct outcome *ours)
+{
+    const char *head = (flags & BY_LENGTH) != 0 ? length : chunked;
+    struct outcome other = { .event = HTTP_FRAME_MORE, .bytes = malloc(input.size + 1) };
+    llhttp_settings_t settings;
+    llhttp_t parser;
+
+    llhttp_settings_init(&settings);
+    settings.on_body = other_on_body;
+    settings.on_message_complete = other_on_end;
+    llhttp_init(&parser, HTTP_REQUEST, &settings);
+    parser.data = &other;
+    MUST(llhttp_execute(&parser, head, strlen(head)) == HPE_OK);
+    llhttp_errno_t result = llhttp_execute(&parser, (const char *)input.data, ours->used);
+    MUST(result != HPE_OK);
+    if (result == HPE_PAUSED) {
+        MUST(llhttp_get_error_pos(&parser) == (const char *)input.data + ours->used);
+        MUST(other.body.size == ours->body.size);
+        MUST(memcmp(other.bytes, ours->bytes, other.body.size) == 0);
+    }
+    free(other.bytes);
+}
+
 static void check_end(struct fuzz_input input, unsigned flags, const struct outcome *ours)
 {
     struct outcome other = { .bytes = malloc(input.size + 1) };
@@ -150,8 +195,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(whole.used == parts.used && whole.body.size == parts.body.size);
         MUST(memcmp(whole.bytes, parts.bytes, whole.body.size) == 0);
     }
-    if (whole.event == HTTP_FRAME_END)
+    if (whole.event == HTTP_FRAME_END) {
         check_end(input, flags, &whole);
+        check_llhttp(input, flags, &whole);
+    }
     free(whole.bytes);
     free(parts.bytes);
     return 0;
