@@ -152,19 +152,24 @@ ssize_t wire_send(int fd, const void *data, size_t size, int flags)
     return wire_result(wire->ssl, done, sent);
 }
 
+/* As much as there is room for, as a socket gives: not a record at a time. */
 ssize_t wire_recv(int fd, void *data, size_t size, int flags)
 {
     struct wire *wire = wires[fd];
-    size_t got = 0;
+    size_t all = 0, got = 0;
     int done;
 
     wire_ready(wire);
     ERR_clear_error();
-    if ((flags & MSG_PEEK) != 0)
+    if ((flags & MSG_PEEK) != 0) {
         done = SSL_peek_ex(wire->ssl, data, size, &got);
-    else
-        done = SSL_read_ex(wire->ssl, data, size, &got);
-    return wire_result(wire->ssl, done, got);
+        return wire_result(wire->ssl, done, got);
+    }
+    do {
+        done = SSL_read_ex(wire->ssl, (uint8_t *)data + all, size - all, &got);
+        all += done == 1 ? got : 0;
+    } while (done == 1 && all < size);
+    return all > 0 ? (ssize_t)all : wire_result(wire->ssl, done, 0);
 }
 
 int wire_shutdown(int fd, int how)
