@@ -83,6 +83,7 @@ static enum status start_store(struct node *node, const struct node_start *start
         .shards = start->map != NULL ? start->map->shards : (unsigned)settings->shards,
         .batch_size_max = settings->batch_size,
         .flush_threads = (unsigned)settings->flush_threads,
+        .direct_size = settings->direct_size == 0 ? UINT64_MAX : settings->direct_size,
         .reserve_size = settings->reserve == 0 ? UINT64_MAX : settings->reserve,
         .run_memory_us = settings->run_memory_ms * 1000,
         .scrub_rate = settings->scrub_rate,

@@ -28,6 +28,7 @@ struct settings {
     uint64_t reserve;      /* bytes kept free on the disk; 0: max(5 %, 5 GiB) */
     uint64_t batch_size;
     uint64_t flush_threads;
+    uint64_t direct_size; /* written around the page cache from so many bytes a file on; 0: never */
     uint64_t run_memory_ms;
     bool redirect; /* /sha256/ of another node's message: 307 instead of passing it through */
     uint64_t message_max; /* bytes of one GRIB message */
