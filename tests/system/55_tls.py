@@ -442,7 +442,7 @@ def digests_of(node, run):
 
 
 def test_a_cluster_goes_on_through_new_certificates(cluster, authority):
-    """All of them are replaced, one by one, while messages come in; then another CA signs, trusted beside the old."""
+    """All of them are replaced, one by one, while messages come in."""
     def put(number):
         answer = cluster.nodes[number % 3].put("/ingest/hres/", message(number))
         assert answer.status_code == 201, answer.text

@@ -241,7 +241,14 @@ def test_get_falls_over_to_the_good_copy_and_never_writes_wrong_bytes(cluster, t
     for node in cluster.nodes:
         client.environment["GRIBSTORE_NODE"] = node.url
         assert client.run("get", grib.split_grib(file)[0].digest).stdout == file.read_bytes()
-    damage(locations[1])
+
+    def healed():
+        now = indexer.fields(source="edge")[0]["locations"]
+        return now if len(now) == 2 and locations[0] not in now else None
+
+    # Asked for by address, its node found out, and fetched it anew: nothing is left to heal from now.
+    for location in await_condition(healed, "the damaged copy is replaced"):
+        damage(location)
     out = tmp_path / "out" / "a file.grib"
     out.parent.mkdir()
     done = client.run("get", "source=edge", "-o", out, expected=7, timeout_s=120)
