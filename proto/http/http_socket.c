@@ -55,6 +55,10 @@ void http_socket_close(struct http_conn *conn)
     conn->socket.reading = false;
     list_remove(&conn->socket.readable);
     list_remove(&conn->socket.unsent);
+    if (conn->socket.held_count > 0) { /* it will not be sent: nothing else would end the wait for it */
+        conn->socket.held_count = 0;
+        conn->writing = false;
+    }
     if (!uv_is_closing(handle))
         uv_close(handle, socket_on_closed);
 }
@@ -238,8 +242,9 @@ void http_socket_send_held(struct http_socket *socket)
     list_remove(&socket->unsent);
     conn->writing = false;
     socket->held_count = 0;
-    if (conn->dead || socket_send(conn, socket->held, count))
-        http_conn_advance(conn);
+    if (!conn->dead)
+        socket_send(conn, socket->held, count);
+    http_conn_advance(conn); /* also where it has to wait: from now on the client's rate counts */
 }
 
 bool http_conn_send_now(struct http_conn *conn, uv_buf_t *bufs, unsigned count)

@@ -48,7 +48,7 @@ void http_socket_read(struct http_conn *conn, bool wanted);
 /* Take what has come (http_server.c calls, when its turn has come). */
 void http_socket_receive(struct http_socket *socket);
 
-/* Send what was held back, and advance the connection when it is sent. */
+/* Send what was held back, and advance the connection. */
 void http_socket_send_held(struct http_socket *socket);
 
 /* No more will be sent, the client's rest may come. False: it can't be said to the client. */
