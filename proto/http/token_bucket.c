@@ -15,7 +15,8 @@ static uint64_t bucket_cost_ns(uint64_t rate, uint64_t amount)
         return BUCKET_AHEAD_MAX_NS;
     if (rest > UINT64_MAX / 1000000000)
         return whole * 1000000000 + rest / (rate / 1000000000) + 1;
-    return whole * 1000000000 + (rest * 1000000000 + rate - 1) / rate;
+    uint64_t rest_ns = rest * 1000000000;
+    return whole * 1000000000 + rest_ns / rate + (rest_ns % rate > 0);
 }
 
 static uint64_t bucket_wait_ms(uint64_t ahead_ns)

@@ -416,6 +416,17 @@ static void no_amount_wraps_a_bucket(void **state)
     }
 }
 
+static void no_length_is_free_at_a_high_rate(void **state)
+{
+    const uint64_t rate = UINT64_C(1) << 40, most = UINT64_MAX / 1000000000;
+    struct token_bucket bucket = { 0 };
+    (void)state;
+
+    token_bucket_charge(&bucket, rate, most, 1000);
+    assert_true(bucket.full_ns > 1000 * 1000 + 16 * 1000 * 1000); /* 17 GiB at 1 TiB a second */
+    assert_true(bucket.full_ns < 1000 * 1000 + 17 * 1000 * 1000);
+}
+
 static void a_new_table_takes_over_what_was_used(void **state)
 {
     struct token_table *before = parse("one " HASH_A " read requests=1\n");
@@ -452,6 +463,7 @@ int main(void)
         cmocka_unit_test(a_bucket_holds_ten_seconds_worth),
         cmocka_unit_test(what_was_used_is_paid_off_at_the_rate),
         cmocka_unit_test(no_amount_wraps_a_bucket),
+        cmocka_unit_test(no_length_is_free_at_a_high_rate),
         cmocka_unit_test(a_new_table_takes_over_what_was_used),
     };
 
