@@ -57,6 +57,8 @@ struct message_get {
     struct slice asked; /* a node asks for somebody who may see these; data NULL: all */
     /* this node */
     struct work work;
+    struct file_wait opening;
+    struct error open_err; /* why its file could not be opened, when it may be another time */
     struct run_key run;
     struct store_place place;
     enum status find_status;
@@ -96,7 +98,7 @@ static enum fsm_next message_answer(struct fsm *fsm);
 
 static const struct fsm_step message_steps[] = {
     [MESSAGE_FIND] = { "find", message_find, TO(PICK) },
-    [MESSAGE_PICK] = { "pick", message_pick, TO(READ) | TO(ANSWER) },
+    [MESSAGE_PICK] = { "pick", message_pick, TO(PICK) | TO(READ) | TO(ANSWER) }, /* again when its file is open */
     [MESSAGE_READ] = { "read", message_read, TO(JUDGE) },
     [MESSAGE_JUDGE] = { "judge", message_judge, TO(PICK) | TO(PROVE) | TO(ANSWER) },
     [MESSAGE_PROVE] = { "prove", message_prove, TO(PROVEN) },
@@ -221,22 +223,47 @@ static bool is_damaged(const struct message_get *get, const struct peer *peer)
                             peer == NULL ? get->place.record : 0, uv_now(&get->loop->uv));
 }
 
-static bool pick_here(struct message_get *get)
+/* Others may have it; if none has, who asked is told that it may be here. */
+static void note_unopened(struct message_get *get, enum status status, const struct error *err)
+{
+    get->find_status = STATUS_NOT_FOUND;
+    if (status != STATUS_NOT_FOUND && status != STATUS_PURGED)
+        get->open_err = *err;
+}
+
+static void on_open(struct file_wait *wait, enum status status, const struct error *err)
+{
+    struct message_get *get = container_of(wait, struct message_get, opening);
+
+    if (status != STATUS_OK)
+        note_unopened(get, status, err);
+    fsm_resume(&get->fsm, STATUS_OK, NULL);
+}
+
+/* OK: it is read here. MORE: when its file is open. */
+static enum status pick_here(struct message_get *get)
 {
     struct store_file *file;
+    struct error err;
 
+    error_init(&err);
     if (get->find_status != STATUS_OK)
-        return false;
-    get->find_status = STATUS_NOT_FOUND; /* once */
+        return STATUS_NOT_FOUND;
     if (is_damaged(get, NULL)) {
         get->damaged = true;
-        return false;
+        get->find_status = STATUS_NOT_FOUND;
+        return STATUS_NOT_FOUND;
     }
-    if (store_file_open(get->loop->node->store, &get->run, get->place.shard, get->place.birth,
-                        &file, NULL) != STATUS_OK)
-        return false;
-    message_reader_open_file(&get->reader, file, &get->place);
-    return true;
+    get->opening.on_open = on_open;
+    enum status status = file_open(get->loop, &get->run, get->place.shard, get->place.birth,
+                                   &get->opening, &file, &err);
+    if (status == STATUS_OK) {
+        get->find_status = STATUS_NOT_FOUND; /* once */
+        message_reader_open_file(&get->reader, file, &get->place);
+    } else if (status != STATUS_MORE) {
+        note_unopened(get, status, &err);
+    }
+    return status;
 }
 
 static bool pick_peer(struct message_get *get)
@@ -272,7 +299,10 @@ static enum fsm_next message_pick(struct fsm *fsm)
 
     message_proof_fini(&get->proof);
     message_reader_close(&get->reader);
-    if (pick_here(get) || pick_peer(get))
+    enum status status = pick_here(get);
+    if (status == STATUS_MORE)
+        return fsm_wait(fsm, 1, MESSAGE_PICK);
+    if (status == STATUS_OK || pick_peer(get))
         return fsm_go(fsm, MESSAGE_READ);
     return fsm_go(fsm, MESSAGE_ANSWER);
 }
@@ -496,6 +526,8 @@ static void reply_not_found(struct message_get *get)
         error_set(&err, STATUS_HOLDER_DOWN, "this node does not know yet who may have it");
     else if (get->silent_lately)
         error_set(&err, STATUS_HOLDER_DOWN, "no node that answers has it, and some do not answer");
+    else if (get->open_err.status != STATUS_OK)
+        err = get->open_err;
     else if (get->damaged)
         error_set(&err, STATUS_DAMAGED, "the message is damaged, and no other node has it whole");
     else
@@ -750,6 +782,7 @@ void message_get_handle(struct http_exchange *ex)
     message_set_sources(get, ex);
     get->view = cluster_view(&get->loop->node->cluster);
     error_init(&get->find_err);
+    error_init(&get->open_err);
     buf_init(&get->unasked, UNASKED_SIZE_MAX);
     buf_init(&get->held, HELD_SIZE_MAX);
     message_reader_init(&get->reader, get->loop, &digest);

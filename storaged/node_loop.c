@@ -89,6 +89,7 @@ enum status node_loop_open(struct node_loop *loop, struct node *node, unsigned n
         return error_set(err, STATUS_NO_MEMORY, "event loop %u", number);
     loop->opened = true;
     list_init(&loop->feed_waiting);
+    file_opens_init(&loop->file_opens);
     body_budget_init(&loop->budget, node->settings->body_memory / node->loops_count);
     if (uv_async_init(&loop->uv, &loop->wake, on_wake) != 0)
         return error_set(err, STATUS_NO_MEMORY, "event loop %u", number);

@@ -8,6 +8,7 @@
 
 #include "storaged/body_budget.h"
 #include "storaged/damaged_list.h"
+#include "storaged/file_open.h"
 #include "storaged/open_files.h"
 #include "storaged/store/store.h"
 
@@ -29,6 +30,7 @@ struct node_loop {
     uv_async_t wake; /* drain, or (loop 0) a higher epoch was heard of */
     struct body_budget budget;
     struct open_files open_files; /* data files that are being read */
+    struct file_opens file_opens; /* those that are being opened */
     struct damaged_list damaged; /* copies that message_get.c cut short */
     struct list feed_waiting;    /* long polls of /cluster/runs (journal_feed.c) */
     uv_timer_t feed_timer;

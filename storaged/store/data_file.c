@@ -124,8 +124,7 @@ enum status data_file_make(struct store_file *file, int dir_fd, struct error *er
     return STATUS_OK;
 }
 
-/* PURGED; OK: held; MORE: it has to be opened. */
-static enum status data_file_try_hold(struct store_file *file)
+enum status data_file_try_hold(struct store_file *file, struct error *err)
 {
     enum status status = STATUS_OK;
 
@@ -137,7 +136,23 @@ static enum status data_file_try_hold(struct store_file *file)
     else
         data_file_take(file);
     uv_mutex_unlock(&file->cache->mutex);
+    if (status == STATUS_PURGED)
+        error_set(err, status, "data file %04u-%016" PRIx64 ".grib was purged", file->shard, file->birth);
     return status;
+}
+
+/* What was opened, outside of the mutex: whoever comes second, or after a purge, closes his own. */
+static void data_file_opened(struct store_file *file, int fd)
+{
+    uv_mutex_lock(&file->cache->mutex);
+    if (file->fd < 0 && !file->purged) {
+        file->fd = fd;
+        fd = -1;
+        list_append(&file->cache->idle, &file->idle);
+        file->cache->idle_count++;
+    }
+    uv_mutex_unlock(&file->cache->mutex);
+    disk_close(fd);
 }
 
 enum status data_file_hold(struct store_file *file, int dir_fd, struct error *err)
@@ -147,24 +162,17 @@ enum status data_file_hold(struct store_file *file, int dir_fd, struct error *er
     enum status status;
 
     data_file_name(file->shard, file->birth, name);
-    while ((status = data_file_try_hold(file)) == STATUS_MORE) {
-        /* Opened outside of the mutex; whoever comes second closes his own. */
+    while ((status = data_file_try_hold(file, err)) == STATUS_MORE) {
         status = disk_open(dir_fd, name, file->own ? O_RDWR : O_RDONLY, &fd, err);
-        if (status != STATUS_OK)
-            return status;
-        uv_mutex_lock(&file->cache->mutex);
-        if (file->fd < 0) {
-            file->fd = fd;
-            fd = -1;
-            list_append(&file->cache->idle, &file->idle);
-            file->cache->idle_count++;
+        if (status == STATUS_OK) {
+            data_file_opened(file, fd);
+            continue;
         }
-        uv_mutex_unlock(&file->cache->mutex);
-        disk_close(fd);
+        /* A purge took its name meanwhile, or another has opened it. */
+        enum status now = data_file_try_hold(file, err);
+        return now != STATUS_MORE ? now : status;
     }
-    if (status != STATUS_OK)
-        return error_set(err, status, "data file %s was purged", name);
-    return STATUS_OK;
+    return status;
 }
 
 int data_file_direct(struct store_file *file, int dir_fd)

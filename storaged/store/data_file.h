@@ -68,6 +68,8 @@ enum status data_file_make(struct store_file *file, int dir_fd, struct error *er
 
 /* Hold it, opened where it is not. PURGED; NOT_FOUND: its file is missing; IO. */
 enum status data_file_hold(struct store_file *file, int dir_fd, struct error *err);
+/* Hold it if it is open. MORE: it has to be opened; PURGED. */
+enum status data_file_try_hold(struct store_file *file, struct error *err);
 /* Of an own file that is held, by the writer: the descriptor for writes around the page cache; -1: there are none. */
 int data_file_direct(struct store_file *file, int dir_fd);
 void data_file_release(struct store_file *file); /* and the reference that came with the hold */

@@ -413,8 +413,9 @@ static enum status store_find_file(struct run *run, unsigned shard, uint64_t bir
     return status;
 }
 
-enum status store_file_open(struct store *store, const struct run_key *key, unsigned shard,
-                            uint64_t birth, struct store_file **result, struct error *err)
+static enum status store_hold_file(struct store *store, const struct run_key *key, unsigned shard,
+                                   uint64_t birth, bool may_block, struct store_file **result,
+                                   struct error *err)
 {
     struct run *run = run_table_find(&store->runs, key);
     struct run_dir *dir;
@@ -425,11 +426,23 @@ enum status store_file_open(struct store *store, const struct run_key *key, unsi
     enum status status = store_find_file(run, shard, birth, &dir, &file, err);
     if (status != STATUS_OK)
         return status;
-    status = data_file_hold(file, dir->fd, err);
+    status = may_block ? data_file_hold(file, dir->fd, err) : data_file_try_hold(file, err);
     run_dir_unref(dir);
     if (status == STATUS_OK)
         *result = file;
     return status;
+}
+
+enum status store_file_open(struct store *store, const struct run_key *run, unsigned shard,
+                            uint64_t birth, struct store_file **file, struct error *err)
+{
+    return store_hold_file(store, run, shard, birth, true, file, err);
+}
+
+enum status store_file_try_open(struct store *store, const struct run_key *run, unsigned shard,
+                                uint64_t birth, struct store_file **file, struct error *err)
+{
+    return store_hold_file(store, run, shard, birth, false, file, err);
 }
 
 uint64_t store_files_gone(struct store *store)

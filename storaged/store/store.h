@@ -126,9 +126,12 @@ enum status store_find_where(struct store *store, const struct digest *digest, b
 
 /* --- data files --- */
 struct store_file; /* counted; open while anybody holds it */
-/* NOT_FOUND; PURGED (the run is purged and remembered, or the file was dropped): 410. Never blocks beyond an open(2). */
+/* NOT_FOUND; PURGED (the run is purged and remembered, or the file was dropped): 410. [blocking]: an open(2) */
 enum status store_file_open(struct store *store, const struct run_key *run, unsigned shard,
                             uint64_t birth, struct store_file **file, struct error *err);
+/* The same without waiting. MORE: it is not open, store_file_open() has to. */
+enum status store_file_try_open(struct store *store, const struct run_key *run, unsigned shard,
+                                uint64_t birth, struct store_file **file, struct error *err);
 void store_file_release(struct store_file *file);
 bool store_file_is_gone(const struct store_file *file); /* purged: who opens it now does not get it */
 uint64_t store_files_gone(struct store *store); /* how many were, ever; ports are told of a change after it has grown */
