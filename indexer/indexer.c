@@ -26,20 +26,6 @@ static enum status indexer_open_catalog(struct indexer *indexer, struct error *e
     }
 }
 
-/* Whom it serves, and as whom it speaks to nodes. */
-static enum status indexer_open_tokens(struct indexer *indexer, struct error *err)
-{
-    const struct settings *settings = indexer->settings;
-    bool anonymous_read = strcmp(settings->anonymous, "read") == 0;
-    enum status status = STATUS_OK;
-
-    if (settings->tokens != NULL)
-        status = http_auth_open(settings->tokens, anonymous_read, &indexer->auth, err);
-    if (status == STATUS_OK && settings->node_token != NULL)
-        status = transfer_secret_open(settings->node_token, &indexer->secret, err);
-    return status;
-}
-
 static enum status indexer_start_engines(struct indexer *indexer, struct error *err)
 {
     const struct settings *settings = indexer->settings;
@@ -52,13 +38,10 @@ static enum status indexer_start_engines(struct indexer *indexer, struct error *
     struct transfer_options transfer = {
         .connections_max = 1024,
         .connections_per_host_max = INDEXER_CONNECTIONS_PER_NODE,
-        .ca_file = settings->ca_file,
-        .cert_file = settings->tls_cert,
-        .key_file = settings->tls_key,
         .user_agent = "gribstore-indexer",
-        .secret = indexer->secret,
     };
 
+    security_sign(&indexer->security, &transfer);
     enum status status = indexer_open_catalog(indexer, err);
     if (status != STATUS_OK)
         return error_wrap(err, "catalog");
@@ -73,33 +56,16 @@ static enum status indexer_start_engines(struct indexer *indexer, struct error *
     return status;
 }
 
-struct tls_options settings_tls(const struct settings *settings)
-{
-    return (struct tls_options){
-        .cert_file = settings->tls_cert,
-        .key_file = settings->tls_key,
-        .client_ca_file = settings->tls_client_ca,
-        .client_required = settings->tls_client_required,
-    };
-}
-
-/* Also what nodes are shown: transfers read the same files, a connection at a time. */
-static enum status indexer_start_tls(struct indexer *indexer, struct error *err)
-{
-    struct tls_options options = settings_tls(indexer->settings);
-
-    return options.cert_file != NULL ? tls_new(&options, &indexer->tls, err) : STATUS_OK;
-}
-
 enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop,
                           struct error *err)
 {
     *indexer = (struct indexer){ .loop = loop, .settings = settings };
-    enum status status = indexer_open_tokens(indexer, err);
+    enum status status = security_open(&indexer->security, &settings->security, err);
     struct http_server_options server = {
         .loop = loop,
         .listen = settings->listen,
-        .auth = indexer->auth,
+        .tls = indexer->security.tls,
+        .auth = indexer->security.auth,
         .routes = indexer_routes,
         .context = indexer,
         .server_name = "gribstore-indexer",
@@ -107,9 +73,6 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
         .before = indexer_routes_before,
     };
 
-    if (status == STATUS_OK)
-        status = indexer_start_tls(indexer, err);
-    server.tls = indexer->tls;
     if (status == STATUS_OK)
         status = indexer_start_engines(indexer, err);
     if (status == STATUS_OK)
@@ -123,37 +86,9 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
     return status; /* a failed start ends the process: nothing is undone */
 }
 
-static void indexer_reload_tls(struct indexer *indexer)
-{
-    struct error err;
-
-    error_init(&err);
-    if (indexer->tls == NULL)
-        return;
-    if (tls_reload(indexer->tls, &err) == STATUS_OK)
-        log_msg(LOG_INFO, "tls.reload", "new connections are shown %s as it is now", indexer->settings->tls_cert);
-    else
-        log_msg(LOG_ERROR, "tls.reload", "%s; the certificate of before stays in force", err.text);
-}
-
-static void indexer_reloaded(const char *what, enum status status, const struct error *err)
-{
-    if (status == STATUS_OK)
-        log_msg(LOG_INFO, "access.reload", "%s: read again", what);
-    else
-        log_msg(LOG_ERROR, "access.reload", "%s; what was read before stays in force", err->text);
-}
-
 void indexer_reload(struct indexer *indexer)
 {
-    struct error err;
-
-    error_init(&err);
-    indexer_reload_tls(indexer);
-    if (indexer->auth != NULL)
-        indexer_reloaded("tokens", http_auth_reload(indexer->auth, &err), &err);
-    if (indexer->secret != NULL)
-        indexer_reloaded("node token", transfer_secret_reload(indexer->secret, &err), &err);
+    security_reload(&indexer->security);
     log_msg(LOG_INFO, "indexer.reload", "%s: other settings take a restart", indexer->settings->listen);
 }
 
@@ -168,9 +103,7 @@ static void indexer_on_transfer_closed(void *data)
     censuses_stop(indexer);
     catalog_close(indexer->catalog);
     http_server_free(indexer->server);
-    tls_free(indexer->tls);
-    http_auth_close(indexer->auth);
-    transfer_secret_close(indexer->secret);
+    security_close(&indexer->security);
     log_msg(LOG_INFO, "indexer.stopped", "clean");
     indexer_on_stopped(indexer);
 }

@@ -9,8 +9,7 @@
 #include "indexer/decoders.h"
 #include "indexer/work.h"
 #include "proto/http/http_server.h"
-#include "proto/http/tls.h"
-#include "proto/transfer/transfer_secret.h"
+#include "proto/security.h"
 #include "proto/transfer/transfer_uv.h"
 
 #include <jansson.h>
@@ -22,13 +21,8 @@ struct settings {
     char *config;
     char *url; /* how others reach it [http://LISTEN] */
     char *log_level, *log_format, *decoder;
-    bool insecure, check_config, access_log;
-    char *tls_cert, *tls_key;   /* PEM files; NULL: no TLS */
-    char *tls_client_ca;        /* NULL: no certificate is asked for */
-    char *ca_file;              /* whom to trust at nodes; NULL: the system's */
-    char *tokens, *anonymous;   /* FORMATS.md section 11; NULL: open; "none" or "read" */
-    char *node_token;           /* the file with the token for nodes; NULL: none */
-    bool tls_client_required;
+    bool check_config, access_log;
+    struct security_settings security;
     uint64_t decoders; /* children; 0: number of cores */
     uint64_t decode_timeout_ms;
     uint64_t grace_ms;   /* after records are removed, before nodes delete [60 s] */
@@ -44,12 +38,10 @@ struct censuses;
 struct indexer {
     uv_loop_t *loop;
     const struct settings *settings;
-    struct http_auth *auth;         /* NULL: everything is open */
-    struct transfer_secret *secret; /* what nodes are shown; NULL: nothing */
+    struct security security;
     struct catalog *catalog;
     struct decoders *decoders;
     struct transfer *transfer;
-    struct tls *tls; /* owned; NULL: plain HTTP */
     struct map_authority *map_authority;
     struct run_states *run_states;
     struct upserts *upserts;
@@ -58,8 +50,6 @@ struct indexer {
     struct http_server *server;
     bool draining;
 };
-
-struct tls_options settings_tls(const struct settings *settings); /* borrowed from them; cert_file NULL: no TLS */
 
 enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop,
                           struct error *err);

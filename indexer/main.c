@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define AT(member) offsetof(struct settings, member)
+#define AT_SECURITY(member) AT(security.member)
 
 static const struct config_option main_options[] = {
     { "indexer", "listen", 0, CONFIG_TEXT, AT(listen), "127.0.0.1:8400", "GRIBSTORE_INDEXER_LISTEN",
@@ -27,24 +28,7 @@ static const struct config_option main_options[] = {
       "How others reach this indexer; http:// and the listen address otherwise." },
     { "indexer", "grace", 0, CONFIG_DURATION, AT(grace_ms), "60s", NULL, "TIME",
       "Between the removal of a retired run's records and the deletion of its files: what a reader may still do with a record it holds." },
-    { "indexer", "insecure", 0, CONFIG_BOOL, AT(insecure), "no", NULL, NULL,
-      "Listen off loopback without TLS and tokens: everybody who reaches the port may query, retire and purge." },
-    { "security", "tls-cert", 0, CONFIG_TEXT, AT(tls_cert), NULL, NULL, "FILE",
-      "Certificate chain (PEM) to serve https with; read again on SIGHUP. Shown to nodes, too." },
-    { "security", "tls-key", 0, CONFIG_TEXT, AT(tls_key), NULL, NULL, "FILE",
-      "Its private key (PEM), readable by this user only." },
-    { "security", "tls-client-ca", 0, CONFIG_TEXT, AT(tls_client_ca), NULL, NULL, "FILE",
-      "Certificates (PEM) by which those of clients are checked." },
-    { "security", "tls-client-required", 0, CONFIG_BOOL, AT(tls_client_required), "no", NULL, NULL,
-      "Who shows no certificate is not served." },
-    { "security", "ca-file", 0, CONFIG_TEXT, AT(ca_file), NULL, NULL, "FILE",
-      "Certificates (PEM) to trust nodes by. Default: the system's." },
-    { "security", "tokens", 0, CONFIG_TEXT, AT(tokens), NULL, NULL, "FILE",
-      "Who may do what: a line a token, hashed (`gribstore token` makes them); read again on SIGHUP. Without it everything is open." },
-    { "security", "anonymous", 0, CONFIG_TEXT, AT(anonymous), "none", NULL, "RIGHT",
-      "What needs no token where there is a token file: none, or read." },
-    { "security", "node-token", 0, CONFIG_TEXT, AT(node_token), NULL, NULL, "FILE",
-      "Holds the token that is shown to nodes (roles node and admin); readable by this user only." },
+    SECURITY_OPTIONS(AT_SECURITY),
     { "decode", "decoders", 0, CONFIG_COUNT, AT(decoders), "0", NULL, "N",
       "Children that run ecCodes; 0: one a core." },
     { "decode", "timeout", 0, CONFIG_DURATION, AT(decode_timeout_ms), "10s", NULL, "TIME",
@@ -135,26 +119,6 @@ static void main_open_signals(struct main_signals *signals, struct indexer *inde
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Without TLS and tokens whoever reaches the port may retire runs and change the cluster map. */
-static enum status main_check_exposure(const struct settings *settings, struct error *err)
-{
-    bool has_tls = settings->tls_cert != NULL && settings->tls_key != NULL;
-    bool has_tokens = settings->tokens != NULL;
-
-    if (settings->insecure || http_address_loopback(settings->listen) || (has_tls && has_tokens))
-        return STATUS_OK;
-    return error_set(err, STATUS_BAD_VALUE,
-                     "--listen %s is not on loopback, and without %s everybody who reaches it could query, retire and purge: "
-                     "give %s, listen on 127.0.0.1, or say --insecure where the network is trusted",
-                     settings->listen,
-                     has_tls      ? "tokens"
-                     : has_tokens ? "TLS"
-                                  : "TLS and tokens",
-                     has_tls      ? "--tokens (gribstore token makes them)"
-                     : has_tokens ? "--tls-cert and --tls-key"
-                                  : "--tls-cert, --tls-key and --tokens (gribstore token makes them)");
-}
-
 /* What flags and file can't say apart: values that must fit each other. */
 static enum status main_check(struct settings *settings, struct error *err)
 {
@@ -164,14 +128,9 @@ static enum status main_check(struct settings *settings, struct error *err)
 
     if (!http_address_parse(settings->listen, host, sizeof host, &port))
         return error_set(err, STATUS_BAD_VALUE, "--listen %s: not HOST:PORT", settings->listen);
-    if (strcmp(settings->anonymous, "none") != 0 && strcmp(settings->anonymous, "read") != 0)
-        return error_set(err, STATUS_BAD_VALUE, "--anonymous %s: none or read", settings->anonymous);
-    enum status status = main_check_exposure(settings, err);
+    enum status status = security_check(&settings->security, settings->listen, err);
     if (status != STATUS_OK)
         return status;
-    struct tls_options tls = settings_tls(settings);
-    if (tls_check_options(&tls, err) != STATUS_OK)
-        return err->status;
     if (strncmp(settings->catalog, "sqlite:", 7) != 0 &&
         strncmp(settings->catalog, "mongodb://", 10) != 0 &&
         strncmp(settings->catalog, "mongodb+srv://", 14) !=
@@ -198,47 +157,24 @@ static int main_print(void (*print)(const struct config_program *program, struct
     return 0;
 }
 
-/* With a look into the files of TLS. */
-static int main_print_settings(const struct settings *settings)
+/* The settings, if what they name can be used. */
+static int main_check_files(const struct settings *settings)
 {
-    struct tls_options options = settings_tls(settings);
-    struct tls *tls = NULL;
+    struct security security;
     struct error err;
     struct buf text;
 
     error_init(&err);
-    if (options.cert_file != NULL && tls_new(&options, &tls, &err) != STATUS_OK) {
+    if (security_open(&security, &settings->security, &err) != STATUS_OK) {
         fprintf(stderr, "indexer: %s\n", err.text);
         return 2;
     }
-    tls_free(tls);
-
+    security_close(&security);
     buf_init(&text, 1 << 20);
     config_print_settings(&main_program, settings, &text);
     fputs(buf_string(&text), stdout);
     buf_fini(&text);
     return 0;
-}
-
-/* The settings, if what they name can be used. */
-static int main_check_files(const struct settings *settings)
-{
-    struct transfer_secret *secret = NULL;
-    struct http_auth *auth = NULL;
-    enum status status = STATUS_OK;
-    struct error err;
-
-    error_init(&err);
-    if (settings->tokens != NULL)
-        status = http_auth_open(settings->tokens, false, &auth, &err);
-    if (status == STATUS_OK && settings->node_token != NULL)
-        status = transfer_secret_open(settings->node_token, &secret, &err);
-    http_auth_close(auth);
-    transfer_secret_close(secret);
-    if (status == STATUS_OK)
-        return main_print_settings(settings);
-    fprintf(stderr, "indexer: %s\n", err.text);
-    return 2;
 }
 
 static int main_run(const struct settings *settings)

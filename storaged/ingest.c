@@ -583,7 +583,7 @@ static bool ingest_from_node(const struct http_exchange *ex)
 static bool ingest_rules(const struct http_exchange *ex, const char *source, bool here,
                          struct source_rules *rules, struct error *err)
 {
-    enum status status = sources_get(request_loop(ex)->node->access.sources, source, rules, err);
+    enum status status = sources_get(request_loop(ex)->node->sources, source, rules, err);
 
     if (!here || !ingest_from_node(ex))
         return status == STATUS_OK;

@@ -46,25 +46,29 @@ static int answer_question(enum config_asked asked)
     return print(&text);
 }
 
+static enum status check_files(const struct settings *settings, struct error *err)
+{
+    struct sources *sources = NULL;
+    struct security security;
+
+    enum status status = security_open(&security, &settings->security, err);
+    if (status == STATUS_OK && settings->sources != NULL)
+        status = sources_open(settings->sources, &sources, err);
+    security_close(&security);
+    sources_close(sources);
+    return status;
+}
+
 static int check_config(const struct settings *settings)
 {
-    struct tls_options options = settings_tls(settings);
-    struct tls *tls = NULL;
-    struct access access;
     struct error err;
     struct buf text;
 
     error_init(&err);
-    if (access_open(&access, settings, &err) != STATUS_OK) {
+    if (check_files(settings, &err) != STATUS_OK) {
         fprintf(stderr, "storaged: %s\n", err.text);
         return EXIT_USAGE;
     }
-    access_close(&access);
-    if (options.cert_file != NULL && tls_new(&options, &tls, &err) != STATUS_OK) {
-        fprintf(stderr, "storaged: %s\n", err.text);
-        return EXIT_USAGE;
-    }
-    tls_free(tls);
     buf_init(&text, 1 << 20);
     config_print_settings(&settings_program, settings, &text);
     return print(&text);

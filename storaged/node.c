@@ -92,12 +92,13 @@ static enum status start_store(struct node *node, const struct node_start *start
     return store_open(&options, &node->store, err);
 }
 
-/* Also what other nodes are shown: transfers read the same files, a connection at a time. */
-static enum status start_tls(struct node *node, struct error *err)
+/* What is asked of others, and of what they bring. */
+static enum status start_access(struct node *node, struct error *err)
 {
-    struct tls_options options = settings_tls(node->settings);
+    const char *sources = node->settings->sources;
+    enum status status = security_open(&node->security, &node->settings->security, err);
 
-    return options.cert_file != NULL ? tls_new(&options, &node->tls, err) : STATUS_OK;
+    return status == STATUS_OK && sources != NULL ? sources_open(sources, &node->sources, err) : status;
 }
 
 /* The first loop's listener decides the port when 0 was asked for; the others share it. */
@@ -236,9 +237,7 @@ enum status node_open(const struct settings *settings, struct node **result, str
     if (node == NULL)
         return error_set(err, STATUS_NO_MEMORY, "node");
     node->settings = settings;
-    enum status status = access_open(&node->access, settings, err);
-    if (status == STATUS_OK)
-        status = start_tls(node, err);
+    enum status status = start_access(node, err);
     if (status == STATUS_OK)
         status = start_read(settings, &start, err);
     if (status == STATUS_OK)
@@ -288,24 +287,14 @@ void node_drain(struct node *node)
         node_loop_wake(&node->loops[i]);
 }
 
-static void reload_tls(struct node *node)
+void node_reload(struct node *node)
 {
     struct error err;
 
     error_init(&err);
-    if (node->tls == NULL)
-        return;
-    if (tls_reload(node->tls, &err) == STATUS_OK)
-        log_msg(LOG_INFO, "tls.reload", "new connections are shown %s as it is now",
-                node->settings->tls_cert);
-    else
-        log_msg(LOG_ERROR, "tls.reload", "%s; the certificate of before stays in force", err.text);
-}
-
-void node_reload(struct node *node)
-{
-    reload_tls(node);
-    access_reload(&node->access);
+    security_reload(&node->security);
+    if (node->sources != NULL)
+        security_log_reload("sources", sources_reload(node->sources, &err), &err);
     log_msg(LOG_INFO, "node.reload", "node %s: other settings take a restart", node->cluster.self.id);
 }
 
@@ -347,8 +336,8 @@ void node_close(struct node *node)
     if (node->store != NULL)
         store_close(node->store);
     cluster_fini(&node->cluster);
-    access_close(&node->access);
-    tls_free(node->tls);
+    security_close(&node->security);
+    sources_close(node->sources);
     free(node->loops);
     free(node);
 }

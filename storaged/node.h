@@ -6,16 +6,15 @@
 #ifndef STORAGED_NODE_H
 #define STORAGED_NODE_H
 
-#include "storaged/access.h"
 #include "storaged/cluster.h"
 #include "storaged/node_loop.h"
 #include "storaged/settings.h"
+#include "storaged/sources.h"
 
 struct join;
 struct map_sync;
 struct probe;
 struct repair;
-struct tls;
 
 enum node_phase {
     NODE_JOINING, /* waits for map and run states; takes no PUT */
@@ -25,8 +24,8 @@ enum node_phase {
 
 struct node {
     const struct settings *settings; /* borrowed */
-    struct access access;
-    struct tls *tls; /* owned; NULL: plain HTTP */
+    struct security security;
+    struct sources *sources; /* owned; NULL: no rules */
     struct store *store;
     struct cluster cluster;
     struct node_loop *loops; /* owned */

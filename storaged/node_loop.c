@@ -53,8 +53,8 @@ static enum status loop_open_server(struct node_loop *loop, const char *listen, 
         .limits = loop_limits(settings),
         .routes = routes_node,
         .context = loop,
-        .auth = loop->node->access.auth,
-        .tls = loop->node->tls,
+        .auth = loop->node->security.auth,
+        .tls = loop->node->security.tls,
         .server_name = "gribstore",
         .access_log = settings->access_log,
         .before = routes_before,
@@ -65,13 +65,9 @@ static enum status loop_open_server(struct node_loop *loop, const char *listen, 
 
 static enum status loop_open_engines(struct node_loop *loop, struct error *err)
 {
-    const struct settings *settings = loop->node->settings;
-    struct transfer_options transfer = { .user_agent = "gribstore-storaged",
-                                         .ca_file = settings->ca_file,
-                                         .cert_file = settings->tls_cert,
-                                         .key_file = settings->tls_key,
-                                         .secret = loop->node->access.secret };
+    struct transfer_options transfer = { .user_agent = "gribstore-storaged" };
 
+    security_sign(&loop->node->security, &transfer);
     loop->port.on_change = on_change;
     loop->port.user = loop;
     enum status status = store_port_open(&loop->port, loop->node->store, &loop->uv, err);

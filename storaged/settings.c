@@ -22,6 +22,7 @@ enum {
 };
 
 #define AT(member) offsetof(struct settings, member)
+#define AT_SECURITY(member) AT(security.member)
 
 static const struct config_option options[] = {
     { "node", "data", 'd', CONFIG_TEXT, AT(data), NULL, "GRIBSTORE_DATA", "DIR",
@@ -44,8 +45,6 @@ static const struct config_option options[] = {
       "from one of them." },
     { "node", "shards", 0, CONFIG_COUNT, AT(shards), "32", NULL, "N",
       "Slices of the digest space when this node begins a cluster of its own: a power of two, 8 to 64 a node." },
-    { "node", "insecure", 0, CONFIG_BOOL, AT(insecure), "no", NULL, NULL,
-      "Serve off loopback without TLS and tokens: everybody who reaches the port may read, write and purge." },
     { "node", "loops", 0, CONFIG_COUNT, AT(loops), NULL, NULL, "N",
       "Event loops, a thread each. Default: one a core, at most 4." },
     { "node", "pool-threads", 0, CONFIG_COUNT, AT(pool_threads), "16", NULL, "N",
@@ -99,22 +98,7 @@ static const struct config_option options[] = {
     { "http", "linger", 0, CONFIG_DURATION, AT(linger_ms), "2s", NULL, "TIME",
       "How long a connection that is given up is read on, so that its last answer arrives." },
 
-    { "security", "tls-cert", 0, CONFIG_TEXT, AT(tls_cert), NULL, NULL, "FILE",
-      "Certificate chain (PEM) to serve https with; read again on SIGHUP. Shown to other nodes, too." },
-    { "security", "tls-key", 0, CONFIG_TEXT, AT(tls_key), NULL, NULL, "FILE",
-      "Its private key (PEM), readable by this user only." },
-    { "security", "tls-client-ca", 0, CONFIG_TEXT, AT(tls_client_ca), NULL, NULL, "FILE",
-      "Certificates (PEM) by which those of clients are checked; who shows one is known by its fingerprint in the token file." },
-    { "security", "tls-client-required", 0, CONFIG_BOOL, AT(tls_client_required), "no", NULL, NULL,
-      "Who shows no certificate is not served." },
-    { "security", "ca-file", 0, CONFIG_TEXT, AT(ca_file), NULL, NULL, "FILE",
-      "Certificates (PEM) to trust other nodes by. Default: the system's." },
-    { "security", "tokens", 0, CONFIG_TEXT, AT(tokens), NULL, NULL, "FILE",
-      "Who may do what: a line a token, hashed (`gribstore token` makes them); read again on SIGHUP. Without it everything is open." },
-    { "security", "anonymous", 0, CONFIG_TEXT, AT(anonymous), "none", NULL, "RIGHT",
-      "What needs no token where there is a token file: none, or read." },
-    { "security", "node-token", 0, CONFIG_TEXT, AT(node_token), NULL, NULL, "FILE",
-      "Holds the token that this node shows to others; readable by this user only." },
+    SECURITY_OPTIONS(AT_SECURITY),
     { "security", "sources", 0, CONFIG_TEXT, AT(sources), NULL, NULL, "FILE",
       "Quotas and date windows, a section a source; read again on SIGHUP." },
 
@@ -311,48 +295,6 @@ static enum status settings_check_join(const struct settings *settings, struct e
     return STATUS_OK;
 }
 
-/* Without TLS and tokens whoever reaches the port may purge; only this machine may be told to trust itself. */
-static enum status settings_check_exposure(const struct settings *settings, struct error *err)
-{
-    bool has_tls = settings->tls_cert != NULL && settings->tls_key != NULL;
-
-    if (settings->insecure || http_address_loopback(settings->listen) ||
-        (has_tls && settings->tokens != NULL))
-        return STATUS_OK;
-    return error_set(
-        err, STATUS_BAD_VALUE,
-        "--listen %s is not loopback, and without %s%s%s everybody who reaches it could read, write and "
-        "purge: give %s, listen on 127.0.0.1, or say --insecure where the network is trusted",
-        settings->listen, has_tls ? "" : "TLS", !has_tls && settings->tokens == NULL ? " and " : "",
-        settings->tokens != NULL ? "" : "tokens",
-        has_tls                    ? "--tokens (gribstore token makes them)"
-        : settings->tokens != NULL ? "--tls-cert and --tls-key"
-                                   : "--tls-cert, --tls-key and --tokens (gribstore token makes them)");
-}
-
-struct tls_options settings_tls(const struct settings *settings)
-{
-    return (struct tls_options){
-        .cert_file = settings->tls_cert,
-        .key_file = settings->tls_key,
-        .client_ca_file = settings->tls_client_ca,
-        .client_required = settings->tls_client_required,
-    };
-}
-
-static enum status settings_check_security(const struct settings *settings, struct error *err)
-{
-    enum status status = check_text("anonymous", settings->anonymous,
-                                    strcmp(settings->anonymous, "none") == 0 ||
-                                        strcmp(settings->anonymous, "read") == 0,
-                                    "none or read", err);
-    struct tls_options tls = settings_tls(settings);
-
-    if (status == STATUS_OK)
-        status = tls_check_options(&tls, err);
-    return status == STATUS_OK ? settings_check_exposure(settings, err) : status;
-}
-
 enum status settings_load(struct settings *settings, int argc, char **argv,
                           enum config_asked *asked, struct error *err)
 {
@@ -374,7 +316,7 @@ enum status settings_load(struct settings *settings, int argc, char **argv,
     if (status == STATUS_OK)
         status = settings_check_join(settings, err);
     if (status == STATUS_OK)
-        status = settings_check_security(settings, err);
+        status = security_check(&settings->security, settings->listen, err);
     if (status == STATUS_OK)
         status = settings_check_url(settings, err);
     return status;

@@ -5,8 +5,7 @@
 #ifndef STORAGED_SETTINGS_H
 #define STORAGED_SETTINGS_H
 
-#include "proto/base/config.h"
-#include "proto/http/tls.h"
+#include "proto/security.h"
 
 struct settings {
     char *config;
@@ -20,7 +19,6 @@ struct settings {
     uint64_t weight;
     uint64_t shards;
     bool check_config;
-    bool insecure;
 
     uint64_t loops;        /* event loops */
     uint64_t pool_threads; /* that may wait for the disk */
@@ -49,15 +47,8 @@ struct settings {
     uint64_t rate_window_ms;
     uint64_t linger_ms;
 
-    char *tls_cert; /* PEM files; NULL: no TLS */
-    char *tls_key;
-    char *tls_client_ca; /* NULL: no certificate is asked for */
-    bool tls_client_required;
-    char *ca_file;    /* whom to trust at other nodes; NULL: the system's */
-    char *tokens;     /* FORMATS.md section 11; NULL: everything is open */
-    char *anonymous;  /* what needs no token: "none" or "read" */
-    char *node_token; /* the file with the token that is shown to other nodes; NULL: none */
-    char *sources;    /* quotas and date windows a source: FORMATS.md section 12; NULL: none */
+    struct security_settings security;
+    char *sources; /* quotas and date windows a source: FORMATS.md section 12; NULL: none */
 
     bool fsck; /* check DIR and leave */
     bool json; /* what --fsck finds, as JSON lines */
@@ -72,7 +63,6 @@ extern const struct config_program settings_program;
 /* BAD_VALUE, UNKNOWN_KEY: flag or file:line, what is wrong, what would be right. Free with settings_free() either way. */
 enum status settings_load(struct settings *settings, int argc, char **argv,
                           enum config_asked *asked, struct error *err);
-struct tls_options settings_tls(const struct settings *settings); /* borrowed from them; cert_file NULL: no TLS */
 void settings_free(struct settings *settings);
 
 #endif
