@@ -411,7 +411,7 @@ def cluster(daemons, tmp_path, authority, monkeypatch):
 
 
 def test_a_cluster_speaks_https_throughout(tmp_path, authority, cluster, grib):
-    files = sorted(path for path in pathlib.Path(str(grib.GRIB_DIR)).glob("*.grib*") if path.stat().st_size < 400_000)[:3]
+    files = sorted(path for path in grib.GRIB_DIR.glob("*.grib*") if path.stat().st_size < 400_000)[:3]
     assert files
     done = cluster.client.run("put", "--source", "hres", *files)
     assert done.returncode == 0

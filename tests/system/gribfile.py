@@ -120,6 +120,9 @@ class GeneratedFolder:
             pytest.skip(f"{name} is a real file, and there are none here (GRIBSTORE_TEST_GRIB)")
         return self.folder / name
 
+    def glob(self, pattern):
+        return self.folder.glob(pattern)
+
 
 def generate(folder, gribgen):
     """GENERATED, with a MANIFEST.tsv and a FIELDS.tsv; identities are gribgen's, which has none of the project's code."""
