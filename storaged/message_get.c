@@ -758,6 +758,12 @@ static void message_set_sources(struct message_get *get, struct http_exchange *e
         abort();
 }
 
+/* Reading again costs as much as the message is long: who may read does not have it done. Without tokens a word is taken. */
+static bool is_from_node(const struct http_exchange *ex)
+{
+    return request_loop(ex)->node->security.auth == NULL || http_caller_has(ex, ROLE_NODE);
+}
+
 void message_get_handle(struct http_exchange *ex)
 {
     static const char *const keys[] = { NULL };
@@ -777,7 +783,7 @@ void message_get_handle(struct http_exchange *ex)
     get->loop = request_loop(ex);
     get->digest = digest;
     get->hop = hop.data != NULL;
-    get->suspected = get->hop && http_header(ex, HEADER_SUSPECT).data != NULL;
+    get->suspected = get->hop && http_header(ex, HEADER_SUSPECT).data != NULL && is_from_node(ex);
     get->redirect = get->loop->node->settings->redirect;
     message_set_sources(get, ex);
     get->view = cluster_view(&get->loop->node->cluster);

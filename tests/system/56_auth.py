@@ -407,6 +407,34 @@ def test_a_redirect_leads_a_bound_token_nowhere_either(daemons, tmp_path, grib):
 
 # --- rates ---
 
+def large_message(number):
+    section1 = (21).to_bytes(4, "big") + b"\x01" + bytes(7) + (2020).to_bytes(2, "big") + bytes([1, 2, 3, 0, 0]) + bytes(2)
+    body = section1 + number.to_bytes(8, "big") + bytes(3 << 20)
+    return b"GRIB\0\0\0\2" + (16 + len(body) + 4).to_bytes(8, "big") + body + b"7777"
+
+
+def test_only_a_node_has_messages_read_again(daemons, tmp_path):
+    tokens = all_roles(tmp_path)
+    node = daemons.node(arguments=["--tokens", tokens.file, "--anonymous", "read", "--scrub-rate", "0"])
+    messages = [large_message(number) for number in range(2)]
+    lines = node.put("/ingest/hres/", b"".join(messages), headers=tokens.header("ingest")).json()["messages"]
+    for line in lines:
+        place = line["locations"][0]
+        with open(node.data / "runs" / place["url"].split("/data/")[1], "r+b") as file:
+            file.seek(place["offset"] + (2 << 20))
+            file.write(b"zzzz")
+    words = {"Gribstore-Hop": "1", "Gribstore-Suspect": "1"}
+    for headers in ({}, tokens.header("read"), tokens.header("ingest")):
+        assert node.request("HEAD", f"/sha256/{lines[0]['digest']}", headers=words | headers).status_code == 200
+    assert node.request("HEAD", f"/sha256/{lines[1]['digest']}", headers=words | tokens.header("node")).status_code == 200
+
+    def found():
+        answer = node.json("/cluster/scrub", headers=tokens.header("admin"))
+        return [finding["digest"] for finding in answer["findings"]] if answer["suspects"] == 0 else None
+    # One after another, in the order of asking: what comes last has been read when this is found.
+    assert await_condition(found, "the suspect was read") == [lines[1]["digest"]]
+
+
 def test_a_token_has_a_rate_of_requests(daemons, tmp_path):
     tokens = all_roles(tmp_path)
     slow = tokens.add("slow", "read", requests=1)
