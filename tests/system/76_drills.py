@@ -102,7 +102,9 @@ def flip_byte(campaign, moment):
 
 @pytest.mark.parametrize("drill", ["kill", "kill-all", "any-call", "clock"])
 def test_a_flipped_bit_is_found(drill, tmp_path):
-    assert found(drill, flip_byte, tmp_path).wrong
+    """By who reads the range, or, where the node's own scrub was there first, by its 410."""
+    findings = found(drill, flip_byte, tmp_path)
+    assert findings.wrong or findings.lost
 
 
 @pytest.mark.parametrize("drill", ["kill", "eio-flush", "memory", "two"])
