@@ -7,10 +7,7 @@
 enum {
     MESSAGE_MEMORY_MAX = 1 << 20, /* up to this a message is read whole and proven before a byte leaves */
     MESSAGE_INLINE_MAX = 64 << 10, /* up to this it is read on the loop, where the page cache has it */
-    MESSAGE_CHUNK_SIZE = 1 << 20,                   /* of a larger one; one is always withheld */
-    MESSAGE_STREAM_MEMORY = 3 * MESSAGE_CHUNK_SIZE, /* that one of those holds: read, withheld, being sent */
     MESSAGE_MEMORY_SHARE = 2, /* of a loop's memory for bodies; messages may have as much on their way out: one part in so many */
-    MESSAGE_SILENT_MAX_MS = 60000, /* a node that has been silent for longer no longer makes a 404 a 503 */
 };
 
 void message_get_handle(struct http_exchange *ex);
