@@ -16,6 +16,7 @@
 #include "storaged/run_tell.h"
 #include "storaged/scrub_api.h"
 
+#include "proto/http/http_auth.h"
 #include "proto/node_api.h"
 
 #define MAP_ROUTE "cluster-map"
@@ -71,6 +72,12 @@ static bool is_the_clusters(const struct http_route *route)
     return strncmp(route->pattern, prefix, sizeof prefix - 1) == 0;
 }
 
+/* A node that hears of an epoch asks all others until it has that map. Without tokens a word is taken. */
+static bool is_believed(const struct http_exchange *ex)
+{
+    return request_loop(ex)->node->security.auth == NULL || http_caller_has(ex, ROLE_NODE | ROLE_ADMIN);
+}
+
 static void heard_epoch(struct http_exchange *ex, struct cluster *cluster)
 {
     struct slice text = http_header(ex, HEADER_EPOCH);
@@ -92,7 +99,7 @@ bool routes_before(struct http_exchange *ex, const struct http_route *route)
     http_reply_header(ex, HEADER_EPOCH, "%s", view->epoch_text);
     bool go = theirs.data == NULL || same_cluster(ex, route, theirs, view);
     /* An epoch of another cluster says nothing. */
-    if (go && theirs.data != NULL && slice_equals(theirs, view->map->cluster))
+    if (go && theirs.data != NULL && slice_equals(theirs, view->map->cluster) && is_believed(ex))
         heard_epoch(ex, cluster);
     cluster_view_release(view);
     return go;

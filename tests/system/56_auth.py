@@ -686,6 +686,27 @@ def assert_no_secret(text, tokens):
         assert hashlib.sha256(secret.encode()).hexdigest() not in text, name
 
 
+def test_only_the_cluster_is_believed_about_epochs(daemons, tmp_path, grib):
+    """Else anybody could have a node ask all others for a map that is not there, for good."""
+    tokens = all_roles(tmp_path)
+    node, other = cluster_with_tokens(daemons, tokens).nodes[:2]
+    words = {"Gribstore-Cluster": node.json("/cluster/map", headers=tokens.header("read"))["cluster"]}
+
+    def asked():
+        found = re.search(r'requests_total\{handler="cluster-map",method="GET",code="200"\} (\d+)',
+                          other.get("/metrics", headers=tokens.header("read")).text)
+        return int(found.group(1)) if found else 0
+    before = asked()
+    for path, headers in (("/healthz", {}), ("/metrics", tokens.header("read")), ("/metrics", tokens.header("ingest"))):
+        assert node.get(path, headers=words | headers | {"Gribstore-Epoch": "1000000"}).status_code == 200
+    for number in range(3):  # each goes to the other too, behind what would have been asked
+        put = node.put("/ingest/epochs/", message_of(grib, number), headers=tokens.header("ingest"))
+        assert put.json()["messages"][0]["copies"] == 2
+    assert asked() == before
+    assert node.get("/metrics", headers=words | tokens.header("cluster") | {"Gribstore-Epoch": "1000"}).status_code == 200
+    await_condition(lambda: asked() > before, "the node asks for the map it heard of")
+
+
 def test_a_node_without_a_token_is_no_part_of_the_cluster(daemons, tmp_path, grib):
     tokens = all_roles(tmp_path)
     given = ["--tokens", tokens.file, "--node-token", tokens.secret_file("cluster")]
