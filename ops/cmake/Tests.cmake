@@ -17,7 +17,8 @@ set(gribstore_test_environment
     "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
 )
 
-# gribstore_register_test(NAME LABELS TIMEOUT command...): the target NAME is a test, run by this command.
+# gribstore_register_test(NAME LABELS TIMEOUT command...): the target NAME is a test, run by this command. TIMEOUT is a safety
+# net for a test that hangs, many times what it takes: no test is held to a speed, on a machine that is busy least of all.
 function(gribstore_register_test NAME LABELS TIMEOUT)
     foreach(label ${LABELS})
         if(NOT TARGET tests_${label})
@@ -48,7 +49,7 @@ function(gribstore_unit_test NAME)
     if(UNIT_THREADS)
         list(APPEND labels threads)
     endif()
-    gribstore_add_test(${NAME} "${labels}" 60 ${UNIT_UNPARSED_ARGUMENTS} LIBS PkgConfig::cmocka)
+    gribstore_add_test(${NAME} "${labels}" 300 ${UNIT_UNPARSED_ARGUMENTS} LIBS PkgConfig::cmocka)
 endfunction()
 
 function(gribstore_fault_test NAME)
@@ -57,7 +58,7 @@ endfunction()
 
 # Under a replica set of one that lives as long as the test. Exit code 77: none can be had, and why.
 function(gribstore_mongo_test NAME)
-    gribstore_add_test(${NAME} mongo 120 ${ARGN} LIBS PkgConfig::cmocka
+    gribstore_add_test(${NAME} mongo 300 ${ARGN} LIBS PkgConfig::cmocka
         RUNNER "${PROJECT_SOURCE_DIR}/.cache/venv/bin/python" "${PROJECT_SOURCE_DIR}/tests/lib/mongod.py")
     set_tests_properties(${NAME} PROPERTIES SKIP_RETURN_CODE 77)
 endfunction()

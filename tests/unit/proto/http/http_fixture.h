@@ -9,7 +9,7 @@
 
 #include <poll.h>
 
-enum { FIXTURE_PATIENCE_MS = 20000 };
+enum { FIXTURE_PATIENCE_MS = 60000 };
 
 struct fixture {
     uv_loop_t loop;

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { READ_SIZE = 64 * 1024, TRIES_MAX = 2000, PATIENCE_MS = 5000 };
+enum { READ_SIZE = 64 * 1024, TRIES_MAX = 2000 };
 
 static const char hello[] = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 static struct fixture fixture;
@@ -115,7 +115,7 @@ static void a_reader_that_takes_nothing_of_held_answers_is_cut(void **state)
     }
     assert_int_equal(handled.overs + 1, handled.calls);
     uint64_t begun = uv_hrtime();
-    while (handled.overs < handled.calls && uv_hrtime() - begun < PATIENCE_MS * UINT64_C(1000000))
+    while (handled.overs < handled.calls && uv_hrtime() - begun < FIXTURE_PATIENCE_MS * UINT64_C(1000000))
         fixture_turn(&fixture, -1, 0);
     assert_int_equal(handled.overs, handled.calls);
     close(slow);
