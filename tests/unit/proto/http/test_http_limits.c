@@ -171,7 +171,8 @@ static void a_slow_reader_that_keeps_the_rate_is_served(void **state)
 static void a_handler_may_take_its_time(void **state)
 {
     (void)state;
-    start((struct http_limits){ .rate_window_ms = 20, .idle_timeout_ms = KEPT_MS, .head_timeout_ms = KEPT_MS });
+    start((struct http_limits){
+        .rate_window_ms = 20, .idle_timeout_ms = KEPT_MS, .head_timeout_ms = KEPT_MS });
     int fd = client_connect(&fixture);
     client_text(&fixture, fd, "GET /wait HTTP/1.1\r\n" HOST "\r\n");
     uint64_t begun = uv_hrtime();
