@@ -7,6 +7,10 @@
 #ifndef PROTO_BASE_STATUS_H
 #define PROTO_BASE_STATUS_H
 
+#ifdef NDEBUG
+#error "asserts stay in, in release too: what we do wrong has to stop us"
+#endif
+
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
