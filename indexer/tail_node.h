@@ -67,6 +67,8 @@ struct tail_run {
     UT_hash_handle hh;
 };
 
+enum { TAIL_BAD_MAX = 1000 }; /* bad records that are acted on at once: the run's documents are read once for them */
+
 /* Reads one run to its end; tail_reader.c. */
 struct tail_reader {
     struct fsm fsm;
@@ -81,7 +83,9 @@ struct tail_reader {
     uint64_t first; /* number of records[0] */
     struct upsert_batch batch;
     struct upsert_record batch_records[UPSERT_BATCH_MAX];
-    bool removes; /* records[at] is a removal */
+    struct digest bad[TAIL_BAD_MAX]; /* messages that are bad, one record after the other */
+    size_t bad_count;
+    bool removes; /* records[at] is the removal of a file */
     struct journal_record removal;
     struct tail_birth removal_birth;
     struct work work;

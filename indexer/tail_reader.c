@@ -296,7 +296,14 @@ static enum status reader_add_stored(struct tail_reader *reader, const struct jo
     return STATUS_OK;
 }
 
-/* One record; *stop when it has to be acted on before the next. */
+/* Is what was taken before it to be acted on first? Records are, in their order; but a batch of one kind at once. */
+static bool reader_comes_later(const struct tail_reader *reader, enum journal_kind kind)
+{
+    return (reader->batch.count > 0 && kind != JOURNAL_STORED) ||
+           (reader->bad_count > 0 && kind != JOURNAL_BAD);
+}
+
+/* One record; *stop when it, or what was taken before it, has to be acted on before the next. */
 static enum status reader_take_one(struct tail_reader *reader, bool *stop, struct error *err)
 {
     struct tail_run *run = reader->run;
@@ -312,13 +319,15 @@ static enum status reader_take_one(struct tail_reader *reader, bool *stop, struc
         run->has_cursor = false;
         return error_set(err, STATUS_JOURNAL_CHANGED, "the cursor's record is another one now");
     }
-    if (record.kind == JOURNAL_FILE)
+    if (record.kind == JOURNAL_FILE) {
         status = reader_set_birth(run, &record, number, err);
-    else if (act && record.kind == JOURNAL_STORED)
-        status = reader_add_stored(reader, &record, number, err);
-    else if (act && reader->batch.count > 0) {
-        *stop = true; /* a removal: what is before it first */
+    } else if (act && reader_comes_later(reader, record.kind)) {
+        *stop = true;
         return STATUS_OK;
+    } else if (act && record.kind == JOURNAL_STORED) {
+        status = reader_add_stored(reader, &record, number, err);
+    } else if (act && record.kind == JOURNAL_BAD) {
+        reader->bad[reader->bad_count++] = record.digest;
     } else if (act) {
         reader->removes = *stop = true;
         reader->removal = record;
@@ -329,7 +338,7 @@ static enum status reader_take_one(struct tail_reader *reader, bool *stop, struc
     reader->at++;
     run->scanned = number + 1;
     reader->tail->records_read += act;
-    *stop = *stop || reader->batch.count == UPSERT_BATCH_MAX;
+    *stop = *stop || reader->batch.count == UPSERT_BATCH_MAX || reader->bad_count == TAIL_BAD_MAX;
     return STATUS_OK;
 }
 
@@ -353,7 +362,7 @@ static enum fsm_next reader_take(struct fsm *fsm)
                   run->name, run->records, run->scanned);
         return fsm_fail(fsm, STATUS_MALFORMED, &err);
     }
-    reader->batch.count = 0;
+    reader->batch.count = reader->bad_count = 0;
     reader->removes = false;
     while (reader->at < reader->records_count && !stop) {
         enum status status = reader_take_one(reader, &stop, &err);
@@ -364,7 +373,7 @@ static enum fsm_next reader_take(struct fsm *fsm)
     }
     if (reader->batch.count > 0)
         return fsm_go(fsm, READER_BATCH);
-    if (reader->removes)
+    if (reader->removes || reader->bad_count > 0)
         return fsm_go(fsm, READER_REMOVE);
     return fsm_go(fsm, READER_CURSOR);
 }
@@ -392,61 +401,22 @@ static enum fsm_next reader_batch(struct fsm *fsm)
     return fsm_wait(fsm, 1, READER_CURSOR);
 }
 
-/* --- REMOVE: a file was dropped, or a message is bad --- */
-
-struct reader_bad {
-    const struct tail_reader *reader;
-    struct field_event *events;
-    size_t count;
-};
-
-static bool reader_bad_one(void *data, const struct field_document *document)
-{
-    struct reader_bad *bad = data;
-
-    for (unsigned i = 0; i < document->issues_count; i++) {
-        if (digest_compare(&document->issues[i].digest, &bad->reader->removal.digest) != 0)
-            continue;
-        bad->events = realloc(bad->events, (bad->count + 1) * sizeof *bad->events);
-        assert(bad->events != NULL);
-        struct field_event *event = &bad->events[bad->count++];
-        *event = (struct field_event){
-            .kind = FIELD_REMOVE, .id = document->id, .run = document->run, .has_digest = true
-        };
-        event->digest = bad->reader->removal.digest;
-        snprintf(event->node, sizeof event->node, "%s", bad->reader->tail->id);
-        break;
-    }
-    return true;
-}
-
-static enum status reader_remove_bad(const struct tail_reader *reader, struct error *err)
-{
-    struct catalog *catalog = reader->tail->indexer->catalog;
-    struct reader_bad bad = { .reader = reader };
-
-    enum status status = catalog_scan_run(catalog, &reader->run->run, reader_bad_one, &bad, err);
-    if (status == STATUS_OK && bad.count > 0)
-        status = catalog_apply(catalog, bad.events, bad.count, err);
-    if (status == STATUS_OK)
-        status = catalog_quarantine_remove_node(catalog, &reader->run->run, &reader->removal.digest,
-                                                reader->tail->id, err);
-    free(bad.events);
-    return status;
-}
+/* --- REMOVE: a file was dropped, or messages are bad --- */
 
 static void reader_remove_run(struct work *work)
 {
     struct tail_reader *reader = container_of(work, struct tail_reader, work);
+    struct catalog *catalog = reader->tail->indexer->catalog;
+    const struct run_key *run = &reader->run->run;
     char file[DATA_FILE_NAME_SIZE];
 
-    if (reader->removal.kind == JOURNAL_BAD) {
-        work->status = reader_remove_bad(reader, &work->err);
+    if (reader->bad_count > 0) {
+        work->status = catalog_remove_messages(catalog, run, reader->tail->id, reader->bad,
+                                               reader->bad_count, &work->err);
         return;
     }
     data_file_name_print(reader->removal.shard, reader->removal.birth, file);
-    work->status = catalog_remove_locations(reader->tail->indexer->catalog, &reader->run->run,
-                                            reader->tail->id, file, NULL, &work->err);
+    work->status = catalog_remove_locations(catalog, run, reader->tail->id, file, NULL, &work->err);
 }
 
 static void reader_on_work(struct work *work)

@@ -29,6 +29,11 @@ enum status catalog_remove_locations(struct catalog *catalog, const struct run_k
                                      const char *node, const char *file,
                                      const char *const *keep_only, struct error *err);
 
+/* Removes a node's locations of these messages in a run, quarantine's too: the run is read once, however many they are. */
+enum status catalog_remove_messages(struct catalog *catalog, const struct run_key *run,
+                                    const char *node, const struct digest *digests, size_t count,
+                                    struct error *err);
+
 /* Deletes documents and quarantine entries of a run whose incarnation is at most this, at most limit of them; *removed:
  * how many went (< limit: all gone). */
 enum status catalog_remove_run(struct catalog *catalog, const struct run_key *run,

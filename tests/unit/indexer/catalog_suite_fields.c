@@ -1,5 +1,6 @@
 /* catalog_suite_fields.c: events applied, documents found. */
 #include "catalog_suite.h"
+#include "indexer/catalog/catalog_ops.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -216,6 +217,69 @@ static void one_files_locations_go(void **state)
     assert_int_equal(counts.documents, 31);
     assert_int_equal(counts.locations, 30 + 30 + 1);
     assert_int_equal(counts.issues, 31);
+}
+
+/* The catalog's own calls, counted. */
+static struct {
+    const struct catalog_ops *ops;
+    unsigned scans;
+} counted;
+
+static enum status counted_scan(struct catalog *catalog, enum catalog_table table,
+                                const struct record_range *range, record_each *each, void *data,
+                                struct error *err)
+{
+    counted.scans += table == CATALOG_FIELDS;
+    return counted.ops->scan(catalog, table, range, each, data, err);
+}
+
+static void bad_messages_leave_a_node_in_one_scan(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct catalog *catalog = fixture->catalog;
+    struct run_key other = make_run("gfs", "20130408T0000Z");
+    struct digest digests[400];
+
+    suite_add_fields(catalog, &suite_run, 0, 600, "n1", 1);
+    suite_add_fields(catalog, &suite_run, 0, 600, "n2", 1);
+    suite_add_fields(catalog, &other, 0, 10, "n1", 1);
+    suite_apply_one(catalog, make_add(&suite_run, 399, 2, 2000, "n1", 1)); /* 399's first issue is an older one now */
+    for (unsigned i = 0; i < ARRAY_COUNT(digests); i++)
+        digests[i] = make_digest(i, 1);
+
+    struct catalog_ops counting = *catalog->ops;
+    counting.scan = counted_scan;
+    counted.ops = catalog->ops;
+    counted.scans = 0;
+    catalog->ops = &counting;
+    assert_ok(catalog_remove_messages(catalog, &suite_run, "n1", digests, ARRAY_COUNT(digests), &suite_err));
+    assert_int_equal(counted.scans, 1);
+    assert_ok(catalog_remove_messages(catalog, &suite_run, "n1", digests, ARRAY_COUNT(digests), &suite_err));
+    assert_ok(catalog_remove_messages(catalog, &suite_run, "n1", digests, 0, &suite_err));
+    catalog->ops = counted.ops;
+
+    struct suite_counts counts = suite_count(catalog, &suite_run);
+    assert_int_equal(counts.documents, 600);
+    assert_int_equal(counts.locations, 600 + 200 + 1); /* the issue that replaced a bad one stays */
+    assert_int_equal(suite_count(catalog, &other).locations, 10);
+    assert_ok(catalog_remove_messages(catalog, &suite_run, "n2", digests, ARRAY_COUNT(digests), &suite_err));
+    counts = suite_count(catalog, &suite_run);
+    assert_int_equal(counts.documents, 201);
+    assert_int_equal(counts.locations, 200 + 200 + 1);
+}
+
+static void more_bad_messages_than_a_batch_leave_a_node(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct digest *digests = calloc(2100, sizeof *digests);
+
+    assert_non_null(digests);
+    suite_add_fields(fixture->catalog, &suite_run, 0, 2200, "n1", 1);
+    for (unsigned i = 0; i < 2100; i++)
+        digests[i] = make_digest(2099 - i, 1);
+    assert_ok(catalog_remove_messages(fixture->catalog, &suite_run, "n1", digests, 2100, &suite_err));
+    assert_int_equal(suite_count(fixture->catalog, &suite_run).documents, 100);
+    free(digests);
 }
 
 static void only_the_files_that_are_named_are_kept(void **state)
@@ -627,6 +691,8 @@ int suite_run_fields(void)
         CASE(threads_that_change_the_same_documents_lose_nothing),
         CASE(a_nodes_locations_go_whatever_their_number),
         CASE(one_files_locations_go),
+        CASE(bad_messages_leave_a_node_in_one_scan),
+        CASE(more_bad_messages_than_a_batch_leave_a_node),
         CASE(only_the_files_that_are_named_are_kept),
         CASE(a_run_goes_in_paced_batches),
         CASE(fields_are_found_by_keys_of_every_type),
