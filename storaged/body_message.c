@@ -26,7 +26,8 @@ static void message_give(struct body_message *message)
 
 void body_message_fini(struct body_message *message)
 {
-    disk_close(message->fd);
+    if (message->fd >= 0)
+        store_spool_close(message->store, message->fd);
     message->fd = -1;
     message_give(message);
 }
@@ -79,14 +80,21 @@ enum status body_message_room(struct body_message *message, struct store *store,
     /* What came before the plan: fewer bytes than the prefix holds. */
     memcpy(message->data, message->prefix, (size_t)message->size);
     message->data_used = (size_t)message->size;
-    if (!message->in_file)
-        return STATUS_OK;
     message->store = store;
-    enum status status = store_check_room(store, 2 * message->promised, err); /* it is there twice until it is stored */
+    return STATUS_OK;
+}
+
+/* With its first chunk. */
+static enum status message_open_file(struct body_message *message, struct error *err)
+{
+    int fd;
+
+    /* It is there twice until it is stored. */
+    enum status status = store_check_room(message->store, 2 * message->promised, err);
     if (status == STATUS_OK)
-        status = store_spool_open(store, &message->fd, err);
-    if (status != STATUS_OK)
-        message->fd = -1;
+        status = store_spool_open(message->store, &fd, err);
+    if (status == STATUS_OK)
+        message->fd = fd;
     return status;
 }
 
@@ -107,6 +115,8 @@ enum status body_message_write(struct body_message *message, struct error *err)
 {
     enum status status = store_check_room(message->store, message->data_used, err);
 
+    if (status == STATUS_OK && message->fd < 0)
+        status = message_open_file(message, err);
     if (status == STATUS_OK)
         status = disk_write(message->fd, message->file_size, message->data, message->data_used, err);
     if (status != STATUS_OK)

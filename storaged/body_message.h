@@ -25,11 +25,11 @@ struct body_message {
     uint8_t *data; /* owned: the message, or the chunk in front of the file */
     size_t data_size;
     size_t data_used;
-    int fd; /* owned; -1: in memory */
+    int fd; /* owned; -1: all is in memory */
     uint64_t file_size;
     uint64_t promised;   /* bytes in all by its head; 0: it does not say */
     struct store *store; /* borrowed: of the file */
-    uint64_t size; /* bytes so far, in memory, chunk and file */
+    uint64_t size;       /* bytes so far, in memory, chunk and file */
     uint8_t prefix[GRIB_BASE_TIME_PREFIX];
     bool planned, in_file;
 };
@@ -42,14 +42,14 @@ void body_message_fini(struct body_message *message); /* gives everything back; 
 bool body_message_plan(struct body_message *message, uint64_t frame_size, struct slice bytes);
 uint64_t body_message_needs(const struct body_message *message);
 
-/* What it needs has been reserved: memory, and the file where it takes one. FULL: the disk's reserve would be touched
- * by the file, or by the message's place behind it. */
+/* What it needs has been reserved: takes the memory. NO_MEMORY. */
 enum status body_message_room(struct body_message *message, struct store *store, struct error *err);
 
 /* Takes bytes; less than all of them when the chunk is full: body_message_write(), then the rest. */
 size_t body_message_take(struct body_message *message, struct slice bytes);
 
-/* The chunk goes to the file. FULL, IO. [blocking] */
+/* The chunk goes to the file, which is made for the first. FULL: the disk's reserve would be touched by the file, or by the
+ * message's place behind it; IO. [blocking] */
 enum status body_message_write(struct body_message *message, struct error *err);
 
 /* The chunk's memory, when all is in the file. */

@@ -16,7 +16,7 @@ void message_proof_fini(struct message_proof *proof)
     if (proof->digests != NULL)
         digest_stream_free(proof->digests);
     proof->digests = NULL;
-    disk_close(proof->fd);
+    store_spool_close(proof->reader->loop->node->store, proof->fd);
     proof->fd = -1;
     proof->reader->loop->proof_spool -= proof->reserved;
     proof->reserved = 0;
@@ -29,8 +29,7 @@ bool message_proof_may(struct message_proof *proof)
 
     if (proof->reader->file != NULL)
         return true;
-    if (size > PROOF_SPOOL_MAX - loop->proof_spool ||
-        store_spool_open(loop->node->store, &proof->fd, NULL) != STATUS_OK)
+    if (size > PROOF_SPOOL_MAX - loop->proof_spool)
         return false;
     proof->reserved = size;
     loop->proof_spool += size;
@@ -64,13 +63,18 @@ static void proof_go_on(struct message_proof *proof)
         proof_end(proof);
 }
 
+/* The file is made for the first piece. */
 static void keep_run(struct work *work)
 {
     struct message_proof *proof = container_of(work, struct message_proof, work);
     const struct message_reader *reader = proof->reader;
 
-    proof->status = disk_write(proof->fd, reader->at - reader->piece.size, reader->piece.data,
-                               reader->piece.size, &proof->err);
+    proof->status = STATUS_OK;
+    if (proof->fd < 0)
+        proof->status = store_spool_open(reader->loop->node->store, &proof->fd, &proof->err);
+    if (proof->status == STATUS_OK)
+        proof->status = disk_write(proof->fd, reader->at - reader->piece.size, reader->piece.data,
+                                   reader->piece.size, &proof->err);
 }
 
 static void keep_done(struct work *work)
@@ -90,7 +94,7 @@ static void proof_take(struct message_proof *proof)
     struct message_reader *reader = proof->reader;
 
     digest_stream_update(proof->digests, reader->piece.data, reader->piece.size);
-    if (proof->fd >= 0)
+    if (reader->file == NULL)
         work_start_own(&proof->work, reader->loop, keep_run, keep_done);
     else
         proof_go_on(proof);

@@ -286,6 +286,12 @@ enum status store_spool_open(struct store *store, int *fd, struct error *err)
     return disk_open(store->dir_fd, ".", O_TMPFILE | O_RDWR, fd, err);
 }
 
+void store_spool_close(struct store *store, int fd)
+{
+    if (fd >= 0)
+        unlinker_give(&store->unlinker, fd, 0); /* no data file's birth id */
+}
+
 /* --- find --- */
 
 /* The place of a *stored* record that was just read, unless it counts for nothing. [lock] */

@@ -108,8 +108,10 @@ void store_stamp_seen(struct store *store, uint64_t stored_at_us);
 /* May so many bytes be written beside what is appended, without touching the reserve? FULL: no. */
 enum status store_check_room(struct store *store, uint64_t size, struct error *err);
 
-/* An unnamed file in the data directory (O_TMPFILE), for bodies too large for memory. */
+/* An unnamed file in the data directory (O_TMPFILE), for bodies too large for memory. [blocking] */
 enum status store_spool_open(struct store *store, int *fd, struct error *err);
+/* Takes fd: what it held is freed in the background. -1 is fine. */
+void store_spool_close(struct store *store, int fd);
 
 /* --- find --- */
 /* A good, flushed message. NOT_FOUND; PURGED and RUN_RETIRED are not told apart from it. MORE: the journal's record is

@@ -1,6 +1,7 @@
 /* test_file_open.c: a disk that is slow to open a file holds up who asked for it, and nobody else.
  *
  * A whole node with one loop runs in a thread of its own, over a disk whose opens of some data files wait at a gate. */
+#include "storaged/body_message.h"
 #include "storaged/file_open.h"
 #include "storaged/node.h"
 #include "storaged/store/disk.h"
@@ -43,12 +44,21 @@ static struct {
     unsigned waiting, opened;
 } gate;
 
+#define UNNAMED "." /* as O_TMPFILE has it */
+
+static bool gate_holds(const char *path)
+{
+    if (strcmp(gate.held, UNNAMED) == 0)
+        return strcmp(path, UNNAMED) == 0;
+    return gate.held[0] != '\0' && strstr(path, gate.held) != NULL;
+}
+
 static int gate_openat(int dir_fd, const char *path, int flags, mode_t mode)
 {
     int fails = 0;
 
     uv_mutex_lock(&gate.mutex);
-    if (gate.held[0] != '\0' && strstr(path, gate.held) != NULL) {
+    if (gate_holds(path)) {
         fails = gate.fails;
         gate.opened++;
         gate.waiting++;
@@ -397,6 +407,30 @@ static void an_open_that_fails_is_told_as_such(void **state)
     close(fd);
 }
 
+/* A message that is too large for memory goes to one. */
+static void an_unnamed_file_that_is_slow_to_make_holds_up_nobody(void **state)
+{
+    static const uint8_t bytes[BODY_CHUNK_SIZE + 1] = "GRIB\0\0\0\2\0\0\0\0\4"; /* 64 MiB */
+    static const char head[] = "PUT /ingest/hres/ HTTP/1.1\r\nHost: n\r\nContent-Length: 67108864\r\n\r\n";
+    struct node_fixture *fixture = *state;
+    const struct held_message *other = &fixture->messages[1];
+    int sends = client_open(fixture), goes_on = client_open(fixture);
+
+    gate_set(UNNAMED, 0);
+    assert_int_equal(send(sends, head, sizeof head - 1, MSG_NOSIGNAL), sizeof head - 1);
+    assert_int_equal(send(sends, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
+    gate_await(1);
+    for (int i = 0; i < 10; i++) {
+        client_get(goes_on, other->path);
+        client_expect_message(fixture, goes_on, other, other->offset);
+    }
+    close(sends); /* half way */
+    loop_sync(fixture, goes_on);
+    gate_await(1);
+    assert_int_equal(gate_open(), 1);
+    close(goes_on);
+}
+
 /* All that a loop has room for, half of the pool's threads at a time. */
 static void one_open_too_many_is_overloaded(void **state)
 {
@@ -467,6 +501,7 @@ int main(void)
         cmocka_unit_test(a_crowd_opens_a_file_once),
         cmocka_unit_test(a_client_that_leaves_meanwhile_harms_nobody),
         cmocka_unit_test(an_open_that_fails_is_told_as_such),
+        cmocka_unit_test(an_unnamed_file_that_is_slow_to_make_holds_up_nobody),
         cmocka_unit_test(one_open_too_many_is_overloaded),
         cmocka_unit_test(a_purge_meanwhile_is_410),
     };
