@@ -230,7 +230,7 @@ static enum status batch_make_file(struct batch *batch, struct batch_run *run,
         .birth = birth,
         .stored_at_us = clock_wall_us(),
     };
-    file->record = batch_run_next_record(run);
+    file->record = (uint32_t)batch_run_next_record(run);
     batch_run_add_record(run, &record);
     run->has_new_files = true;
     shard->active = file;

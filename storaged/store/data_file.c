@@ -33,7 +33,8 @@ struct store_file *data_file_new(struct file_cache *cache, unsigned shard, uint6
 
     assert(file != NULL);
     file->cache = cache;
-    file->shard = shard;
+    assert(shard <= UINT16_MAX);
+    file->shard = (uint16_t)shard;
     file->birth = birth;
     file->fd = file->direct_fd = -1;
     file->references = 1;
@@ -84,7 +85,9 @@ static void data_file_drop(struct store_file *file)
         return;
     if (file->fd >= 0)
         data_file_close_idle(file);
-    damage_ranges_fini(&file->damaged);
+    if (file->damaged != NULL)
+        damage_ranges_fini(file->damaged);
+    free(file->damaged);
     free(file);
 }
 
@@ -239,7 +242,11 @@ void data_file_purge(struct store_file *file)
 void data_file_add_damage(struct store_file *file, uint64_t offset, uint64_t length)
 {
     uv_mutex_lock(&file->cache->mutex);
-    if (damage_ranges_add(&file->damaged, offset, length)) {
+    if (file->damaged == NULL) {
+        file->damaged = calloc(1, sizeof *file->damaged);
+        assert(file->damaged != NULL);
+    }
+    if (damage_ranges_add(file->damaged, offset, length)) {
         metric_add(&store_metric_damaged_files, 1);
         log_msg(LOG_ERROR, "store.damaged",
                 "data file %04u-%016" PRIx64 " has more than %d bad messages: none of it is served",
@@ -279,7 +286,7 @@ bool store_file_damaged(const struct store_file *file, uint64_t offset, uint64_t
     if (!atomic_load(&file->is_damaged))
         return false;
     uv_mutex_lock(&file->cache->mutex);
-    bool touched = damage_ranges_touch(&file->damaged, offset, length);
+    bool touched = damage_ranges_touch(file->damaged, offset, length);
     uv_mutex_unlock(&file->cache->mutex);
     return touched;
 }

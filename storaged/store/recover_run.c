@@ -298,7 +298,7 @@ static enum status recover_add_file(struct recovery *recovery, const struct reco
         return status;
     struct store_file *file = data_file_new(&recovery->store->files, note->record.shard,
                                             note->record.birth);
-    file->record = note->number;
+    file->record = (uint32_t)note->number;
     file->is_void = *size == 0 || recover_is_dropped(recovery, &note->record);
     atomic_store(&file->modified, modified);
     run_dir_add_file(dir, file);
