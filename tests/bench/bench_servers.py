@@ -188,7 +188,7 @@ class Nginx(Server):
         self.certificate = certificate
         self.binary = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
         if self.binary is None:
-            raise BenchError("there is no nginx: ops/setup --bench")
+            raise BenchError("there is no nginx: ops/setup --test brings it")
         self.html = self.folder / "html"
         for name in ("html", "put", "body", "unused"):
             (self.folder / name).mkdir(exist_ok=True)
