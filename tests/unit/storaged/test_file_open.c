@@ -66,6 +66,7 @@ static int gate_openat(int dir_fd, const char *path, int flags, mode_t mode)
         while (fails == 0 && gate.held[0] != '\0')
             uv_cond_wait(&gate.cond, &gate.mutex);
         gate.waiting--;
+        uv_cond_broadcast(&gate.cond);
     }
     uv_mutex_unlock(&gate.mutex);
     errno = fails;
@@ -86,17 +87,20 @@ static void gate_await(unsigned waiting)
     uv_mutex_lock(&gate.mutex);
     while (gate.waiting < waiting)
         uv_cond_wait(&gate.cond, &gate.mutex);
-    assert_int_equal(gate.waiting, waiting);
+    unsigned now = gate.waiting;
     uv_mutex_unlock(&gate.mutex);
+    assert_int_equal(now, waiting);
 }
 
-/* Lets go who waits; how many opens there were. */
+/* Lets go who waits, and returns when they have left; how many opens there were. */
 static unsigned gate_open(void)
 {
     uv_mutex_lock(&gate.mutex);
     unsigned opened = gate.opened;
     gate.held[0] = '\0';
     uv_cond_broadcast(&gate.cond);
+    while (gate.waiting > 0)
+        uv_cond_wait(&gate.cond, &gate.mutex);
     uv_mutex_unlock(&gate.mutex);
     return opened;
 }
