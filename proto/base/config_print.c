@@ -279,7 +279,9 @@ static void config_print_setting(struct buf *buf, const struct config_option *op
         buf_format(buf, "# %s =\n", option->name); /* not given */
         return;
     }
-    buf_format(buf, "%s = ", option->name);
+    /* Behind a blank a ';' would begin a comment. */
+    bool is_bare = config_is_text(option) && (*(char *const *)member)[0] == ';';
+    buf_format(buf, is_bare ? "%s =" : "%s = ", option->name);
     config_print_value(buf, option, member);
     buf_text(buf, "\n");
 }
