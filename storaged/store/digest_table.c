@@ -219,14 +219,30 @@ static void digest_segment_close_hole(struct digest_segment *segment, uint32_t h
     segment->slots[hole] = (struct digest_slot){ 0 };
 }
 
+/* Where the record is, or the empty slot behind which it can't be. */
+static uint32_t digest_segment_find(const struct digest_segment *segment, uint32_t tag, uint32_t record)
+{
+    uint32_t at = digest_segment_home(segment, tag);
+
+    while (segment->slots[at].record != 0 && segment->slots[at].record != record)
+        at = at + 1 == segment->capacity ? 0 : at + 1;
+    return at;
+}
+
+bool digest_table_has(const struct digest_table *table, uint32_t tag, uint32_t record)
+{
+    if (table->directory == NULL)
+        return false;
+    const struct digest_segment *segment = table->directory[digest_table_index(table, tag)];
+    return segment->slots[digest_segment_find(segment, tag, record)].record != 0;
+}
+
 bool digest_table_remove(struct digest_table *table, uint32_t tag, uint32_t record)
 {
     if (table->directory == NULL)
         return false;
     struct digest_segment *segment = table->directory[digest_table_index(table, tag)];
-    uint32_t at = digest_segment_home(segment, tag);
-    while (segment->slots[at].record != 0 && segment->slots[at].record != record)
-        at = at + 1 == segment->capacity ? 0 : at + 1;
+    uint32_t at = digest_segment_find(segment, tag, record);
     if (segment->slots[at].record == 0)
         return false;
     digest_segment_close_hole(segment, at);

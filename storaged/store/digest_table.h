@@ -34,6 +34,8 @@ void digest_table_insert(struct digest_table *table, uint32_t tag, uint32_t reco
 unsigned digest_table_find(const struct digest_table *table, uint32_t tag, uint32_t *records,
                            unsigned max);
 
+bool digest_table_has(const struct digest_table *table, uint32_t tag, uint32_t record);
+
 /* False when the pair is not there. */
 bool digest_table_remove(struct digest_table *table, uint32_t tag, uint32_t record);
 

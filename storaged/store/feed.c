@@ -197,8 +197,10 @@ static enum status feed_list_chunk(struct run *run, const struct run_dir *dir, u
         status = journal_record_decode(bytes + i * JOURNAL_RECORD_SIZE,
                                        dir->journal.header.journal_id, from + i, &record, err);
         if (status != STATUS_OK || record.kind != JOURNAL_STORED || record.shard != shard ||
-            record.stored_at_us == 0 || feed_is_void(dir, &record, from + i))
-            continue;
+            record.stored_at_us == 0 || feed_is_void(dir, &record, from + i) ||
+            !digest_table_has(&dir->table, digest_table_tag(&dir->table, &record.digest),
+                              (uint32_t)(from + i)))
+            continue; /* the last: given twice, and the other record counts */
         listed[(*used)++] = (struct feed_listed){
             .digest = record.digest,
             .place = {

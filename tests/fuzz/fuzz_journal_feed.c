@@ -46,7 +46,7 @@ static void take_all(struct tail_reader *reader)
     error_init(&err);
     while (reader->at < reader->records_count && status == STATUS_OK) {
         bool stop = false;
-        reader->batch.count = 0;
+        reader->batch.count = reader->bad_count = 0;
         reader->removes = false;
         while (reader->at < reader->records_count && !stop && status == STATUS_OK) {
             size_t at = reader->at;
@@ -55,8 +55,9 @@ static void take_all(struct tail_reader *reader)
             MUST(reader->run->scanned == reader->at);
         }
         check_batch(reader);
-        MUST(status != STATUS_OK || reader->batch.count > 0 || reader->removes ||
-             reader->at == reader->records_count);
+        MUST(status != STATUS_OK || reader->batch.count > 0 || reader->bad_count > 0 ||
+             reader->removes || reader->at == reader->records_count);
+        MUST(reader->batch.count == 0 || reader->bad_count == 0);
     }
     MUST(status == STATUS_OK || err.text[0] != '\0');
 }
