@@ -185,7 +185,8 @@ static void compare(const uint8_t *text, const struct http_head *head, const str
     }
     MUST(other->chunked == head->chunked);
     MUST(head->chunked || other->content_length == head->content_length);
-    MUST(!head->keep_alive || other->keep_alive); /* 1.0 that says close and keep-alive: we close */
+    /* In 1.0 llhttp takes keep-alive beside close for it, and not with a tab behind it; we go by close, and trim both. */
+    MUST(head->minor == 0 || !head->keep_alive || other->keep_alive);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
