@@ -168,6 +168,21 @@ static void batch_begin_flushes(const struct batch *batch, unsigned count)
             disk_begin_flush(batch->flushes[i].fd);
 }
 
+/* The page in which a direct write began is full now, and flushed. Alone in the page cache it would make the kernel read
+ * what lies around it ahead page by page, where it takes large folios else. */
+static void batch_forget_seams(const struct batch *batch)
+{
+    uint64_t unit = disk_direct_unit();
+
+    for (unsigned i = 0; i < batch->files_count; i++) {
+        const struct batch_file *file = &batch->files[i];
+        uint64_t begin = file->file->written;
+
+        if (file->direct_fd >= 0 && begin % unit != 0)
+            disk_forget(file->file->fd, begin / unit * unit, unit);
+    }
+}
+
 enum status batch_flush(struct batch *batch, struct error *err)
 {
     unsigned count = 0;
@@ -182,5 +197,8 @@ enum status batch_flush(struct batch *batch, struct error *err)
             batch_add_flush(batch, &count, run->run->dir->fd, true);
     }
     batch_begin_flushes(batch, count);
-    return flusher_run(&batch->store->flusher, batch->jobs, count, err);
+    enum status status = flusher_run(&batch->store->flusher, batch->jobs, count, err);
+    if (status == STATUS_OK)
+        batch_forget_seams(batch);
+    return status;
 }
