@@ -7,6 +7,7 @@
 #include "proto/base/clock.h"
 
 #include <assert.h>
+#include <sched.h>
 
 static enum status flush_run(struct flush_job *job, struct stage *stage, struct error *err)
 {
@@ -43,11 +44,19 @@ static bool flusher_take_one(struct flusher *flusher, struct stage *stage)
     return true;
 }
 
+void flusher_yield(void)
+{
+    struct sched_param none = { 0 };
+
+    sched_setscheduler(0, SCHED_BATCH, &none); /* of this thread; where it is forbidden, nothing is lost but speed */
+}
+
 static void flusher_main(void *data)
 {
     struct flusher *flusher = data;
     struct stage stage;
 
+    flusher_yield();
     stage_init(&stage);
     uv_mutex_lock(&flusher->mutex);
     while (!flusher->stopping)

@@ -39,6 +39,11 @@ struct flusher {
 enum status flusher_start(struct flusher *flusher, unsigned threads, struct error *err);
 void flusher_stop(struct flusher *flusher); /* safe when it never ran */
 
+/* The calling thread writes or flushes: from now on it does not take the processor from an event loop in the middle of a
+ * turn, but waits for its own share of it (SCHED_BATCH, sched(7)). A batch of PUTs is milliseconds of copying, and reads
+ * that came before would wait for it (figures: ARCHITECTURE.md section 8). */
+void flusher_yield(void);
+
 /* Does all, the caller's thread helping; returns when all are done. The first failure: FULL only when there was no other. */
 enum status flusher_run(struct flusher *flusher, struct flush_job **jobs, unsigned count,
                         struct error *err);

@@ -120,6 +120,7 @@ static void writer_main(void *data)
 {
     struct writer *writer = data;
 
+    flusher_yield();
     uv_mutex_lock(&writer->mutex);
     for (;;) {
         if (!list_empty(&writer->queue))
