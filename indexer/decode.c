@@ -8,6 +8,7 @@
 #include "indexer/decode_names.h"
 #include "indexer/grib1_whole.h"
 #include "indexer/grib2_plain_grid.h"
+#include "indexer/grib_packing.h"
 #include "indexer/grib_step.h"
 #include "proto/base/json_write.h"
 #include "proto/grib_head.h"
@@ -427,15 +428,9 @@ static enum status decode_open(struct decode *decode, const uint8_t *head, size_
 
 static void put_packing(const struct decode *decode, struct json_writer *json)
 {
-    long bits;
-
-    if (!decode->packing_known)
-        return;
-    json_put_string(json, "packingType", decode->packing);
-    if (decode->head.edition == 1)
-        json_put_u64(json, "bitsPerValue", decode->head.section[4].data[10]);
-    else if (get_whole(decode->handle, "bitsPerValue", &bits))
-        json_put_i64(json, "bitsPerValue", bits);
+    if (decode->packing_known)
+        json_put_string(json, "packingType", decode->packing);
+    grib_packing_put(&decode->head, json);
 }
 
 static void put_keys(const struct decode *decode, struct json_writer *json)
