@@ -46,7 +46,7 @@
     X(ENCODING, 415, "encoding", "The content encoding is not supported")                          \
     X(NOT_GRIB, 422, "not-grib", "The body is not GRIB")                                           \
     X(BAD_GRIB, 422, "bad-grib", "A GRIB message is malformed")                                    \
-    X(BAD_DATE, 422, "bad-date", "The reference date of a message does not exist")                 \
+    X(BAD_DATE, 422, "bad-date", "The reference date of a message is not taken")                       \
     X(DIGEST_MISMATCH, 422, "digest-mismatch", "The bytes do not have the declared digest")        \
     X(LIMITED, 429, "limited", "Too many requests")                                                \
     X(OVERLOADED, 503, "overloaded", "Too much is under way")                                      \
@@ -55,7 +55,7 @@
     X(HOLDER_DOWN, 503, "holder-down", "A node that may hold it does not answer")                  \
     X(READ_ONLY, 503, "read-only", "The node takes no more writes until it is restarted")          \
     X(NOT_READY, 503, "overloaded", "The process is not ready yet")                                \
-    X(FULL, 507, "full", "The disk is full")                                                       \
+    X(FULL, 507, "full", "There is no room left for it")                                           \
     X(MALFORMED, 500, "internal", "Bytes are not in the form they should have")                    \
     X(CORRUPT, 500, "internal", "Stored bytes are damaged")                                        \
     X(IO, 500, "internal", "An input or output operation failed")                                  \
