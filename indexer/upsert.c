@@ -9,6 +9,7 @@
 
 #include "indexer/census.h"
 #include "indexer/decoded_cache.h"
+#include "indexer/grib_packing.h"
 #include "indexer/node_request.h"
 #include "proto/base/clock.h"
 #include "proto/base/fsm.h"
@@ -196,6 +197,17 @@ static void upsert_refuse(struct decoded *decoded, unsigned sub, const char *rea
     snprintf(decoded->reason, sizeof decoded->reason, "field %u: %.200s", sub, reason);
 }
 
+/* Where the values of a message's only field lie: no head tells that it is the only one. */
+static void upsert_put_place(json_t *keys, const struct grib_head *head)
+{
+    uint64_t offset, length;
+
+    if (!grib_packing_place(head, &offset, &length))
+        return;
+    json_object_set_new(keys, "data_offset", json_integer((json_int_t)offset));
+    json_object_set_new(keys, "data_length", json_integer((json_int_t)length));
+}
+
 /* The fields of one message; one that can't be decoded refuses the message. */
 static void upsert_take_fields(struct upsert_machine *machine, struct upsert_item *item)
 {
@@ -214,6 +226,8 @@ static void upsert_take_fields(struct upsert_machine *machine, struct upsert_ite
             upsert_refuse(decoded, i + 1, err.text);
         } else {
             grib_head_identity(&head, decoded->fields[i].identity);
+            if (item->heads_count == 1)
+                upsert_put_place(result->keys, &head);
             decoded->fields[i].keys = json_dumps(result->keys, JSON_COMPACT);
             assert(decoded->fields[i].keys != NULL);
             decoded->fields[i].keys_size = strlen(decoded->fields[i].keys);
