@@ -341,23 +341,6 @@ static void put_missing_mars_keys(codes_handle *handle, unsigned edition,
         put_time(json, value);
 }
 
-/* ---- the step, from the octets ---- */
-
-static void put_step(const struct grib_head *head, int64_t base_time, struct json_writer *json)
-{
-    char range[GRIB_STEP_TEXT_SIZE], valid[BASE_TIME_TEXT_SIZE];
-    struct grib_step step;
-
-    if (!grib_step_read(head, base_time, &step))
-        return;
-    grib_step_print(&step, range);
-    base_time_print_rfc3339(base_time + step.end, valid);
-    json_put_double(json, "step", (double)step.end / 3600.0);
-    json_put_i64(json, "step_seconds", step.end);
-    json_put_string(json, "stepRange", range);
-    json_put_string(json, "valid_time", valid);
-}
-
 /* ---- a head ---- */
 
 struct decode {
@@ -454,7 +437,7 @@ static void put_keys(const struct decode *decode, struct json_writer *json)
     put_level(handle, json);
     put_mars_keys(handle, &mars, json);
     put_missing_mars_keys(handle, decode->head.edition, &mars, json);
-    put_step(&decode->head, decode->base_time, json);
+    grib_step_put(&decode->head, decode->base_time, json);
     json_put_string(json, "eccodes", decode_release());
     json_object_end(json);
 }

@@ -323,3 +323,18 @@ void grib_step_print(const struct grib_step *step, char text[GRIB_STEP_TEXT_SIZE
     else
         print_in(step, 1, "s", text);
 }
+
+void grib_step_put(const struct grib_head *head, int64_t base_time, struct json_writer *json)
+{
+    char range[GRIB_STEP_TEXT_SIZE], valid[BASE_TIME_TEXT_SIZE];
+    struct grib_step step;
+
+    if (!grib_step_read(head, base_time, &step))
+        return;
+    grib_step_print(&step, range);
+    base_time_print_rfc3339(base_time + step.end, valid);
+    json_put_double(json, "step", (double)step.end / 3600.0);
+    json_put_i64(json, "step_seconds", step.end);
+    json_put_string(json, "stepRange", range);
+    json_put_string(json, "valid_time", valid);
+}

@@ -6,6 +6,7 @@
 #ifndef INDEXER_GRIB_STEP_H
 #define INDEXER_GRIB_STEP_H
 
+#include "proto/base/json_write.h"
 #include "proto/grib_head.h"
 
 #include <stdbool.h>
@@ -24,6 +25,9 @@ bool grib_step_read(const struct grib_head *head, int64_t base_time, struct grib
  * "90m", "0m-90m", "30s". */
 enum { GRIB_STEP_TEXT_SIZE = 48 };
 void grib_step_print(const struct grib_step *step, char text[GRIB_STEP_TEXT_SIZE]);
+
+/* Members of an open object: step (hours), step_seconds, stepRange, valid_time; none when grib_step_read() says false. */
+void grib_step_put(const struct grib_head *head, int64_t base_time, struct json_writer *json);
 
 /* Which octets say only when: their places in section 4 (edition 2) or section 1 (edition 1), the reference time aside.
  * Returns how many there are. */
