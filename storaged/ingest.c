@@ -395,13 +395,12 @@ static void ingest_go_on(struct ingest *ingest)
 {
     if (ingest->going_on)
         return;
-    ingest->going_on = ingest->body.feeding = true;
+    ingest->going_on = true;
     if (ingest->wants_room)
         ingest_seek_room(ingest);
     ingest_use_piece(ingest);
     ingest_use_held(ingest);
-    ingest->going_on = ingest->body.feeding = false;
-    copies_flush(&ingest->body.copies);
+    ingest->going_on = false;
     ingest_finish_if_done(ingest);
 }
 
@@ -412,7 +411,6 @@ static void ingest_over(struct http_exchange *ex)
 
     assert(list_empty(&ingest->puts) && ingest->put == NULL);
     ingest_answer_fini(&ingest->answer);
-    copies_fini(&ingest->body.copies);
     digest_stream_free(ingest->digests);
     stamps_fini(&ingest->stamps);
     buf_fini(&ingest->piece);
@@ -463,14 +461,13 @@ static void ingest_on_chunk(struct http_exchange *ex, struct slice chunk)
 
     if (ingest->failed || ingest->held.size > 0)
         return; /* the client left while reading was stopped: what lies behind is not taken */
-    ingest->going_on = ingest->body.feeding = true;
+    ingest->going_on = true;
     size_t used = ingest_scan(ingest, chunk);
-    ingest->going_on = ingest->body.feeding = false;
+    ingest->going_on = false;
     if (!ingest->failed)
         buf_append(&ingest->held, chunk.data + used, chunk.size - used);
     if (ingest->failed || ingest_is_blocked(ingest))
         http_body_pause(ex);
-    copies_flush(&ingest->body.copies);
     if (ingest->failed)
         ingest_finish_if_done(ingest);
 }
@@ -505,7 +502,7 @@ static struct ingest *ingest_new(struct http_exchange *ex, const char *source, b
     ingest->body.loop = loop;
     ingest->body.here = here;
     snprintf(ingest->body.source, sizeof ingest->body.source, "%s", source);
-    copies_init(&ingest->body.copies, loop, http_request_id(ex));
+    ingest->body.request_id = http_request_id(ex);
     grib_scan_init(&ingest->scan);
     if (!here) /* what another node has taken already is copied, whatever the limit is now */
         ingest->scan.message_max = loop->node->settings->message_max;

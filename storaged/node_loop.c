@@ -90,6 +90,7 @@ enum status node_loop_open(struct node_loop *loop, struct node *node, unsigned n
     if (uv_async_init(&loop->uv, &loop->wake, on_wake) != 0)
         return error_set(err, STATUS_NO_MEMORY, "event loop %u", number);
     uv_timer_init(&loop->uv, &loop->feed_timer);
+    copies_init(&loop->copies, loop);
     enum status status = loop_open_engines(loop, err);
     if (status == STATUS_OK)
         status = loop_open_server(loop, listen, err);
@@ -124,6 +125,7 @@ static void loop_close_handles(struct node_loop *loop)
     loop->transfer = NULL;
     close_handle((uv_handle_t *)&loop->wake);
     close_handle((uv_handle_t *)&loop->feed_timer);
+    copies_close(&loop->copies);
 }
 
 static void loop_close_if_done(struct node_loop *loop)
@@ -210,6 +212,7 @@ void node_loop_close(struct node_loop *loop)
     if (loop->server != NULL)
         http_server_free(loop->server);
     open_files_clear(&loop->open_files);
+    copies_fini(&loop->copies);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     if (uv_loop_close(&loop->uv) != 0)
         abort(); /* a handle was left open: a leak of ours */

@@ -10,6 +10,7 @@
 #include "storaged/damaged_list.h"
 #include "storaged/file_open.h"
 #include "storaged/open_files.h"
+#include "storaged/peers/copies.h"
 #include "storaged/store/store.h"
 
 #include "proto/http/http_server.h"
@@ -29,6 +30,7 @@ struct node_loop {
     bool port_opened;
     uv_async_t wake; /* drain, or (loop 0) a higher epoch was heard of */
     struct body_budget budget;
+    struct copies copies; /* messages on their way to other owners */
     struct open_files open_files; /* data files that are being read */
     struct file_opens file_opens; /* those that are being opened */
     struct damaged_list damaged; /* copies that message_get.c cut short */

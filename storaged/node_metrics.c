@@ -3,6 +3,7 @@
 
 #include "proto/base/bytes.h"
 
+static const uint64_t batch_bounds[] = { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512 };
 static const uint64_t parts_bounds[] = { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000 };
 
 struct metric metric_copies_kept = {
@@ -16,6 +17,13 @@ struct metric metric_copies_failed = {
     .help = "Copies of messages that other nodes were asked to keep.",
     .labels = "result=\"failed\"",
     .kind = METRIC_COUNTER,
+};
+struct metric metric_copy_batches = {
+    .name = "gribstore_copy_batch_messages",
+    .help = "Messages that went to another node in one request.",
+    .kind = METRIC_HISTOGRAM,
+    .bounds = batch_bounds,
+    .bounds_count = ARRAY_COUNT(batch_bounds),
 };
 struct metric metric_handoffs = {
     .name = "gribstore_handoffs_total",
@@ -65,7 +73,7 @@ void node_metrics_register(void)
     static struct metric *const all[] = {
         &metric_copies_kept, &metric_copies_failed,  &metric_handoffs, &metric_body_memory,
         &metric_body_waits,  &metric_copies_damaged, &metric_repaired, &metric_missing,
-        &metric_forwarded,   &metric_range_parts,
+        &metric_forwarded,   &metric_range_parts,    &metric_copy_batches,
     };
 
     for (unsigned i = 0; i < ARRAY_COUNT(all); i++)

@@ -5,6 +5,7 @@
 #include "proto/base/metric.h"
 
 extern struct metric metric_copies_kept, metric_copies_failed; /* on other nodes */
+extern struct metric metric_copy_batches; /* messages of a request to another node */
 extern struct metric metric_handoffs; /* messages of which a copy lies on a node that does not own it */
 extern struct metric metric_body_memory;     /* reserved, of all loops */
 extern struct metric metric_body_waits;      /* bodies that had to wait for memory */

@@ -321,12 +321,13 @@ static void put_copy_to(struct put *put, struct put_target *target, struct peer 
         .run = &put->run,
         .digest = &put->digest,
         .message = &put->message,
+        .request_id = put->body->request_id,
         .stored_at_us = put->stored_at_us,
         .incarnation = put->incarnation,
         .ask = put->known_here,
         .on_done = put_on_copied,
     };
-    copies_add(&put->body->copies, &target->copy);
+    copies_add(&put->body->loop->copies, &target->copy);
 }
 
 /* Gives the target to a node. 1: something was started; 0: it is settled at once. */
@@ -376,8 +377,6 @@ static unsigned put_fill_targets(struct put *put)
         metric_add(&metric_handoffs, put->handoffs != NULL);
         waits += put_target_start(put, target, node);
     }
-    if (waits > 0 && !put->body->feeding)
-        copies_flush(&put->body->copies);
     return waits;
 }
 

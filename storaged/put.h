@@ -17,14 +17,13 @@ enum { CLOCK_AHEAD_MAX_S = 300 }; /* a stamp further ahead of this node's clock 
 /* What the messages of a body have in common. */
 struct put_body {
     struct node_loop *loop;
-    struct copies copies;
+    const char *request_id; /* borrowed */
     char source[SOURCE_SIZE_MAX + 1];
     bool here;       /* /replica: stored on this node and nowhere else */
     bool has_digest; /* /sha256/: the digest that was declared */
     struct digest digest;
     uint64_t incarnation;      /* of the run, as the sender knows it; 0: it did not say */
     struct source_rules rules; /* what may come in of the source */
-    bool feeding; /* bytes are being taken: copies are flushed after them, not one by one */
     bool has_run; /* with an incarnation there is one run only: */
     int64_t base_time;
 };
