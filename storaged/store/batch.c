@@ -429,6 +429,7 @@ static void batch_answer_item(struct batch_item *item, enum status status, const
         const struct append *first = item->same->append;
         append->place = first->place;
         append->run_incarnation = first->run_incarnation;
+        append->over_quota = first->over_quota;
         append->err = first->err;
         item->status = item->same->status;
     } else if (item->file != NULL && status != STATUS_OK) {

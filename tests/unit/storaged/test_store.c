@@ -96,6 +96,28 @@ static void twins_in_flight_are_stored_once(void **state)
     store_run_info_fini(&info);
 }
 
+/* Whoever asks for a handoff is told by it that there is to be none. */
+static void each_of_the_twins_is_told_of_a_quota(void **state)
+{
+    enum { TWINS = 16 };
+    struct store_fixture *fixture = *state;
+    struct run_key run = fixture_run(0);
+    struct fixture_append *twins[TWINS];
+
+    assert_int_equal(fixture_put(fixture, &run, 0, 64, NULL), STATUS_OK);
+    for (unsigned i = 0; i < TWINS; i++) {
+        twins[i] = fixture_append_new(fixture, &run, 1, 64);
+        twins[i]->append.run_messages_max = 1;
+        store_append(fixture->store, &twins[i]->append);
+    }
+    for (unsigned i = 0; i < TWINS; i++) {
+        fixture_wait(fixture, &twins[i]->is_done);
+        assert_int_equal(twins[i]->status, STATUS_FULL);
+        assert_true(twins[i]->append.over_quota);
+        fixture_append_free(twins[i]);
+    }
+}
+
 static void a_store_in_use_is_locked(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -179,6 +201,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_acknowledged_is_there_after_reopening, setup, teardown),
         cmocka_unit_test_setup_teardown(a_known_digest_is_not_stored_again, setup, teardown),
         cmocka_unit_test_setup_teardown(twins_in_flight_are_stored_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_of_the_twins_is_told_of_a_quota, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_in_use_is_locked, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_message_of_a_shard_after_a_start_opens_a_new_file,
                                         setup, teardown),
