@@ -100,7 +100,7 @@ enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may
             continue;
         }
         if (got < 0)
-            return error_set(err, STATUS_IO, "read at %ju: %s", (uintmax_t)offset, strerror(errno));
+            return error_set_errno(err, errno, "read at %ju", (uintmax_t)offset);
         if (got == 0)
             return error_set(err, STATUS_CORRUPT, "the file ends at %ju", (uintmax_t)offset);
         offset += (uint64_t)got;
@@ -128,8 +128,7 @@ enum status disk_read_some(int fd, uint64_t offset, void *data, size_t size, siz
         if (some < 0 && errno == EINTR)
             continue;
         if (some < 0)
-            return error_set(err, STATUS_IO, "read at %ju: %s", (uintmax_t)(offset + *got),
-                             strerror(errno));
+            return error_set_errno(err, errno, "read at %ju", (uintmax_t)(offset + *got));
         if (some == 0)
             break;
         *got += (size_t)some;

@@ -31,10 +31,11 @@ const struct disk_ops *disk_in_use(void);
 enum status disk_open(int dir_fd, const char *path, int flags, int *fd,
                       struct error *err); /* O_CLOEXEC and O_NOFOLLOW are added; errno says why not */
 void disk_close(int fd);                  /* -1 is fine */
-/* Exactly size bytes, or IO; MORE: with may_block false, not all of them are in the page cache. CORRUPT: the file ends before. */
+/* Exactly size bytes, or IO; MORE: with may_block false, not all of them are in the page cache. CORRUPT: the file ends before.
+ * NO_MEMORY: the system had none for them, which says nothing of the disk. */
 enum status disk_read(int fd, uint64_t offset, void *data, size_t size, bool may_block,
                       struct error *err);
-/* At most size bytes, as many as the file has there: *got. IO. */
+/* At most size bytes, as many as the file has there: *got. IO, NO_MEMORY. */
 enum status disk_read_some(int fd, uint64_t offset, void *data, size_t size, size_t *got,
                            struct error *err);
 /* The page cache need not keep these bytes: asked, not promised. */

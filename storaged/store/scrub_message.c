@@ -4,7 +4,9 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 struct scrub_mark {
     struct store_bad bad;
@@ -61,6 +63,8 @@ static enum status scrub_look(struct scrub *scrub, const struct run_dir *dir,
     data_file_name(item->shard, item->birth, name);
     if (scrub->medium.fd < 0) {
         enum status status = medium_open(&scrub->medium, dir->fd, name, err);
+        if (status == STATUS_IO && errno != EIO) /* no right to it, say: nothing is wrong with the bytes */
+            return error_set(err, STATUS_INTERNAL, "open %s: %s", name, strerror(errno));
         if (status != STATUS_OK)
             return status;
     }

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -341,6 +342,51 @@ static void one_failing_call_condemns_nothing(void **state)
     fake_disk_stop();
 }
 
+static _Atomic bool refusing;
+
+static int openat_refused(int dir_fd, const char *path, int flags, mode_t mode)
+{
+    if (!atomic_load(&refusing) || strstr(path, ".grib") == NULL)
+        return disk_posix.openat(dir_fd, path, flags, mode);
+    errno = EACCES;
+    return -1;
+}
+
+static ssize_t preadv2_without_memory(int fd, const struct iovec *vec, int count, off_t offset, int flags)
+{
+    if (!atomic_load(&refusing))
+        return disk_posix.preadv2(fd, vec, count, offset, flags);
+    errno = ENOMEM;
+    return -1;
+}
+
+/* What the system would not give says nothing of the bytes. */
+static void what_may_not_be_opened_or_had_no_memory_is_not_condemned(void **state)
+{
+    struct scrub_fixture *fixture = *state;
+
+    for (unsigned what = 0; what < 2; what++) {
+        struct disk_ops ops = disk_posix;
+
+        if (what == 0)
+            ops.openat = openat_refused;
+        else
+            ops.preadv2 = preadv2_without_memory;
+        fixture_close(&fixture->store);
+        disk_replace(&ops);
+        fixture_open(&fixture->store);
+        atomic_store(&refusing, true);
+        struct store_scrub_info info = scrub(fixture);
+        atomic_store(&refusing, false);
+        assert_int_equal(info.findings_total, 0);
+        for (unsigned i = 0; i < MESSAGES; i++)
+            assert_true(has(fixture, i));
+        fixture_close(&fixture->store);
+        disk_replace(NULL);
+        fixture_open(&fixture->store);
+    }
+}
+
 static void the_pace_is_the_rate_and_a_second_of_burst(void **state)
 {
     struct scrub_pace pace = { .rate = 1000000 };
@@ -372,6 +418,7 @@ int main(void)
         TEST(a_pass_goes_on_after_a_restart),
         TEST(a_damaged_place_is_a_pass_from_the_beginning),
         TEST(one_failing_call_condemns_nothing),
+        TEST(what_may_not_be_opened_or_had_no_memory_is_not_condemned),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
