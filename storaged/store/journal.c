@@ -38,6 +38,10 @@ enum status journal_open(struct journal *journal, int dir_fd, const char *name, 
     if (status != STATUS_OK)
         goto fail;
     status = disk_read(journal->fd, 0, bytes, sizeof bytes, true, err);
+    if (status == STATUS_IO)
+        status = disk_read(journal->fd, 0, bytes, sizeof bytes, true, err);
+    if (status == STATUS_IO) /* twice */
+        status = error_set(err, STATUS_CORRUPT, "its header can't be read");
     if (status != STATUS_OK)
         goto fail;
     status = journal_header_decode(bytes, &journal->header, err);

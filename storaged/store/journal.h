@@ -25,7 +25,8 @@ struct journal {
 enum status journal_make(struct journal *journal, int dir_fd, const char *name,
                          const struct journal_header *header, struct error *err);
 
-/* An existing one: its header is checked, nothing counts as written yet. NOT_FOUND, CORRUPT (header), UNSUPPORTED, IO. */
+/* An existing one: its header is checked, nothing counts as written yet. NOT_FOUND, CORRUPT (a header that does not hold, or
+ * can't be read twice), UNSUPPORTED, IO. */
 enum status journal_open(struct journal *journal, int dir_fd, const char *name, struct error *err);
 void journal_close(struct journal *journal); /* safe twice, and after { .fd = -1 } */
 

@@ -77,19 +77,30 @@ static enum status recover_put_run_away(struct store *store, int source_fd, cons
     return recover_put_away(store, source_fd, name, purged, err);
 }
 
+/* The same directory with nothing in its tables: how far the damaged journal filled them is all the same. */
+static void recover_begin_anew(struct run_dir **dir)
+{
+    struct run_dir *fresh = run_dir_new();
+
+    fresh->fd = (*dir)->fd;
+    (*dir)->fd = -1;
+    run_dir_unref(*dir);
+    *dir = fresh;
+}
+
 /* The run's journal, made anew when it can't be used. */
-static enum status recover_rebuild(struct store *store, struct run *run, struct run_dir *dir,
+static enum status recover_rebuild(struct store *store, struct run *run, struct run_dir **dir,
                                    uint64_t incarnation, struct error *err)
 {
     char text[RUN_TEXT_SIZE];
 
     run_key_print(&run->key, text);
     log_msg(LOG_ERROR, "store.journal-damaged", "%s: %s", text, err->text);
-    journal_close(&dir->journal);
-    enum status status = rebuild_journal(dir->fd, incarnation, store->options.shards, err);
+    recover_begin_anew(dir);
+    enum status status = rebuild_journal((*dir)->fd, incarnation, store->options.shards, err);
     if (status != STATUS_OK)
         return status;
-    return journal_open(&dir->journal, dir->fd, JOURNAL_NAME, err);
+    return journal_open(&(*dir)->journal, (*dir)->fd, JOURNAL_NAME, err);
 }
 
 /* Opens the journal; *usable false: it has to be made anew. */
@@ -103,35 +114,36 @@ static enum status recover_open_journal(struct run_dir *dir, bool *usable, struc
     return status;
 }
 
-/* The open directory into *dir, its tables filled; *dir stays NULL when its state sent it to purged/. */
+/* Opens the directory and fills its tables; *stays false: its state sent it to purged/. */
 static enum status recover_load(struct recover *recover, int source_fd, const char *name,
-                                struct run *run, struct run_dir *dir, bool *stays, struct error *err)
+                                struct run *run, struct run_dir **dir, bool *stays, struct error *err)
 {
     struct store *store = recover->store;
     bool usable;
 
     *stays = true;
-    enum status status = disk_open(source_fd, name, O_RDONLY | O_DIRECTORY, &dir->fd, err);
+    enum status status = disk_open(source_fd, name, O_RDONLY | O_DIRECTORY, &(*dir)->fd, err);
     if (status != STATUS_OK)
         return status;
-    status = recover_open_journal(dir, &usable, err);
+    status = recover_open_journal(*dir, &usable, err);
     if (status != STATUS_OK)
         return status;
-    uint64_t incarnation = usable ? dir->journal.header.incarnation : run->info.incarnation;
+    const struct journal_header *header = &(*dir)->journal.header;
+    uint64_t incarnation = usable ? header->incarnation : run->info.incarnation;
     if (!run_change_keeps(&run->info, incarnation)) {
         *stays = false;
         return recover_put_run_away(store, source_fd, name, &run->key,
-                                    usable ? dir->journal.header.journal_id : 0, err);
+                                    usable ? header->journal_id : 0, err);
     }
     if (usable) {
-        status = recover_run(store, &recover->closed, &run->key, dir, err);
+        status = recover_run(store, &recover->closed, &run->key, *dir, err);
         if (status != STATUS_CORRUPT)
             return status;
     }
     status = recover_rebuild(store, run, dir, incarnation, err);
     if (status != STATUS_OK)
         return status;
-    return recover_run(store, &recover->closed, &run->key, dir, err);
+    return recover_run(store, &recover->closed, &run->key, *dir, err);
 }
 
 static enum status recover_one(struct recover *recover, const struct recover_job *job, struct error *err)
@@ -141,7 +153,7 @@ static enum status recover_one(struct recover *recover, const struct recover_job
     struct run_dir *dir = run_dir_new();
     char text[RUN_TEXT_SIZE];
     bool stays;
-    enum status status = recover_load(recover, job->source_fd, job->name, run, dir, &stays, err);
+    enum status status = recover_load(recover, job->source_fd, job->name, run, &dir, &stays, err);
 
     if (status == STATUS_OK && stays) {
         run->dir = dir;

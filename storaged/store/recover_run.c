@@ -60,6 +60,21 @@ struct recovery {
 typedef enum status recover_each(struct recovery *recovery, uint64_t number,
                                  const struct journal_record *record, bool holds, struct error *err);
 
+/* Records as bytes, into the chunk. What can't be read twice is damage like what does not hold. */
+static enum status recover_read_chunk(struct recovery *recovery, uint64_t from, uint64_t count,
+                                      struct error *err)
+{
+    const struct journal *journal = &recovery->dir->journal;
+    enum status status = journal_read(journal, from, count, true, recovery->chunk, err);
+
+    if (status == STATUS_IO)
+        status = journal_read(journal, from, count, true, recovery->chunk, err);
+    if (status == STATUS_IO)
+        return error_set(err, STATUS_CORRUPT, "records %ju to %ju can't be read", (uintmax_t)from,
+                         (uintmax_t)(from + count - 1));
+    return status;
+}
+
 /* Records [from, to) in order; each() is told whether the record's checksum holds. */
 static enum status recover_walk(struct recovery *recovery, uint64_t from, uint64_t to,
                                 recover_each *each, struct error *err)
@@ -69,7 +84,7 @@ static enum status recover_walk(struct recovery *recovery, uint64_t from, uint64
 
     for (uint64_t done = from; done < to;) {
         uint64_t count = to - done < recovery->chunk_count ? to - done : recovery->chunk_count;
-        enum status status = journal_read(journal, done, count, true, recovery->chunk, err);
+        enum status status = recover_read_chunk(recovery, done, count, err);
 
         if (status != STATUS_OK)
             return status;
@@ -398,12 +413,17 @@ static enum status recover_add_message(struct recovery *recovery, uint64_t numbe
     struct store_file *file = run_dir_file_of(dir, record->shard, number);
     if (file == NULL || record->length == 0 || record->length > INT64_MAX ||
         record->offset > INT64_MAX - record->length)
-        return error_set(err, STATUS_MALFORMED, "record %ju has no place", (uintmax_t)number);
+        return error_set(err, STATUS_CORRUPT, "record %ju has no place", (uintmax_t)number);
+    uint64_t begin = recovery->ends[file->written];
     uint64_t end = record->offset + record->length;
-    if (end > recovery->ends[file->written])
+    if (end > begin)
         recovery->ends[file->written] = end;
     if (file->is_void)
         return STATUS_OK;
+    /* Messages lie side by side: what no record names any more was one that a rebuild could make nothing of, and whoever has
+     * its place from before gets no other bytes for it. */
+    if (record->offset > begin)
+        data_file_add_damage(file, begin, record->offset - begin);
     if (end > recovery->sizes[file->written] && !run_dir_is_bad(dir, number))
         recover_add_found(recovery, number);
     if (run_dir_is_bad(dir, number)) {

@@ -255,6 +255,19 @@ static void a_rebuilt_journal_names_every_message_in_its_place(void **state)
     buf_fini(&records);
 }
 
+static bool is_damaged(struct recover_fixture *fixture, unsigned message)
+{
+    const struct store_place *place = &fixture->places[message];
+    struct store_file *file;
+
+    assert_int_equal(store_file_open(fixture->store.store, &fixture->run, place->shard,
+                                     place->birth, &file, NULL),
+                     STATUS_OK);
+    bool damaged = store_file_damaged(file, place->offset, place->length);
+    store_file_release(file);
+    return damaged;
+}
+
 static void a_rebuild_leaves_out_what_does_not_frame(void **state)
 {
     struct recover_fixture *fixture = *state;
@@ -270,6 +283,90 @@ static void a_rebuild_leaves_out_what_does_not_frame(void **state)
     assert_int_equal(store_run_get(fixture->store.store, &fixture->run, &info), STATUS_OK);
     assert_int_equal(info.records, FIXTURE_SHARDS + MESSAGES - 2);
     store_run_info_fini(&info);
+    /* Whoever has their places from before gets nothing for them, and the others as they were. */
+    for (unsigned i = 0; i < MESSAGES; i++)
+        assert_int_equal(is_damaged(fixture, i), i == 0 || i == 7);
+}
+
+/* Its checksum holds, but no *file* record of its shard stands before it. */
+static void a_record_without_a_place_makes_the_journal_anew(void **state)
+{
+    struct recover_fixture *fixture = *state;
+    struct journal_record record = {
+        .kind = JOURNAL_STORED, .batch_first = true, .shard = 999, .length = 10, .stored_at_us = 1
+    };
+    uint8_t bytes[JOURNAL_RECORD_SIZE];
+    struct store_stats stats;
+
+    journal_record_encode(&record, fixture->journal_id, 12, bytes);
+    int fd = open(fixture->journal, O_RDWR);
+    assert_int_equal(pwrite(fd, bytes, sizeof bytes, 64 + 64 * 12), sizeof bytes);
+    close(fd);
+    for (unsigned starts = 0; starts < 2; starts++) {
+        fixture_open(&fixture->store);
+        assert_int_not_equal(journal_id_now(fixture), fixture->journal_id);
+        store_stats(fixture->store.store, &stats);
+        assert_int_equal(stats.files, FIXTURE_SHARDS); /* once each */
+        assert_int_equal(stats.messages, 0);           /* adopted */
+        fixture_close(&fixture->store);
+    }
+}
+
+static int journal_fd;           /* of the first open of a journal */
+static unsigned journal_failing; /* reads of it that are still to fail */
+static off_t journal_failing_from;
+
+static int openat_journal(int dir_fd, const char *path, int flags, mode_t mode)
+{
+    int fd = disk_posix.openat(dir_fd, path, flags, mode);
+
+    if (journal_fd < 0 && strcmp(path, "journal") == 0)
+        journal_fd = fd;
+    return fd;
+}
+
+static ssize_t preadv2_journal(int fd, const struct iovec *vec, int count, off_t offset, int flags)
+{
+    if (fd != journal_fd || journal_failing == 0 || offset < journal_failing_from)
+        return disk_posix.preadv2(fd, vec, count, offset, flags);
+    journal_failing--;
+    errno = EIO;
+    return -1;
+}
+
+static int close_journal(int fd)
+{
+    if (fd == journal_fd)
+        journal_failing = 0; /* the number may come again */
+    return disk_posix.close(fd);
+}
+
+/* A sector that is gone keeps no node from its start. Once may be anything, and costs nothing. */
+static void a_journal_that_can_not_be_read_is_made_anew_and_read_twice_before(void **state)
+{
+    struct disk_ops ops = disk_posix;
+
+    ops.openat = openat_journal;
+    ops.preadv2 = preadv2_journal;
+    ops.close = close_journal;
+    for (unsigned failing = 1; failing <= 2; failing++)
+        for (unsigned header = 0; header < 2; header++) {
+            struct recover_fixture *fixture = *state;
+
+            journal_fd = -1;
+            journal_failing = failing;
+            journal_failing_from = header ? 0 : 64;
+            disk_replace(&ops);
+            fixture_open(&fixture->store);
+            assert_int_equal(journal_failing, 0);
+            assert_int_equal(journal_id_now(fixture) == fixture->journal_id, failing == 1);
+            for (unsigned i = 0; i < MESSAGES; i++)
+                assert_int_equal(has(fixture, i), failing == 1);
+            fixture_close(&fixture->store);
+            disk_replace(NULL);
+            teardown(state);
+            setup(state);
+        }
 }
 
 static void a_rebuild_keeps_the_bytes_of_a_file_it_can_make_nothing_of(void **state)
@@ -755,6 +852,9 @@ int main(void)
             what_is_kept_of_the_last_batch_is_written_again_before_it_is_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_may_not_be_opened_is_an_error_and_not_damage,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(a_record_without_a_place_makes_the_journal_anew, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_journal_that_can_not_be_read_is_made_anew_and_read_twice_before, setup, teardown),
         cmocka_unit_test_setup_teardown(a_newer_format_is_refused_and_left_as_it_is, setup, teardown),
     };
 
