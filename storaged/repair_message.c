@@ -148,11 +148,14 @@ static enum fsm_next repair_take(struct fsm *fsm)
 static void write_run(struct work *work)
 {
     struct repair_message *message = container_of(work, struct repair_message, work);
+    struct store *store = message->loop->node->store;
     enum status status = STATUS_OK;
 
     error_init(&message->work_err);
-    if (message->fd < 0)
-        status = store_spool_open(message->loop->node->store, &message->fd, &message->work_err);
+    if (message->fd < 0) /* it is there twice until it is stored */
+        status = store_check_room(store, 2 * message->missing.length, &message->work_err);
+    if (status == STATUS_OK && message->fd < 0)
+        status = store_spool_open(store, &message->fd, &message->work_err);
     if (status == STATUS_OK)
         status = disk_write(message->fd, message->written, message->data.data, message->data.size,
                             &message->work_err);
@@ -218,7 +221,7 @@ static enum fsm_next repair_done(struct fsm *fsm)
     cluster_view_release(message->view);
     free(message->nodes);
     buf_fini(&message->data);
-    disk_close(message->fd);
+    store_spool_close(loop->node->store, message->fd);
     message->on_done(message, status, &err); /* message may be gone */
     node_loop_end(loop);
     return FSM_END;
