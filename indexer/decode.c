@@ -6,10 +6,14 @@
 #include "indexer/decode.h"
 
 #include "indexer/decode_names.h"
+#include "indexer/grib1_member.h"
 #include "indexer/grib1_whole.h"
 #include "indexer/grib2_plain_grid.h"
+#include "indexer/grib_grid.h"
+#include "indexer/grib_octets.h"
 #include "indexer/grib_packing.h"
 #include "indexer/grib_step.h"
+#include "proto/base/base64.h"
 #include "proto/base/json_write.h"
 #include "proto/grib_head.h"
 #include "proto/run.h"
@@ -54,12 +58,33 @@ static const char *const whole_keys[] = { "edition", "subCentre" };
 
 static const char *const whole_keys_grid[] = { "Ni", "Nj" };
 
-static const char *const whole_keys_edition_1[] = { "table2Version", "indicatorOfParameter" };
+/* Those of a grid that has two corners, then those of a projection. */
+static const char *const real_keys_grid[] = {
+    "latitudeOfFirstGridPointInDegrees",
+    "longitudeOfFirstGridPointInDegrees",
+    "latitudeOfLastGridPointInDegrees",
+    "longitudeOfLastGridPointInDegrees",
+    "iDirectionIncrementInDegrees",
+    "jDirectionIncrementInDegrees",
+    "DxInMetres",
+    "DyInMetres",
+};
+
+static const char *const whole_keys_edition_1[] = {
+    "table2Version",
+    "indicatorOfParameter",
+    "indicatorOfTypeOfLevel",
+    "timeRangeIndicator",
+};
 
 static const char *const whole_keys_edition_2[] = {
     "discipline",
     "parameterCategory",
     "parameterNumber",
+    "tablesVersion",
+    "localTablesVersion",
+    "productDefinitionTemplateNumber",
+    "typeOfStatisticalProcessing",
     "typeOfFirstFixedSurface",
     "scaleFactorOfFirstFixedSurface",
     "scaledValueOfFirstFixedSurface",
@@ -112,6 +137,20 @@ static void put_wholes(codes_handle *handle, const char *const *keys, size_t cou
             json_put_i64(json, keys[i], value);
 }
 
+static bool get_real(codes_handle *handle, const char *key, double *value)
+{
+    return codes_get_double(handle, key, value) == 0 && isfinite(*value) &&
+           *value != CODES_MISSING_LONG && *value != CODES_MISSING_DOUBLE;
+}
+
+static void put_real(codes_handle *handle, const char *key, struct json_writer *json)
+{
+    double value;
+
+    if (get_real(handle, key, &value))
+        json_put_double(json, key, value);
+}
+
 /* ---- names ---- */
 
 static void get_name(codes_handle *handle, const char *key, char name[DECODE_NAME_SIZE])
@@ -153,13 +192,24 @@ static void put_names(codes_handle *handle, const struct grib_head *head, struct
 
 /* ---- levels and grids ---- */
 
-static void put_level(codes_handle *handle, struct json_writer *json)
+/* Of edition 1 only the type of level says that there are two surfaces. */
+static bool is_layer(codes_handle *handle, unsigned edition)
 {
-    double level;
+    char type[VALUE_SIZE];
+    long second;
 
-    if (codes_get_double(handle, "level", &level) == 0 && isfinite(level) &&
-        level != CODES_MISSING_LONG && level != CODES_MISSING_DOUBLE)
-        json_put_double(json, "level", level);
+    if (edition == 2)
+        return codes_get_long(handle, "typeOfSecondFixedSurface", &second) == 0 && second != 255;
+    return get_text(handle, "typeOfLevel", type) && strstr(type, "Layer") != NULL;
+}
+
+static void put_level(codes_handle *handle, unsigned edition, struct json_writer *json)
+{
+    put_real(handle, "level", json);
+    if (is_layer(handle, edition)) {
+        put_real(handle, "topLevel", json);
+        put_real(handle, "bottomLevel", json);
+    }
 }
 
 /* Reduced Gaussian grids of a part of the globe may have rows without a point. ecCodes 2.28 aborts on them when it counts
@@ -180,6 +230,24 @@ static bool rows_have_points(codes_handle *handle, const char *grid)
     return have && count > 0;
 }
 
+static void put_grid_hash(const struct grib_head *head, struct json_writer *json)
+{
+    uint8_t hash[GRIB_GRID_HASH_SIZE];
+
+    if (grib_grid_hash(head, hash))
+        json_put_hex(json, "gridHash", hash, sizeof hash);
+}
+
+/* In a reduced grid the rows' increments differ, and ecCodes makes one up. */
+static void put_grid_reals(codes_handle *handle, const char *grid, struct json_writer *json)
+{
+    bool reduced = strncmp(grid, "reduced", 7) == 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(real_keys_grid); i++)
+        if (!reduced || strcmp(real_keys_grid[i], "iDirectionIncrementInDegrees") != 0)
+            put_real(handle, real_keys_grid[i], json);
+}
+
 static void put_grid(codes_handle *handle, struct json_writer *json)
 {
     char grid[VALUE_SIZE];
@@ -192,6 +260,9 @@ static void put_grid(codes_handle *handle, struct json_writer *json)
     put_wholes(handle, whole_keys_grid, ARRAY_COUNT(whole_keys_grid), json);
     if (rows_have_points(handle, grid) && get_whole(handle, "numberOfDataPoints", &count))
         json_put_i64(json, "numberOfDataPoints", count);
+    if (strstr(grid, "gg") != NULL && get_whole(handle, "N", &count)) /* elsewhere N is the values' number */
+        json_put_i64(json, "N", count);
+    put_grid_reals(handle, grid, json);
 }
 
 /* This release has no definition of it: its template's number is all that is said, and how many points it has. */
@@ -210,8 +281,8 @@ static void put_unknown_grid(const struct grib_head *head, struct json_writer *j
 
 /* Names that are not taken over: they are written from elsewhere (param, step), or are a document's own (indexer/field.h). */
 static const char *const mars_others[] = {
-    "param", "step",   "digest",    "sub", "length", "stored_at",   "locations",
-    "older", "source", "base_time", "id",  "rev",    "incarnation", "valid_time",
+    "param",  "step",      "digest", "sub", "length",      "stored_at",  "locations", "older",
+    "source", "base_time", "id",     "rev", "incarnation", "valid_time", "octets",
 };
 
 struct mars_keys {
@@ -316,29 +387,58 @@ static void put_mars_keys(codes_handle *handle, struct mars_keys *keys, struct j
     codes_keys_iterator_delete(iterator);
 }
 
-/* The member where MARS does not say it: edition 2's templates for members have one. Local sections of edition 1
- * carry the octet for every field; it means a member only where the ensemble has a size. */
-static void put_member(codes_handle *handle, unsigned edition, struct json_writer *json)
-{
-    long number, size;
+/* ---- members ---- */
 
-    if (!get_whole(handle, "perturbationNumber", &number))
-        return;
-    if (edition == 2 || (get_whole(handle, "numberOfForecastsInEnsemble", &size) && size > 0))
-        json_put_i64(json, "number", number);
+static const char *const whole_keys_member[] = { "perturbationNumber", "numberOfForecastsInEnsemble",
+                                                 "typeOfEnsembleForecast" };
+
+/* Edition 2's templates for members have these. Local sections of edition 1 carry the octets for every field; they mean a
+ * member only where the ensemble has a size. NCEP's are read without ecCodes. *number: the member; false: it is none. */
+static bool put_member(codes_handle *handle, const struct grib_head *head, struct json_writer *json,
+                       long *number)
+{
+    struct grib1_member member;
+    long size;
+
+    if (grib1_member_read(head, &member)) {
+        json_put_u64(json, "perturbationNumber", member.number);
+        json_put_u64(json, "typeOfEnsembleForecast", member.type);
+        *number = member.number;
+        return true;
+    }
+    if (!get_whole(handle, "perturbationNumber", number) ||
+        (head->edition == 1 && (!get_whole(handle, "numberOfForecastsInEnsemble", &size) || size == 0)))
+        return false;
+    put_wholes(handle, whole_keys_member, ARRAY_COUNT(whole_keys_member), json);
+    return true;
 }
 
-static void put_missing_mars_keys(codes_handle *handle, unsigned edition,
+/* What MARS does not say where others can. */
+static void put_missing_mars_keys(codes_handle *handle, const struct grib_head *head,
                                   const struct mars_keys *keys, struct json_writer *json)
 {
     long value;
 
-    if (!mars_keys_have(keys, "number"))
-        put_member(handle, edition, json);
+    if (put_member(handle, head, json, &value) && !mars_keys_have(keys, "number"))
+        json_put_i64(json, "number", value);
     if (!mars_keys_have(keys, "date") && get_whole(handle, "dataDate", &value))
         json_put_i64(json, "date", value);
     if (!mars_keys_have(keys, "time") && get_whole(handle, "dataTime", &value))
         put_time(json, value);
+}
+
+/* ---- kept octets ---- */
+
+static void put_octets(const struct grib_head *head, struct json_writer *json)
+{
+    uint8_t octets[GRIB_OCTETS_SIZE_MAX];
+    char text[BASE64_TEXT_SIZE(GRIB_OCTETS_SIZE_MAX)];
+    size_t size = grib_octets_keep(head, octets);
+
+    if (size == 0)
+        return;
+    base64_print(octets, size, text);
+    json_put_string(json, "octets", text);
 }
 
 /* ---- a head ---- */
@@ -433,11 +533,13 @@ static void put_keys(const struct decode *decode, struct json_writer *json)
         put_grid(handle, json);
     else
         put_unknown_grid(&decode->head, json);
+    put_grid_hash(&decode->head, json);
     put_packing(decode, json);
-    put_level(handle, json);
+    put_level(handle, decode->head.edition, json);
     put_mars_keys(handle, &mars, json);
-    put_missing_mars_keys(handle, decode->head.edition, &mars, json);
+    put_missing_mars_keys(handle, &decode->head, &mars, json);
     grib_step_put(&decode->head, decode->base_time, json);
+    put_octets(&decode->head, json);
     json_put_string(json, "eccodes", decode_release());
     json_object_end(json);
 }

@@ -314,14 +314,29 @@ static void print_in(const struct grib_step *step, int64_t unit, const char *nam
                  step->end / unit, name);
 }
 
-void grib_step_print(const struct grib_step *step, char text[GRIB_STEP_TEXT_SIZE])
+const char *grib_step_print(const struct grib_step *step, char text[GRIB_STEP_TEXT_SIZE])
 {
-    if (step->start % 3600 == 0 && step->end % 3600 == 0)
+    if (step->start % 3600 == 0 && step->end % 3600 == 0) {
         print_in(step, 3600, "", text);
-    else if (step->start % 60 == 0 && step->end % 60 == 0)
+        return "h";
+    }
+    if (step->start % 60 == 0 && step->end % 60 == 0) {
         print_in(step, 60, "m", text);
-    else
-        print_in(step, 1, "s", text);
+        return "m";
+    }
+    print_in(step, 1, "s", text);
+    return "s";
+}
+
+/* When it is valid, in the two numbers of GRIB: YYYYMMDD, HHMM. */
+static void put_validity(struct json_writer *json, int64_t when)
+{
+    int year, month, day, hour, minute, second;
+
+    base_time_to_calendar(when, &year, &month, &day, &hour, &minute, &second);
+    json_put_i64(json, "validityDate", year * 10000 + month * 100 + day);
+    json_key(json, "validityTime");
+    json_format(json, "%02d%02d", hour, minute);
 }
 
 void grib_step_put(const struct grib_head *head, int64_t base_time, struct json_writer *json)
@@ -331,10 +346,14 @@ void grib_step_put(const struct grib_head *head, int64_t base_time, struct json_
 
     if (!grib_step_read(head, base_time, &step))
         return;
-    grib_step_print(&step, range);
+    const char *units = grib_step_print(&step, range);
     base_time_print_rfc3339(base_time + step.end, valid);
     json_put_double(json, "step", (double)step.end / 3600.0);
     json_put_i64(json, "step_seconds", step.end);
+    json_put_double(json, "startStep", (double)step.start / 3600.0);
+    json_put_double(json, "endStep", (double)step.end / 3600.0);
+    json_put_string(json, "stepUnits", units);
     json_put_string(json, "stepRange", range);
     json_put_string(json, "valid_time", valid);
+    put_validity(json, base_time + step.end);
 }

@@ -22,11 +22,12 @@ struct grib_step {
 bool grib_step_read(const struct grib_head *head, int64_t base_time, struct grib_step *step);
 
 /* As ecCodes' stepRange where both are whole hours: "24", "0-24"; otherwise in the largest unit that fits, which is said:
- * "90m", "0m-90m", "30s". */
+ * "90m", "0m-90m", "30s". Returns that unit: "h", "m", "s". */
 enum { GRIB_STEP_TEXT_SIZE = 48 };
-void grib_step_print(const struct grib_step *step, char text[GRIB_STEP_TEXT_SIZE]);
+const char *grib_step_print(const struct grib_step *step, char text[GRIB_STEP_TEXT_SIZE]);
 
-/* Members of an open object: step (hours), step_seconds, stepRange, valid_time; none when grib_step_read() says false. */
+/* Members of an open object: step and endStep (hours), step_seconds, startStep (hours), stepUnits (of stepRange's text), stepRange,
+ * valid_time, validityDate, validityTime (the end's); none when grib_step_read() says false. */
 void grib_step_put(const struct grib_head *head, int64_t base_time, struct json_writer *json);
 
 /* Which octets say only when: their places in section 4 (edition 2) or section 1 (edition 1), the reference time aside.

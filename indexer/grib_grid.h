@@ -1,0 +1,17 @@
+/* grib_grid.h: which grid a field lies on, as a hash. Pure.
+ *
+ * Fields with the same hash have the same points in the same order. */
+#ifndef INDEXER_GRIB_GRID_H
+#define INDEXER_GRIB_GRID_H
+
+#include "proto/grib_head.h"
+
+#include <stdbool.h>
+
+enum { GRIB_GRID_HASH_SIZE = 8 };
+
+/* The first octets of SHA-256 over section 3 (edition 2), or over section 2 but for its first five octets and its list of vertical
+ * coordinates, which are of the level and not of the grid (edition 1). False: no such section (a grid known by number only). */
+bool grib_grid_hash(const struct grib_head *head, uint8_t hash[GRIB_GRID_HASH_SIZE]);
+
+#endif
