@@ -50,6 +50,7 @@ struct field_document {
     struct run_key run;
     unsigned issues_count;      /* issues[0] is the current one, then newest first */
     struct field_issue *issues; /* owned */
+    unsigned dropped;           /* locations that merging found no room for, since it was read */
 };
 
 /* What happened to a field. */

@@ -177,7 +177,7 @@ enum status field_locations_from_json(const json_t *json, struct field_location 
 static bool key_is_own(const char *key)
 {
     for (const char *const *own = field_own_keys; *own != NULL; own++)
-        if (strcmp(key, *own) == 0)
+        if (key[0] == (*own)[0] && strcmp(key, *own) == 0)
             return true;
     return false;
 }

@@ -77,7 +77,7 @@ static bool key_permitted(const char *key, const json_t *value)
         if (!isalnum((unsigned char)*at) && *at != '_')
             return false;
     for (const char *const *own = field_own_keys; *own != NULL; own++)
-        if (strcmp(key, *own) == 0)
+        if (key[0] == (*own)[0] && strcmp(key, *own) == 0)
             return false;
     return json_is_string(value) || json_is_number(value) || json_is_boolean(value);
 }
@@ -234,7 +234,9 @@ static enum status merge_add(struct field_document *document, const struct field
     for (unsigned i = 0; i < added->locations_count; i++) {
         status = field_location_add(&issue->locations, &issue->locations_count,
                                     &added->locations[i], changed, err);
-        if (status != STATUS_OK)
+        if (status == STATUS_TOO_LARGE)
+            document->dropped++; /* no reason to keep the others waiting: there are enough */
+        else if (status != STATUS_OK)
             return status;
     }
     issues_sort(document);

@@ -3,6 +3,7 @@
 #include "proto/base/json_read.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <string.h>
 
 static enum status format_check(struct catalog *catalog, struct error *err)
@@ -30,8 +31,10 @@ static enum status format_check(struct catalog *catalog, struct error *err)
 
 enum status catalog_open(const char *uri, struct catalog **catalog, struct error *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     const struct catalog_ops *ops = NULL;
 
+    pthread_once(&once, catalog_apply_metrics);
     *catalog = NULL;
     if (strncmp(uri, "sqlite:", strlen("sqlite:")) == 0)
         ops = &catalog_sqlite_ops;

@@ -47,6 +47,11 @@ void mongo_append_time(bson_t *bson, const char *key, int64_t seconds);
 /* _id (unless id is NULL), rev, and the members of doc. false: too large, or nested too deep. */
 bool mongo_document(bson_t *bson, enum catalog_table table, const struct record_id *id,
                     uint64_t rev, const json_t *doc);
+/* One member, as mongo_document() has it. */
+bool mongo_append_json(bson_t *bson, const char *key, const json_t *value);
+/* The same as mongo_document() of field_to_json(), without the tree (catalog_mongo_field.c). */
+bool mongo_field_document(bson_t *bson, const struct record_id *id, uint64_t rev,
+                          const struct field_document *document);
 /* The _id of a document; false when it is none of ours. */
 bool mongo_id(const bson_t *bson, struct record_id *id);
 /* doc is a new reference. CORRUPT: not what mongo_document() makes. */

@@ -18,7 +18,7 @@ static const char *const wide_names[] = { "offset",     "length",    "stored_at"
 static bool is_one_of(const char *name, const char *const *names)
 {
     for (; *names != NULL; names++)
-        if (strcmp(name, *names) == 0)
+        if (name[0] == (*names)[0] && strcmp(name, *names) == 0)
             return true;
     return false;
 }
@@ -114,6 +114,11 @@ static bool append_value(bson_t *bson, const char *key, const json_t *value, uns
         return bson_append_null(bson, key, -1);
     }
     return false;
+}
+
+bool mongo_append_json(bson_t *bson, const char *key, const json_t *value)
+{
+    return append_value(bson, key, value, 0);
 }
 
 bool mongo_document(bson_t *bson, enum catalog_table table, const struct record_id *id,

@@ -14,7 +14,7 @@ enum write_kind { WRITE_INSERT, WRITE_REPLACE, WRITE_DELETE, WRITE_KINDS };
 
 static enum write_kind kind_of(const struct record_write *write)
 {
-    if (write->doc == NULL)
+    if (write->doc == NULL && write->document == NULL)
         return WRITE_DELETE;
     return write->rev_was == 0 ? WRITE_INSERT : WRITE_REPLACE;
 }
@@ -24,7 +24,9 @@ struct bulk {
     enum catalog_table table;
     struct record_write *writes;
     size_t count;
-    size_t *order; /* the operation's i-th write is writes[order[i]] */
+    size_t *order;             /* the operation's i-th write is writes[order[i]] */
+    bson_t selector, document; /* used again for each write */
+    bson_t *insert_opts; /* nothing to prove: keys are UTF-8 since they were parsed, the rest is ours */
     int64_t counts[WRITE_KINDS];
 };
 
@@ -34,31 +36,38 @@ static void append_selector(bson_t *selector, enum catalog_table table, const st
     bson_append_int64(selector, "rev", -1, (int64_t)write->rev_was);
 }
 
+static bool append_document(bson_t *bson, enum catalog_table table, const struct record_write *write)
+{
+    const struct record_id *id = write->rev_was == 0 ? &write->id : NULL;
+
+    return write->document != NULL ? mongo_field_document(bson, id, write->rev, write->document)
+                                   : mongo_document(bson, table, id, write->rev, write->doc);
+}
+
 static enum status bulk_add(struct bulk *bulk, const struct record_write *write, struct error *err)
 {
-    bson_t selector = BSON_INITIALIZER, document = BSON_INITIALIZER;
     enum write_kind kind = kind_of(write);
     bson_error_t failure;
     enum status status = STATUS_OK;
     bool good = false;
 
+    bson_reinit(&bulk->selector);
+    bson_reinit(&bulk->document);
     if (kind != WRITE_INSERT)
-        append_selector(&selector, bulk->table, write);
-    if (kind != WRITE_DELETE &&
-        !mongo_document(&document, bulk->table, kind == WRITE_INSERT ? &write->id : NULL,
-                        write->rev, write->doc))
+        append_selector(&bulk->selector, bulk->table, write);
+    if (kind != WRITE_DELETE && !append_document(&bulk->document, bulk->table, write))
         status = error_set(err, STATUS_TOO_LARGE, "a document that is no BSON");
     else if (kind == WRITE_INSERT)
-        good = mongoc_bulk_operation_insert_with_opts(bulk->operation, &document, NULL, &failure);
+        good = mongoc_bulk_operation_insert_with_opts(bulk->operation, &bulk->document,
+                                                      bulk->insert_opts, &failure);
     else if (kind == WRITE_REPLACE)
-        good = mongoc_bulk_operation_replace_one_with_opts(bulk->operation, &selector, &document,
-                                                           NULL, &failure);
+        good = mongoc_bulk_operation_replace_one_with_opts(bulk->operation, &bulk->selector,
+                                                           &bulk->document, NULL, &failure);
     else
-        good = mongoc_bulk_operation_remove_one_with_opts(bulk->operation, &selector, NULL, &failure);
+        good = mongoc_bulk_operation_remove_one_with_opts(bulk->operation, &bulk->selector, NULL,
+                                                          &failure);
     if (status == STATUS_OK && !good)
         status = mongo_failed(&failure, err, "a document");
-    bson_destroy(&selector);
-    bson_destroy(&document);
     return status;
 }
 
@@ -164,6 +173,9 @@ enum status mongo_write(struct catalog *catalog, enum catalog_table table,
     struct mongo_call call;
     bson_t *opts = BCON_NEW("ordered", BCON_BOOL(false));
 
+    bson_init(&bulk.selector);
+    bson_init(&bulk.document);
+    bulk.insert_opts = BCON_NEW("validate", BCON_BOOL(false));
     mongo_begin(&call, catalog, mongo_collection_name(table));
     bulk.operation = mongoc_collection_create_bulk_operation_with_opts(call.collection, opts);
     bulk.order = calloc(count, sizeof *bulk.order);
@@ -180,6 +192,9 @@ enum status mongo_write(struct catalog *catalog, enum catalog_table table,
         status = bulk_execute(&bulk, err);
     mongoc_bulk_operation_destroy(bulk.operation);
     free(bulk.order);
+    bson_destroy(&bulk.selector);
+    bson_destroy(&bulk.document);
+    bson_destroy(bulk.insert_opts);
     bson_destroy(opts);
     mongo_end(&call);
     return status;

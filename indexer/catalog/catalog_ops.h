@@ -9,6 +9,9 @@
 #define INDEXER_CATALOG_OPS_H
 
 #include "indexer/catalog/catalog.h"
+#include "proto/base/json_write.h"
+
+#include <stdatomic.h>
 
 enum catalog_table {
     CATALOG_FIELDS,     /* documents of fields (field_json.c, without `id`) */
@@ -45,7 +48,8 @@ struct record_write {
     struct record_id id;
     uint64_t rev_was; /* 0: an insert; otherwise what the stored record has to have */
     uint64_t rev;     /* of the record from now on */
-    json_t *doc;      /* owned by the caller; NULL: delete */
+    json_t *doc;      /* owned by the caller; NULL: delete, unless there is a document */
+    const struct field_document *document; /* CATALOG_FIELDS: in place of doc, so that no tree is made of it; borrowed */
     bool lost;        /* out: not written, or perhaps not: the record is another one by now */
 };
 
@@ -60,8 +64,13 @@ struct record_range {
     bool brief;
 };
 
+enum { CATALOG_HABITS = 64 };
+
 struct catalog {
     const struct catalog_ops *ops;
+    /* What a batch met lately, by a hash of what it was about (catalog_apply.c): most of its documents were there already. A guess that costs
+     * time when it is wrong, and nothing else. */
+    atomic_bool meets[CATALOG_HABITS];
 };
 
 struct catalog_ops {
@@ -121,6 +130,16 @@ enum status record_write_one(struct catalog *catalog, enum catalog_table table,
 enum status record_run(const json_t *doc, struct run_key *run, struct error *err);
 
 /* --- between the files above the databases --- */
+
+/* A record of CATALOG_FIELDS as a document; CORRUPT: it is none. */
+enum status catalog_document_of(const struct record *record, struct field_document *document,
+                                struct error *err);
+
+void catalog_apply_metrics(void); /* once */
+/* A document as text: the shape of field_to_json() without `id` (catalog_document.c). */
+void catalog_document_print(struct json_writer *json, const struct field_document *document);
+/* Whether an older issue has to say this key's value; current: the current issue's, NULL when it lacks it. */
+bool catalog_key_differs(const json_t *value, const json_t *current);
 
 /* err is needed here. */
 enum status catalog_scan_range(struct catalog *catalog, const struct record_range *range,

@@ -91,6 +91,8 @@ static enum status entry_merge(struct quarantine_entry *stored, const struct qua
     for (unsigned i = 0; i < entry->locations_count; i++) {
         enum status status = field_location_add(&stored->locations, &stored->locations_count,
                                                 &entry->locations[i], changed, err);
+        if (status == STATUS_TOO_LARGE)
+            return STATUS_OK; /* it has enough, as a field has (catalog_apply.c) */
         if (status != STATUS_OK)
             return status;
     }

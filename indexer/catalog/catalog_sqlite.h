@@ -53,6 +53,7 @@ struct sqlite_column {
     bool is_time; /* text in the document, seconds since 1970 in the column */
 };
 extern const struct sqlite_column sqlite_columns[]; /* ends with .name == NULL */
+enum { SQLITE_COLUMN_FIRST = 4 }; /* their parameters in INSERT and UPDATE, in this order; before them ?1 id, ?2 rev, ?3 doc */
 const struct sqlite_column *sqlite_column_find(const char *name);
 
 /* The writing connection, then the schema (catalog_sqlite_schema.c). */

@@ -32,6 +32,8 @@ static enum status transaction_end(struct catalog_sqlite *sqlite, enum status st
 
 /* --- records --- */
 
+enum { SQLITE_DOCUMENT_SIZE_MAX = 64 << 20 };
+
 static void column_bind(sqlite3_stmt *statement, int at, const struct sqlite_column *column,
                         const json_t *value)
 {
@@ -51,47 +53,85 @@ static void column_bind(sqlite3_stmt *statement, int at, const struct sqlite_col
     }
 }
 
-static void columns_bind(sqlite3_stmt *statement, const json_t *doc)
+/* A column's value from the parts of a document; NULL: it has none. */
+static void member_bind(sqlite3_stmt *statement, int at, const struct sqlite_column *column,
+                        const struct field_document *document)
 {
-    char name[32];
+    const struct field_issue *current = &document->issues[0];
+    char digest[DIGEST_TEXT_SIZE];
 
-    for (const struct sqlite_column *column = sqlite_columns; column->name != NULL; column++) {
-        snprintf(name, sizeof name, ":%s", column->name);
-        column_bind(statement, sqlite3_bind_parameter_index(statement, name), column,
-                    json_object_get(doc, column->name));
+    if (strcmp(column->name, "source") == 0) {
+        sqlite3_bind_text(statement, at, document->run.source, -1, SQLITE_STATIC);
+    } else if (strcmp(column->name, "base_time") == 0) {
+        sqlite3_bind_int64(statement, at, document->run.base_time);
+    } else if (strcmp(column->name, "incarnation") == 0) {
+        sqlite3_bind_int64(statement, at, (sqlite3_int64)current->incarnation);
+    } else if (strcmp(column->name, "digest") == 0) {
+        digest_print(&current->digest, digest);
+        sqlite3_bind_text(statement, at, digest, -1, SQLITE_TRANSIENT);
+    } else {
+        column_bind(statement, at, column, json_object_get(current->keys, column->name));
     }
 }
 
-static enum status write_bind(sqlite3_stmt *statement, enum catalog_table table,
-                              const struct record_write *write, struct error *err)
+static enum status document_bind(sqlite3_stmt *statement, const struct record_write *write,
+                                 struct error *err)
+{
+    struct json_writer json;
+    struct buf text;
+    size_t size;
+
+    buf_init(&text, SQLITE_DOCUMENT_SIZE_MAX);
+    json_init(&json, &text);
+    catalog_document_print(&json, write->document);
+    enum status status = buf_status(&text);
+    if (status != STATUS_OK) {
+        buf_fini(&text);
+        return error_set(err, status, "a document");
+    }
+    uint8_t *data = buf_take(&text, &size);
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)write->rev);
+    sqlite3_bind_text(statement, 3, (char *)data, (int)size, free);
+    for (int i = 0; sqlite_columns[i].name != NULL; i++)
+        member_bind(statement, SQLITE_COLUMN_FIRST + i, &sqlite_columns[i], write->document);
+    return STATUS_OK;
+}
+
+static enum status doc_bind(sqlite3_stmt *statement, const struct record_write *write, struct error *err)
+{
+    char *text = json_dumps(write->doc, JSON_COMPACT);
+
+    if (text == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "a document");
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)write->rev);
+    sqlite3_bind_text(statement, 3, text, -1, free);
+    return STATUS_OK;
+}
+
+static enum status write_bind(sqlite3_stmt *statement, const struct record_write *write, struct error *err)
 {
     sqlite3_bind_blob(statement, 1, write->id.bytes, (int)write->id.size, SQLITE_STATIC);
     if (write->rev_was != 0)
         sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":was"),
                            (sqlite3_int64)write->rev_was);
-    if (write->doc == NULL)
+    if (write->doc == NULL && write->document == NULL)
         return STATUS_OK;
-    char *text = json_dumps(write->doc, JSON_COMPACT);
-    if (text == NULL)
-        return error_set(err, STATUS_NO_MEMORY, "a document");
-    sqlite3_bind_int64(statement, 2, (sqlite3_int64)write->rev);
-    sqlite3_bind_text(statement, 3, text, -1, free);
-    if (table == CATALOG_FIELDS)
-        columns_bind(statement, write->doc);
-    return STATUS_OK;
+    return write->document != NULL ? document_bind(statement, write, err)
+                                   : doc_bind(statement, write, err);
 }
 
 static enum status write_one(struct sqlite_link *link, enum catalog_table table,
                              struct record_write *write, struct error *err)
 {
-    enum sqlite_statement which = write->doc == NULL    ? STATEMENT_DELETE
+    bool deletes = write->doc == NULL && write->document == NULL;
+    enum sqlite_statement which = deletes               ? STATEMENT_DELETE
                                   : write->rev_was == 0 ? STATEMENT_INSERT
                                                         : STATEMENT_UPDATE;
     sqlite3_stmt *statement = sqlite_prepared(link, table, which, err);
 
     if (statement == NULL)
         return STATUS_INTERNAL;
-    enum status status = write_bind(statement, table, write, err);
+    enum status status = write_bind(statement, write, err);
     if (status == STATUS_OK && sqlite3_step(statement) != SQLITE_DONE)
         status = sqlite_failed(link, err, "writing");
     write->lost = status == STATUS_OK && sqlite3_changes(link->db) == 0;

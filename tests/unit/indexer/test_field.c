@@ -179,7 +179,7 @@ static void an_issue_without_a_location_is_none(void **state)
     field_document_fini(&document);
 }
 
-static void one_location_too_many_is_refused(void **state)
+static void one_location_too_many_is_left_out_and_counted(void **state)
 {
     struct field_document document = empty_document(1);
     struct error err;
@@ -190,7 +190,10 @@ static void one_location_too_many_is_refused(void **state)
         assert_true(merge(&document, make_add(&run, 1, 1, 1000, "n1", i + 1)));
     assert_false(merge(&document, make_add(&run, 1, 1, 1000, "n1", 1)));
     struct field_event event = make_add(&run, 1, 1, 1000, "n2", 1);
-    assert_int_equal(field_merge(&document, &event, &changed, &err), STATUS_TOO_LARGE);
+    assert_int_equal(field_merge(&document, &event, &changed, &err), STATUS_OK);
+    assert_false(changed);
+    assert_int_equal(document.dropped, 1);
+    assert_int_equal(document.issues[0].locations_count, FIELD_LOCATIONS_MAX);
     field_event_fini(&event);
     field_document_fini(&document);
 }
@@ -551,7 +554,7 @@ int main(void)
         cmocka_unit_test(locations_stand_in_the_order_of_node_file_offset),
         cmocka_unit_test(a_node_that_moved_gets_its_new_url),
         cmocka_unit_test(an_issue_without_a_location_is_none),
-        cmocka_unit_test(one_location_too_many_is_refused),
+        cmocka_unit_test(one_location_too_many_is_left_out_and_counted),
         cmocka_unit_test(the_oldest_issue_too_many_leaves),
         cmocka_unit_test(a_reopened_run_leaves_nothing_of_the_purged_one),
         cmocka_unit_test(numbers_past_63_bits_are_refused),

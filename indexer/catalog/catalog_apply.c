@@ -1,0 +1,342 @@
+/* catalog_apply.c: events into documents.
+ *
+ * A first insert needs no reading: what is not known is merged into an empty document and inserted. An insert that succeeds shows that
+ * nothing was there, so the merge was right. What met a document, and what only takes something away, is read, merged
+ * anew, and written where (id, rev) is as it was read; what lost a race is read again. Merging is idempotent, so a write
+ * whose fate is not known is treated as lost.
+ *
+ * Second copies and replays meet their documents nearly always. So a batch that did makes the next one of that node and run
+ * read first, until most of one is not there. */
+#include "indexer/catalog/catalog_ops.h"
+#include "proto/base/log.h"
+#include "proto/base/metric.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct metric apply_dropped = { .name = "gribstore_index_locations_dropped_total",
+                                       .help = "Locations of a field left out: it has as many as a document holds.",
+                                       .kind = METRIC_COUNTER };
+
+void catalog_apply_metrics(void)
+{
+    metric_register(&apply_dropped);
+}
+
+/* A place in the list of events, sorted by field. */
+struct place {
+    const struct field_event *event; /* borrowed */
+};
+
+/* The events of one field, and its document. */
+struct group {
+    const struct place *places; /* borrowed: a piece of the sorted list */
+    size_t count;
+    struct record_id id;
+    bool done;
+    bool read; /* to be read before it is merged */
+    bool changed;
+    struct field_document document; /* of this round */
+};
+
+struct apply {
+    struct catalog *catalog;
+    struct group *groups; /* ascending by id */
+    size_t count;
+    size_t found;     /* documents read in this round */
+    uint64_t dropped; /* locations left out */
+    enum status status;
+    struct error *err;
+};
+
+/* By id; events of one id stay in the order in which they were given (they lie in one array). */
+static int event_compare(const void *left, const void *right)
+{
+    const struct field_event *a = ((const struct place *)left)->event;
+    const struct field_event *b = ((const struct place *)right)->event;
+    size_t common = a->id.size < b->id.size ? a->id.size : b->id.size;
+    int order = memcmp(a->id.bytes, b->id.bytes, common);
+
+    if (order == 0)
+        order = (a->id.size > b->id.size) - (a->id.size < b->id.size);
+    return order != 0 ? order : (a > b) - (a < b);
+}
+
+static bool same_field(const struct field_event *a, const struct field_event *b)
+{
+    return a->id.size == b->id.size && memcmp(a->id.bytes, b->id.bytes, a->id.size) == 0;
+}
+
+/* The next groups of the sorted list, at most CATALOG_CHUNK_MAX; returns how many events they have. */
+static size_t apply_gather(struct apply *apply, const struct place *sorted, size_t count)
+{
+    size_t at = 0;
+
+    apply->count = 0;
+    while (at < count && apply->count < CATALOG_CHUNK_MAX) {
+        struct group *group = &apply->groups[apply->count++];
+        *group = (struct group){ .places = &sorted[at], .count = 1 };
+        record_id_set(&group->id, sorted[at].event->id.bytes, sorted[at].event->id.size);
+        while (at + group->count < count && same_field(sorted[at].event, sorted[at + group->count].event))
+            group->count++;
+        at += group->count;
+    }
+    return at;
+}
+
+/* --- the habit --- */
+
+static atomic_bool *apply_habit(const struct apply *apply)
+{
+    const struct field_event *event = apply->groups[0].places[0].event;
+    const char *node = event->issue.locations_count > 0 ? event->issue.locations[0].node : event->node;
+    uint64_t hash = (uint64_t)event->run.base_time;
+
+    for (const char *at = node; *at != '\0'; at++)
+        hash = hash * 31 + (uint8_t)*at;
+    for (const char *at = event->run.source; *at != '\0'; at++)
+        hash = hash * 31 + (uint8_t)*at;
+    return &apply->catalog->meets[hash % CATALOG_HABITS];
+}
+
+static bool group_adds(const struct group *group)
+{
+    for (size_t i = 0; i < group->count; i++)
+        if (group->places[i].event->kind == FIELD_ADD)
+            return true;
+    return false;
+}
+
+static void apply_expect(struct apply *apply, bool meets)
+{
+    for (size_t i = 0; i < apply->count; i++)
+        apply->groups[i].read = meets || !group_adds(&apply->groups[i]);
+}
+
+/* --- read --- */
+
+static int group_compare(const void *key, const void *member)
+{
+    return record_id_compare(key, &((const struct group *)member)->id);
+}
+
+static bool apply_on_read(void *data, const struct record *record)
+{
+    struct apply *apply = data;
+    struct group *group = bsearch(&record->id, apply->groups, apply->count, sizeof *group, group_compare);
+
+    assert(group != NULL && !group->done && group->read);
+    field_document_fini(&group->document);
+    apply->status = catalog_document_of(record, &group->document, apply->err);
+    apply->found++;
+    return apply->status == STATUS_OK;
+}
+
+/* Every group that is not done yet gets an empty document, or the one that is there if it has to be read. */
+static enum status apply_read(struct apply *apply)
+{
+    struct record_id *ids = malloc(apply->count * sizeof *ids);
+    enum status status = STATUS_OK;
+    size_t count = 0;
+
+    if (ids == NULL)
+        return error_set(apply->err, STATUS_NO_MEMORY, "a batch of documents");
+    for (size_t i = 0; i < apply->count; i++) {
+        struct group *group = &apply->groups[i];
+        if (group->done)
+            continue;
+        if (group->read)
+            ids[count++] = group->id;
+        field_document_fini(&group->document);
+        field_document_init(&group->document, &group->places[0].event->id, &group->places[0].event->run);
+    }
+    apply->found = 0;
+    apply->status = STATUS_OK;
+    if (count > 0)
+        status = apply->catalog->ops->read(apply->catalog, CATALOG_FIELDS, ids, count,
+                                           apply_on_read, apply, apply->err);
+    free(ids);
+    return status != STATUS_OK ? status : apply->status;
+}
+
+/* --- merge --- */
+
+/* Once a batch, whatever the number. */
+static void apply_tell_dropped(const struct apply *apply)
+{
+    if (apply->dropped == 0)
+        return;
+    log_msg(LOG_WARN, "catalog.locations",
+            "of fields of %s %llu locations were left out: a document holds %d of a message",
+            apply->groups[0].places[0].event->run.source, (unsigned long long)apply->dropped,
+            FIELD_LOCATIONS_MAX);
+    metric_add(&apply_dropped, (int64_t)apply->dropped);
+}
+
+static enum status group_merge(struct group *group, struct error *err)
+{
+    group->changed = false;
+    for (size_t i = 0; i < group->count; i++) {
+        bool changed;
+        enum status status = field_merge(&group->document, group->places[i].event, &changed, err);
+        if (status != STATUS_OK)
+            return status;
+        group->changed = group->changed || changed;
+    }
+    /* Came and went within the batch: there is nothing to delete. */
+    if (group->document.issues_count == 0 && group->document.rev == 0)
+        group->changed = false;
+    return STATUS_OK;
+}
+
+static void group_write_make(const struct group *group, struct record_write *write)
+{
+    const struct field_document *document = &group->document;
+
+    *write = (struct record_write){ .id = group->id, .rev_was = document->rev };
+    if (document->issues_count == 0)
+        return;
+    write->rev = document->rev == 0 ? record_rev_new() : document->rev + 1;
+    write->document = document;
+}
+
+/* The writes of a round: groups[i] is what writes[i] is for. Room for every group. */
+struct round {
+    struct record_write *writes; /* owned */
+    struct group_of {
+        struct group *group;
+    } * groups; /* owned */
+    size_t count;
+};
+
+/* Merges; what changed becomes a write, the rest is done, but for what was not read and took something away again. */
+static enum status apply_merge(struct apply *apply, struct round *round, bool *again)
+{
+    for (size_t i = 0; i < apply->count; i++) {
+        struct group *group = &apply->groups[i];
+        if (group->done)
+            continue;
+        enum status status = group_merge(group, apply->err);
+        if (status != STATUS_OK)
+            return status;
+        apply->dropped += group->document.dropped;
+        if (group->document.issues_count == 0 && !group->read) {
+            group->read = *again = true;
+            continue;
+        }
+        group->done = !group->changed;
+        if (group->done)
+            continue;
+        group_write_make(group, &round->writes[round->count]);
+        round->groups[round->count++].group = group;
+    }
+    return STATUS_OK;
+}
+
+/* --- rounds --- */
+
+static enum status apply_round(struct apply *apply, struct round *round, bool *again)
+{
+    round->count = 0;
+    *again = false;
+    enum status status = apply_read(apply);
+    if (status == STATUS_OK)
+        status = apply_merge(apply, round, again);
+    if (status == STATUS_OK && round->count > 0)
+        status = apply->catalog->ops->write(apply->catalog, CATALOG_FIELDS, round->writes,
+                                            round->count, apply->err);
+    for (size_t i = 0; i < round->count && status == STATUS_OK; i++) {
+        struct group *group = round->groups[i].group;
+        group->done = !round->writes[i].lost;
+        group->read = true;
+        *again = *again || round->writes[i].lost;
+    }
+    return status;
+}
+
+/* Whether most of the first round's documents were there already. */
+static bool round_met(const struct apply *apply, const struct round *round, bool expected)
+{
+    size_t lost = 0;
+
+    if (expected)
+        return 2 * apply->found >= apply->count;
+    for (size_t i = 0; i < round->count; i++)
+        lost += round->writes[i].lost;
+    return 2 * lost > round->count;
+}
+
+static enum status apply_rounds(struct apply *apply, struct round *round)
+{
+    atomic_bool *habit = apply_habit(apply);
+    bool again = true, expected = atomic_load(habit);
+
+    apply_expect(apply, expected);
+    for (int i = 0; again; i++) {
+        if (i == CATALOG_ROUNDS_MAX)
+            return error_set(apply->err, STATUS_CONFLICT, "other writers came first %d times", i);
+        enum status status = apply_round(apply, round, &again);
+        if (status != STATUS_OK)
+            return status;
+        if (i == 0)
+            atomic_store(habit, round_met(apply, round, expected));
+    }
+    return STATUS_OK;
+}
+
+static enum status apply_chunk(struct apply *apply)
+{
+    struct round round = {
+        .writes = calloc(apply->count, sizeof *round.writes),
+        .groups = calloc(apply->count, sizeof *round.groups),
+    };
+    enum status status = STATUS_NO_MEMORY;
+
+    if (round.writes != NULL && round.groups != NULL)
+        status = apply_rounds(apply, &round);
+    else
+        error_set(apply->err, status, "a batch of documents");
+    apply_tell_dropped(apply);
+    apply->dropped = 0;
+    for (size_t i = 0; i < apply->count; i++)
+        field_document_fini(&apply->groups[i].document);
+    free(round.writes);
+    free(round.groups);
+    return status;
+}
+
+static enum status apply_sorted(struct apply *apply, struct place *sorted,
+                                const struct field_event *events, size_t count)
+{
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < count; i++)
+        sorted[i].event = &events[i];
+    qsort(sorted, count, sizeof *sorted, event_compare);
+    for (size_t at = 0; status == STATUS_OK && at < count;) {
+        at += apply_gather(apply, sorted + at, count - at);
+        status = apply_chunk(apply);
+    }
+    return status;
+}
+
+enum status catalog_apply(struct catalog *catalog, const struct field_event *events, size_t count,
+                          struct error *err)
+{
+    struct error own;
+    struct apply apply = { .catalog = catalog, .err = err != NULL ? err : &own };
+    enum status status = STATUS_NO_MEMORY;
+
+    if (count == 0)
+        return STATUS_OK;
+    struct place *sorted = calloc(count, sizeof *sorted);
+    apply.groups = calloc(count < CATALOG_CHUNK_MAX ? count : CATALOG_CHUNK_MAX, sizeof *apply.groups);
+    if (sorted != NULL && apply.groups != NULL)
+        status = apply_sorted(&apply, sorted, events, count);
+    else
+        error_set(apply.err, status, "a batch of events");
+    free(sorted);
+    free(apply.groups);
+    return status == STATUS_OK ? STATUS_OK : error_wrap(apply.err, "fields");
+}
