@@ -1,8 +1,11 @@
-/* gather.h: text that grows without bound: the first part in memory, the rest in an unnamed file of the store.
+/* gather.h: text that grows without bound: the last part in memory, what came before in an unnamed file of the store.
  *
- * An answer is gathered while a body is read and sent after it. Failures stick and are told at the end. */
+ * An answer is gathered while a body is read and sent after it. A full memory is written to the file on the thread pool, while
+ * the next fills. Failures stick and are told at the end. */
 #ifndef STORAGED_GATHER_H
 #define STORAGED_GATHER_H
+
+#include "storaged/work.h"
 
 #include "proto/base/buf.h"
 
@@ -11,26 +14,35 @@ enum {
     GATHER_ITEM_MAX = 1 << 20, /* a single line */
 };
 
-struct store;
+struct node_loop;
 
 struct gather {
-    struct store *store; /* borrowed */
-    struct buf memory;   /* what is not in the file yet */
-    int fd;              /* -1: all is in memory */
+    struct node_loop *loop; /* borrowed */
+    struct buf memory;      /* what is behind the file */
+    int fd;                 /* -1: all is in memory */
     uint64_t file_size;
     uint64_t count; /* items added */
     enum status status;
     struct error err;
+    void (*on_written)(struct gather *gather); /* gather_is_busy() and gather_is_full() may be false now */
+    /* its own */
+    struct buf leaving; /* on its way to the file */
+    bool is_busy;
+    struct work work;
+    enum status work_status;
+    struct error work_err;
 };
 
-void gather_init(struct gather *gather, struct store *store);
-void gather_fini(struct gather *gather); /* closes and frees; safe twice */
+void gather_init(struct gather *gather, struct node_loop *loop,
+                 void (*on_written)(struct gather *gather));
+void gather_fini(struct gather *gather); /* not while it is busy; safe twice */
 
-/* One more item of a JSON array: a comma goes in front of all but the first. */
+/* One more item of a JSON array: a comma goes in front of all but the first. Not while it is full. */
 void gather_add(struct gather *gather, const void *text, size_t size);
+bool gather_is_full(const struct gather *gather); /* the memory is, and the one before is still on its way */
+bool gather_is_busy(const struct gather *gather); /* something is on its way to the file */
 
-/* No more comes: what has to be in the file is written. The first failure so far. */
+/* No more comes, and it is not busy. The first failure so far: then what there is are the first items, whole. */
 enum status gather_end(struct gather *gather);
-uint64_t gather_size(const struct gather *gather);
 
 #endif

@@ -6,6 +6,7 @@
  *   - the message under way waits for memory (room): first for what this body itself has under way, because who holds a
  *     reservation never waits for another one; then in the budget's line;
  *   - a chunk of a large message is on its way to its file (writing);
+ *   - so is a piece of the answer, and the next is full;
  *   - enough messages of this body are under way.
  * Whatever ends one of these calls ingest_go_on(), which takes what was held and then reads on.
  *
@@ -112,10 +113,10 @@ static void ingest_take_result(struct ingest *ingest, struct put *put)
     ingest_fail(ingest, put->offset, put->fsm.status, &err);
 }
 
-/* Lines leave in the body's order. */
+/* Lines leave in the body's order, as long as the answer takes them. */
 static void ingest_collect(struct ingest *ingest)
 {
-    while (!list_empty(&ingest->puts)) {
+    while (!list_empty(&ingest->puts) && !ingest_answer_is_full(&ingest->answer)) {
         struct put *put = list_first(&ingest->puts, struct put, list);
         if (!put->done)
             return;
@@ -146,7 +147,16 @@ static void ingest_on_put(struct put *put)
 static bool ingest_is_blocked(const struct ingest *ingest)
 {
     return ingest->wants_room || ingest->writing || ingest->puts_count >= INGEST_PUTS_MAX ||
-           (ingest->size_running >= INGEST_SIZE_MAX && ingest->puts_running > 0);
+           (ingest->size_running >= INGEST_SIZE_MAX && ingest->puts_running > 0) ||
+           ingest_answer_is_full(&ingest->answer);
+}
+
+static void ingest_on_written(struct ingest_answer *answer)
+{
+    struct ingest *ingest = container_of(answer, struct ingest, answer);
+
+    ingest_collect(ingest);
+    ingest_go_on(ingest);
 }
 
 static void ingest_begin_message(struct ingest *ingest, uint64_t offset)
@@ -448,7 +458,7 @@ static void ingest_finish_if_done(struct ingest *ingest)
     }
     if (ingest->failed)
         ingest_stop(ingest);
-    if (ingest->puts_running > 0 || ingest->writing)
+    if (ingest->puts_count > 0 || ingest->writing || ingest_answer_is_busy(&ingest->answer))
         return;
     ingest_reply(ingest);
 }
@@ -512,7 +522,7 @@ static struct ingest *ingest_new(struct http_exchange *ex, const char *source, b
     buf_init(&ingest->piece, INGEST_HELD_MAX);
     buf_init(&ingest->held, INGEST_HELD_MAX);
     error_init(&ingest->err);
-    ingest_answer_init(&ingest->answer, loop->node->store, ingest->body.source, summary);
+    ingest_answer_init(&ingest->answer, loop, ingest->body.source, summary, ingest_on_written);
     return ingest;
 }
 

@@ -16,11 +16,36 @@ enum {
     RETRY_AFTER_S = 5,
 };
 
-void ingest_answer_init(struct ingest_answer *answer, struct store *store, const char *source, bool summary)
+static void on_messages_written(struct gather *gather)
 {
-    *answer = (struct ingest_answer){ .source = source, .summary = summary };
-    gather_init(&answer->messages, store);
-    gather_init(&answer->skipped, store);
+    struct ingest_answer *answer = container_of(gather, struct ingest_answer, messages);
+
+    answer->on_written(answer);
+}
+
+static void on_skipped_written(struct gather *gather)
+{
+    struct ingest_answer *answer = container_of(gather, struct ingest_answer, skipped);
+
+    answer->on_written(answer);
+}
+
+void ingest_answer_init(struct ingest_answer *answer, struct node_loop *loop, const char *source,
+                        bool summary, void (*on_written)(struct ingest_answer *answer))
+{
+    *answer = (struct ingest_answer){ .source = source, .summary = summary, .on_written = on_written };
+    gather_init(&answer->messages, loop, on_messages_written);
+    gather_init(&answer->skipped, loop, on_skipped_written);
+}
+
+bool ingest_answer_is_full(const struct ingest_answer *answer)
+{
+    return gather_is_full(&answer->messages) || gather_is_full(&answer->skipped);
+}
+
+bool ingest_answer_is_busy(const struct ingest_answer *answer)
+{
+    return gather_is_busy(&answer->messages) || gather_is_busy(&answer->skipped);
 }
 
 void ingest_answer_fini(struct ingest_answer *answer)
@@ -99,17 +124,14 @@ void ingest_answer_skip(struct ingest_answer *answer, uint64_t offset, uint64_t 
 
 /* --- the reply --- */
 
-/* Bytes of a gather go behind what text holds: from memory into text, from the file as a piece of its own. */
+/* Bytes of a gather go behind what text holds: the file as the piece's own, the memory behind it as the next one's head. */
 static void piece_end(struct http_piece *piece, struct buf *text, const struct gather *gather)
 {
-    piece->fd = -1;
-    if (gather != NULL && gather->fd < 0)
-        buf_append(text, gather->memory.data, gather->memory.size);
+    piece->fd = gather->fd;
+    piece->length = gather->file_size;
     piece->head_size = text->size - piece->head_offset;
-    if (gather != NULL && gather->fd >= 0) {
-        piece->fd = gather->fd;
-        piece->length = gather->file_size;
-    }
+    piece[1].head_offset = text->size;
+    buf_append(text, gather->memory.data, gather->memory.size);
 }
 
 static void print_front(struct ingest_answer *answer, struct buf *text, struct http_exchange *ex,
@@ -170,12 +192,11 @@ void ingest_answer_reply(struct ingest_answer *answer, struct http_exchange *ex,
     buf_init(&text, ANSWER_SIZE_MAX);
     print_front(answer, &text, ex, status, err);
     piece_end(&pieces[0], &text, &answer->messages);
-    pieces[1].head_offset = text.size;
     print_middle(answer, &text);
     piece_end(&pieces[1], &text, &answer->skipped);
-    pieces[2].head_offset = text.size;
     buf_text(&text, "]}");
-    piece_end(&pieces[2], &text, NULL);
+    pieces[2].fd = -1;
+    pieces[2].head_size = text.size - pieces[2].head_offset;
 
     const char *type = status == STATUS_OK ? TYPE_JSON : "application/problem+json";
     int http_status = status != STATUS_OK ? status_http(status) : answer->stored > 0 ? 201 : 200;

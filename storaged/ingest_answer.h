@@ -17,11 +17,15 @@ struct ingest_answer {
     uint64_t stored, known;
     uint64_t count; /* messages in all; with one: */
     struct digest digest;
+    void (*on_written)(struct ingest_answer *answer); /* it may be neither full nor busy any more */
 };
 
-void ingest_answer_init(struct ingest_answer *answer, struct store *store, const char *source,
-                        bool summary);
-void ingest_answer_fini(struct ingest_answer *answer);
+void ingest_answer_init(struct ingest_answer *answer, struct node_loop *loop, const char *source,
+                        bool summary, void (*on_written)(struct ingest_answer *answer));
+void ingest_answer_fini(struct ingest_answer *answer); /* not while it is busy */
+
+bool ingest_answer_is_full(const struct ingest_answer *answer); /* nothing is added before on_written */
+bool ingest_answer_is_busy(const struct ingest_answer *answer); /* it is not sent before on_written */
 
 void ingest_answer_add(struct ingest_answer *answer, const struct put *put); /* one that was stored, or known */
 void ingest_answer_skip(struct ingest_answer *answer, uint64_t offset, uint64_t length);
