@@ -73,11 +73,12 @@ static void insert_piece(struct bench *bench, unsigned threads)
 
 static void report(size_t count, double seconds, double cpu)
 {
-    printf("{\"count\": %zu, \"seconds\": %.3f, \"rate\": %.1f, \"cpu_us\": %.2f}\n", count, seconds,
-           (double)count / seconds, cpu * 1e6 / (double)count);
+    printf("{\"count\": %zu, \"seconds\": %.3f, \"rate\": %.1f, \"cpu_us\": %.2f}\n", count,
+           seconds, (double)count / seconds, cpu * 1e6 / (double)count);
 }
 
-static void bench_insert(struct bench *bench, size_t total, unsigned threads, unsigned first, unsigned nodes)
+static void bench_insert(struct bench *bench, size_t total, unsigned threads, unsigned first,
+                         unsigned nodes)
 {
     double seconds = 0, cpu = 0;
 
@@ -108,7 +109,8 @@ static void bench_remove(struct bench *bench)
 
     do {
         error_init(&err);
-        if (catalog_remove_run(bench->catalog, &bench->run, UINT64_MAX, REMOVE_BATCH, &removed, &err) != STATUS_OK)
+        if (catalog_remove_run(bench->catalog, &bench->run, UINT64_MAX, REMOVE_BATCH, &removed,
+                               &err) != STATUS_OK)
             die("remove", &err);
         total += removed;
     } while (removed == REMOVE_BATCH);

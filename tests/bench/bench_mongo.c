@@ -79,7 +79,8 @@ static void *copy_thread(void *data)
         pthread_mutex_unlock(&bench->mutex);
         if (at >= bench->count)
             break;
-        copy_batch(bench, collection, at, bench->count - at < bench->batch ? bench->count - at : bench->batch);
+        copy_batch(bench, collection, at,
+                   bench->count - at < bench->batch ? bench->count - at : bench->batch);
     }
     mongoc_collection_destroy(collection);
     mongoc_client_pool_push(bench->pool, client);
@@ -124,8 +125,8 @@ static void copy_indexes(mongoc_client_t *client, const char *from, const char *
 
 static void report(size_t count, double seconds, double cpu)
 {
-    printf("{\"count\": %zu, \"seconds\": %.3f, \"rate\": %.1f, \"cpu_us\": %.2f}\n", count, seconds,
-           (double)count / seconds, cpu * 1e6 / (double)count);
+    printf("{\"count\": %zu, \"seconds\": %.3f, \"rate\": %.1f, \"cpu_us\": %.2f}\n", count,
+           seconds, (double)count / seconds, cpu * 1e6 / (double)count);
 }
 
 /* In the order in which they were written, so that both insert alike. */
@@ -183,7 +184,8 @@ static void bench_remove(struct bench *bench)
 
     if (!mongoc_collection_delete_many(collection, filter, NULL, &reply, &failure))
         die("deleteMany", &failure);
-    size_t count = bson_iter_init_find(&at, &reply, "deletedCount") ? (size_t)bson_iter_as_int64(&at) : 0;
+    size_t count = bson_iter_init_find(&at, &reply, "deletedCount") ? (size_t)bson_iter_as_int64(&at)
+                                                                    : 0;
     report(count, (double)(clock_monotonic_us() - begun) / 1e6, cpu_seconds() - cpu);
     bson_destroy(&reply);
     bson_destroy(filter);

@@ -34,9 +34,10 @@ def free_port():
 
 
 def in_child(cpu):
-    """What a child does before it becomes its program: stays on one CPU, and does not outlive this process."""
+    """What a child does before it becomes its program: stays on one CPU (None: on any), and does not outlive this process."""
     def prepare():
-        os.sched_setaffinity(0, {cpu})
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
         # Not SIGKILL: nginx's worker would outlive it.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     return prepare

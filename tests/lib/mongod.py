@@ -84,20 +84,20 @@ def initiate(port):
 
 
 @contextlib.contextmanager
-def running():
-    """The URI of a server that is there until the block ends. Raises NoMongod."""
+def running(cache_gb=0.25, folder=None):
+    """The URI of a server that is there until the block ends, its data below folder. Raises NoMongod."""
     given = os.environ.get("GRIBSTORE_TEST_MONGO_URI")
     if given:
         yield given
         return
 
     binary = find_binary()
-    with tempfile.TemporaryDirectory(prefix="gribstore-mongod-") as data:
+    with tempfile.TemporaryDirectory(prefix="gribstore-mongod-", dir=folder) as data:
         port = free_port()
         log = pathlib.Path(data, "mongod.log")
         process = subprocess.Popen(
             [binary, "--replSet", SET_NAME, "--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", data,
-             "--wiredTigerCacheSizeGB", "0.25", "--logpath", str(log), "--nounixsocket"],
+             "--wiredTigerCacheSizeGB", str(cache_gb), "--logpath", str(log), "--nounixsocket"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
         try:
             try:

@@ -1,0 +1,373 @@
+"""The index beside mongod without us: inserts, removals, finds; what has a fixed limit beside it.
+
+`tests/bench/index` starts it; README.md beside this file says how to read what it prints.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import pathlib
+import queue
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+from bench import BASE_TIME, ROOT, SOURCE, command_output, put_file, say, touch_memory
+from bench_node import Figure, line
+from bench_servers import BenchError, Server, Storaged
+
+sys.path.insert(0, str(ROOT / "tests/lib"))
+from mongod import NoMongod, running as mongod_running  # noqa: E402
+
+REQUEST_TIMEOUT_S = 600
+POLL_S = 0.01
+FOUND_TIMEOUT_S = 60
+TEMPLATE = ["--edition", "2", "--members", "1", "--params", "t", "--levels", "500", "--steps", "0", "--minutes", "off",
+            "--preset", "tiny"]
+
+
+class Settings:
+    def __init__(self, arguments):
+        quick = arguments.quick
+        self.rounds = arguments.rounds or (1 if quick else 3)
+        self.count = arguments.count or (25_000 if quick else 250_000)
+        self.seconds = 0.3 if quick else 3.0
+        self.rate = 100 if quick else 500
+        self.rate_seconds = 1 if quick else 20
+        self.threads, self.batch = 2, 1000  # as two tails and their batches
+
+
+class Indexer(Server):
+    name = "indexer"
+    ready_path = "/healthz"
+
+    def __init__(self, binary, folder, catalog, nodes=()):
+        super().__init__(folder, None)
+        self.binary, self.catalog, self.nodes = binary, catalog, nodes
+
+    def command(self):
+        return [str(self.binary), "--listen", f"127.0.0.1:{self.port}", "--catalog", self.catalog, "--log-level", "warn",
+                *(f"--node={node.url}" for node in self.nodes)]
+
+
+def process_seconds(pid):
+    words = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class IndexBench:
+    """The checks, each a method named check_*. Nothing is pinned: client, indexer and mongod share the processors as they would."""
+
+    def __init__(self, arguments, folder, mongo):
+        self.arguments, self.folder, self.mongo = arguments, folder, mongo
+        self.settings = Settings(arguments)
+        self.count = 0
+
+    def binary(self, name):
+        path = self.arguments.bin / name
+        if not path.exists():
+            raise BenchError(f"there is no {path}: build it, or leave --bin out")
+        return path
+
+    def run(self, name, *arguments):
+        done = subprocess.run([str(self.binary(name)), *map(str, arguments)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise BenchError(f"{name} {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    def database(self, name):
+        """The URI of a database of the server."""
+        url = urllib.parse.urlsplit(self.mongo)
+        return url._replace(path="/" + name).geturl()
+
+    def drop(self, *names):
+        import pymongo
+
+        with pymongo.MongoClient(self.mongo) as client:
+            for name in names:
+                client.drop_database(name)
+
+    def insert(self, uri, first=0, nodes=2):
+        return self.run("bench_catalog", "insert", uri, self.settings.count, self.settings.threads, self.settings.batch, first, nodes)
+
+    # --- writes ---
+
+    def check_insert(self):
+        """Ours, then the same documents without us, then both removed: round after round."""
+        rates = {name: [] for name in ("ours", "raw", "ours-remove", "raw-remove", "first", "second")}
+        cpu = []
+        for _ in range(self.settings.rounds):
+            self.drop("ours", "raw", "apart")
+            ours = self.insert(self.database("ours"))
+            cpu.append(ours["cpu_us"])
+            rates["ours"].append(ours["rate"])
+            raw = self.run("bench_mongo", "copy", self.database("raw"), "ours", "raw", self.settings.threads, self.settings.batch)
+            if raw["count"] != self.settings.count:
+                raise BenchError(f"{raw['count']} documents of {self.settings.count} are there")
+            rates["raw"].append(raw["rate"])
+            removed = self.run("bench_catalog", "remove", self.database("ours"))
+            raw_removed = self.run("bench_mongo", "remove", self.database("raw"), "raw")
+            if removed["count"] != self.settings.count or raw_removed["count"] != self.settings.count:
+                raise BenchError("not all was removed")
+            rates["ours-remove"].append(removed["rate"])
+            rates["raw-remove"].append(raw_removed["rate"])
+            rates["first"].append(self.insert(self.database("apart"), 0, 1)["rate"])
+            rates["second"].append(self.insert(self.database("apart"), 1, 1)["rate"])
+        self.drop("ours", "raw", "apart")
+        middle = {name: statistics.median(values) for name, values in rates.items()}
+        yield Figure("insert", f"{self.settings.count:,} fields with two locations each; {statistics.median(cpu):.1f} us of CPU of ours each",
+                     middle["ours"], "/s", middle["raw"], "the same documents raw", at_least=0.85)
+        yield Figure("insert-first", "one location each", middle["first"], "/s")
+        yield Figure("insert-second", "the second location of each, arriving later", middle["second"], "/s")
+        yield Figure("remove", "the run, as a retirement does it", middle["ours-remove"], "/s", middle["raw-remove"], "deleteMany",
+                     at_least=0.8)
+
+    def check_sqlite_insert(self):
+        rates, removed = [], []
+        for number in range(self.settings.rounds):
+            uri = f"sqlite:{self.folder}/insert-{number}.sqlite"
+            rates.append(self.insert(uri)["rate"])
+            removed.append(self.run("bench_catalog", "remove", uri)["rate"])
+        yield Figure("sqlite-insert", "two locations each, SQLite", statistics.median(rates), "/s")
+        yield Figure("sqlite-remove", "the run, SQLite", statistics.median(removed), "/s")
+
+    # --- reads ---
+
+    def ask(self, kind, indexer, threads):
+        return self.run("bench_query", kind, indexer.port, self.settings.count, threads, self.settings.seconds)
+
+    def check_find(self):
+        self.drop("find")
+        self.insert(self.database("find"))
+        with Indexer(self.binary("indexer"), self.folder / "find", self.database("find")) as indexer:
+            def raw(kind, threads):
+                return self.run("bench_mongo", kind, self.database("find"), "find", self.settings.count, threads, self.settings.seconds)
+
+            self.ask("find", indexer, 4), raw("find", 4)  # warm
+            for threads in (1, 16):
+                ours, other = [], []
+                for _ in range(self.settings.rounds):
+                    ours.append(self.ask("find", indexer, threads)["rate"])
+                    other.append(raw("find", threads)["rate"])
+                yield Figure(f"find-{threads}", f"a field by its keys over HTTP, {threads} clients", statistics.median(ours), "/s",
+                             statistics.median(other), "raw find", at_least=0.6)
+            ours, other = [], []
+            for _ in range(self.settings.rounds):
+                ours.append(self.ask("range", indexer, 1)["p50_us"] / 1000)
+                other.append(raw("range", 1)["p50_us"] / 1000)
+            yield Figure("range-100", "100 fields by steps and levels as NDJSON", statistics.median(ours), "ms", statistics.median(other),
+                         "the raw cursor", at_most=3.0)
+        self.drop("find")
+
+    def check_sqlite_find(self):
+        uri = f"sqlite:{self.folder}/find.sqlite"
+        self.insert(uri)
+        with Indexer(self.binary("indexer"), self.folder / "sqlite-find", uri) as indexer:
+            self.ask("find", indexer, 4)
+            for threads in (1, 16):
+                rates, cpu = [], []
+                for _ in range(self.settings.rounds):
+                    before = process_seconds(indexer.pid)
+                    asked = self.ask("find", indexer, threads)
+                    cpu.append((process_seconds(indexer.pid) - before) * 1e6 / asked["count"])
+                    rates.append(asked["rate"])
+                yield Figure(f"sqlite-find-{threads}", f"a field by its keys over HTTP, {threads} clients; "
+                             f"{statistics.median(cpu):.0f} us of CPU each", statistics.median(rates), "/s",
+                             at_least=15000 if threads > 1 else None)
+            times = [self.ask("range", indexer, 1)["p50_us"] / 1000 for _ in range(self.settings.rounds)]
+            yield Figure("sqlite-range", "100 fields by steps and levels as NDJSON", statistics.median(times), "ms")
+
+    # --- the whole way ---
+
+    @contextlib.contextmanager
+    def node(self):
+        self.count += 1
+        node = Storaged(self.binary("storaged"), self.folder / f"node-{self.count}", None)
+        with node:
+            yield node
+        node.remove_data()
+
+    def stamped(self, count, base_time=BASE_TIME):
+        template, path = self.folder / "tiny.grib", self.folder / f"run-{count}-{base_time}.grib"
+        if not template.exists():
+            command_output([str(self.binary("gribgen")), "--out", str(template), *TEMPLATE])
+        if not path.exists():
+            command_output([str(self.binary("gribgen")), "--stamp", str(template), "--count", str(count), "--base-time", base_time,
+                            "--out", str(path)])
+        return path
+
+    @staticmethod
+    def get(server, path):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=REQUEST_TIMEOUT_S)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        data = answer.read()
+        connection.close()
+        return json.loads(data) if answer.status == 200 else None
+
+    def wait_indexed(self, indexer, count):
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", indexer.port, timeout=REQUEST_TIMEOUT_S)
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+            connection.close()
+            done = sum(int(float(word.split()[1])) for word in text.splitlines() if word.startswith("gribstore_index_fields_total"))
+            if done >= count:
+                return
+            time.sleep(POLL_S)
+
+    def check_rebuild(self):
+        rates = []
+        with self.node() as node:
+            put_file(f"{node.url}/ingest/{SOURCE}/?answer=summary", self.stamped(self.settings.count))
+            for number in range(self.settings.rounds):
+                self.drop("rebuild")
+                folder = self.folder / f"rebuild-{number}"
+                with Indexer(self.binary("indexer"), folder, self.database("rebuild"), [node]) as indexer:
+                    begun = time.monotonic()
+                    self.wait_indexed(indexer, self.settings.count)
+                    rates.append(self.settings.count / (time.monotonic() - begun))
+                    run = self.get(indexer, f"/v1/runs/{SOURCE}/{BASE_TIME}")
+                    if run is None or run["fields"] != self.settings.count:
+                        raise BenchError(f"the rebuilt run is {run}")
+        self.drop("rebuild")
+        yield Figure("rebuild", f"{self.settings.count:,} records of one node into an empty database, from the start of the indexer on",
+                     statistics.median(rates), "/s", at_least=20000)
+
+    def send_paced(self, node, messages, sent, begun, senders, number):
+        """Every senders-th message at its time, one PUT each; when it was acknowledged."""
+        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=REQUEST_TIMEOUT_S)
+        for at in range(number, len(messages), senders):
+            wait = begun + at / self.settings.rate - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            connection.request("PUT", f"/ingest/{SOURCE}/", messages[at])
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != 201:
+                raise BenchError(f"PUT: {answer.status} {text[:300]!r}")
+            sent.put((time.monotonic(), json.loads(text)["messages"][0]["digest"]))
+        connection.close()
+
+    def check_latency(self):
+        count, senders = self.settings.rate * self.settings.rate_seconds, 4
+        messages = split_messages(self.stamped(count).read_bytes())
+        sent, waits = queue.Queue(), []
+        with self.node() as node:
+            self.drop("latency")
+            with Indexer(self.binary("indexer"), self.folder / "latency", self.database("latency"), [node]) as indexer:
+                self.wait_ready(indexer)
+                begun = time.monotonic() + 0.2
+                threads = [threading.Thread(target=self.send_paced, args=(node, messages, sent, begun, senders, number))
+                           for number in range(senders)]
+                for thread in threads:
+                    thread.start()
+                while any(thread.is_alive() for thread in threads) or not sent.empty():
+                    with contextlib.suppress(queue.Empty):
+                        waits.append(self.wait_found(indexer, *self.newest(sent)))
+                for thread in threads:
+                    thread.join()
+                self.wait_indexed(indexer, count)
+        self.drop("latency")
+        waits.sort()
+        yield Figure("latency", f"p99 from an acknowledged PUT until a query finds it, {self.settings.rate} messages/s, {len(waits)} looked for",
+                     waits[len(waits) * 99 // 100], "s", at_most=1.0)
+
+    @staticmethod
+    def newest(sent):
+        """The one acknowledged last: others meanwhile are not looked for."""
+        latest = sent.get(timeout=0.1)
+        while not sent.empty():
+            latest = sent.get()
+        return latest
+
+    def wait_ready(self, indexer):
+        deadline = time.monotonic() + FOUND_TIMEOUT_S
+        while time.monotonic() < deadline:
+            connection = http.client.HTTPConnection("127.0.0.1", indexer.port, timeout=REQUEST_TIMEOUT_S)
+            connection.request("GET", "/readyz")
+            status = connection.getresponse().status
+            connection.close()
+            if status == 200:
+                return
+            time.sleep(POLL_S)
+        raise BenchError("the indexer is not ready")
+
+    def wait_found(self, indexer, acknowledged, digest):
+        connection = http.client.HTTPConnection("127.0.0.1", indexer.port, timeout=REQUEST_TIMEOUT_S)
+        while True:
+            connection.request("GET", f"/v1/fields?digest={digest}&limit=1")
+            found = json.loads(connection.getresponse().read())
+            waited = time.monotonic() - acknowledged
+            if found.get("fields"):
+                connection.close()
+                return waited
+            if waited > FOUND_TIMEOUT_S:
+                raise BenchError(f"{digest} is not found after {FOUND_TIMEOUT_S} s")
+            time.sleep(0.002)
+
+
+def split_messages(data):
+    """GRIB2 messages one behind the other: their length stands in octets 9 to 16."""
+    messages, at = [], 0
+    while at < len(data):
+        size = int.from_bytes(data[at + 8:at + 16], "big") if data[at + 7] == 2 else int.from_bytes(data[at + 4:at + 7], "big")
+        messages.append(data[at:at + size])
+        at += size
+    return messages
+
+
+CHECKS = [name.removeprefix("check_") for name in vars(IndexBench) if name.startswith("check_")]
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="tests/bench/index", description="the index beside mongod without us")
+    parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin", metavar="DIR",
+                        help="measure the binaries of DIR; nothing is built (default: build the release preset)")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of seconds: no figure worth reading")
+    parser.add_argument("--rounds", type=int, metavar="N", help="A B A B ... so many times (default 3)")
+    parser.add_argument("--count", type=int, metavar="N", help="records (default 250,000)")
+    parser.add_argument("--cases", nargs="+", choices=CHECKS, default=CHECKS, metavar="CASE", help=f"some of: {' '.join(CHECKS)}")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="all figures")
+    parser.add_argument("--dir", type=pathlib.Path, metavar="DIR", help="on the disk to be measured (default: build/bench)")
+    parser.add_argument("--no-touch", action="store_true", help="don't touch free memory first (a guest's pages)")
+    return parser.parse_args()
+
+
+def measure(arguments, parent, mongo):
+    figures = []
+    for name in arguments.cases:
+        with tempfile.TemporaryDirectory(prefix="index-", dir=parent) as folder:
+            for figure in getattr(IndexBench(arguments, pathlib.Path(folder), mongo), f"check_{name}")():
+                figures.append(figure)
+                print(line(figure), flush=True)
+    return figures
+
+
+def main():
+    arguments = parse_arguments()
+    parent = (arguments.dir or ROOT / "build/bench").resolve()
+    parent.mkdir(parents=True, exist_ok=True)
+    if not arguments.quick and not arguments.no_touch:
+        touch_memory()
+    try:
+        with mongod_running(cache_gb=2, folder=parent) as mongo:
+            figures = measure(arguments, parent, mongo)
+    except (BenchError, NoMongod) as error:
+        say(f"bench: {error}")
+        return 1
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps([dataclasses.asdict(figure) | {"compared": figure.compared, "met": figure.met}
+                                              for figure in figures], indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
