@@ -177,7 +177,8 @@ static bool place_edition_2(const struct grib_head *head, uint64_t *offset, uint
         front += head->section[i].size;
     uint64_t total = get_u64(head->section[0].data + SECTION_0_TOTAL_2);
     uint64_t bitmap = get_u32(head->section[6].data);
-    if (bitmap < SECTION_6_HEAD_SIZE || total < front + bitmap + SECTION_7_SIZE_MIN + TRAILER_SIZE)
+    if (bitmap < SECTION_6_HEAD_SIZE || total > INT64_MAX ||
+        total < front + bitmap + SECTION_7_SIZE_MIN + TRAILER_SIZE)
         return false;
     *offset = front + bitmap;
     *length = total - TRAILER_SIZE - *offset;
@@ -197,9 +198,9 @@ static bool place_edition_1(const struct grib_head *head, uint64_t *offset, uint
     uint64_t total = get_u24(head->section[0].data + SECTION_0_TOTAL_1);
     uint64_t section_4 = get_u24(head->section[4].data);
     if ((total & 0x800000) != 0 && section_4 < 120) {
-        total = (total & 0x7fffff) * 120 - section_4 + TRAILER_SIZE;
-        if (bitmap)
+        if (bitmap || (total & 0x7fffff) == 0)
             return false;
+        total = (total & 0x7fffff) * 120 - section_4 + TRAILER_SIZE;
         section_4 = total < front + TRAILER_SIZE ? 0 : total - TRAILER_SIZE - front;
     }
     if (section_4 < SECTION_4_SIZE || total < front + section_4 + TRAILER_SIZE)

@@ -223,7 +223,8 @@ static bool param_id_parse(struct slice text, double *id)
     if (dot == NULL) {
         if (decimal_parse((const char *)text.data, text.size, 999999999, &number) != 0)
             return false;
-        *id = (double)number;
+        /* 128167: table 128 in front, as its ids would be if it had a number. */
+        *id = (double)(number > 128000 && number < 128256 ? number - 128000 : number);
         return true;
     }
     size_t before = (size_t)(dot - text.data);

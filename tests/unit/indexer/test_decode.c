@@ -2,6 +2,9 @@
  * GRIBSTORE_TEST_GRIB where there are any. */
 #include "indexer/decode.h"
 #include "indexer/field.h"
+#include "indexer/grib_octets.h"
+#include "indexer/grib_packing.h"
+#include "indexer/grib_step.h"
 #include "proto/base/json_read.h"
 #include "proto/grib_head.h"
 #include "tests/lib/real_files.h"
@@ -305,6 +308,75 @@ static void assert_keys_without_grid(const json_t *keys)
     assert_null(json_object_get(keys, "Ni"));
 }
 
+/* ---- kept octets ---- */
+
+/* What a head that is made of kept octets does not say: its grid and its packing are made up. */
+static bool is_made_up(const char *key)
+{
+    static const char *const made_up[] = {
+        "gridType",
+        "gridDefinitionTemplateNumber",
+        "Ni",
+        "Nj",
+        "N",
+        "numberOfDataPoints",
+        "latitudeOfFirstGridPointInDegrees",
+        "longitudeOfFirstGridPointInDegrees",
+        "latitudeOfLastGridPointInDegrees",
+        "longitudeOfLastGridPointInDegrees",
+        "iDirectionIncrementInDegrees",
+        "jDirectionIncrementInDegrees",
+        "DxInMetres",
+        "DyInMetres",
+        "gridHash",
+        "packingType",
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(made_up); i++)
+        if (strcmp(key, made_up[i]) == 0)
+            return true;
+    for (size_t i = 0; grib_packing_keys[i] != NULL; i++)
+        if (strcmp(key, grib_packing_keys[i]) == 0)
+            return true;
+    return false;
+}
+
+static void assert_same_but_made_up(const json_t *keys, const json_t *other)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)keys, key, value)
+        if (!is_made_up(key) && !json_equal(value, json_object_get(other, key)))
+            fail_msg("%s differs", key);
+}
+
+static void assert_kept_octets_say_the_same(struct slice head, const json_t *keys)
+{
+    uint8_t octets[GRIB_OCTETS_SIZE_MAX];
+    struct grib_head sections;
+    struct grib_step step = { .end = 0 };
+    struct buf made;
+    struct error err;
+    int64_t base_time;
+
+    assert_int_equal(grib_head_parse(head.data, head.size, &sections, &err), STATUS_OK);
+    assert_int_equal(grib_base_time(head.data, head.size, &base_time, &err), STATUS_OK);
+    grib_step_read(&sections, base_time, &step);
+    size_t size = grib_octets_keep(&sections, octets);
+    assert_true(size > 0);
+    buf_init(&made, GRIB_FIELD_HEAD_SIZE_MAX);
+    if (grib_octets_to_head(octets, size, base_time, base_time + step.end, &made, &err) != STATUS_OK)
+        fail_msg("%s", err.text);
+    json_t *again = decode(slice_of(made.data, made.size), &err);
+    if (again == NULL)
+        fail_msg("%s", err.text);
+    assert_same_but_made_up(keys, again);
+    assert_same_but_made_up(again, keys);
+    json_decref(again);
+    buf_fini(&made);
+}
+
 /* Returns how many fields were compared. */
 static unsigned compare_file(const char *path)
 {
@@ -329,6 +401,7 @@ static unsigned compare_file(const char *path)
         } else {
             assert_keys_hold(whole, keys);
             assert_keys_are_complete(whole, keys);
+            assert_kept_octets_say_the_same(head, keys);
         }
         json_decref(keys);
         codes_handle_delete(whole);
@@ -523,7 +596,93 @@ static void an_empty_row_of_a_grid_costs_the_count_and_no_more(void **state)
     json_decref(keys);
 }
 
+/* ---- members of NCEP in edition 1 ---- */
+
+/* Section 1 of a head of edition 1, lengthened by NCEP's octets 41 to 45. */
+static json_t *decode_ncep_1(uint8_t application, uint8_t type, uint8_t number, uint8_t product)
+{
+    uint8_t extension[17] = { [12] = application, type, number, product, 1 };
+    struct file file;
+    struct slice head = { .size = 0 };
+    struct buf longer;
+    struct error err;
+    char path[4096];
+
+    snprintf(path, sizeof path, "%s/regular_ll_sfc_grib1.tmpl", samples_folder());
+    file_open(&file, path);
+    assert_true(file_next(&file, &head));
+    buf_init(&longer, 1 << 16);
+    buf_append(&longer, head.data, 8 + 28);
+    buf_append(&longer, extension, sizeof extension);
+    buf_append(&longer, head.data + 8 + get_u24(head.data + 8), head.size - 8 - get_u24(head.data + 8));
+    put_u16(longer.data + 8 + 1, 28 + sizeof extension);
+    longer.data[8 + 4] = 7;
+    json_t *keys = decode(slice_of(longer.data, longer.size), &err);
+    if (keys == NULL)
+        fail_msg("%s", err.text);
+    buf_fini(&longer);
+    file_close(&file);
+    return keys;
+}
+
+static void a_member_of_ncep_in_edition_1_has_its_number(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t application, type, number, product;
+        int expected, ensemble_type; /* -1: no member */
+    } cases[] = {
+        { 1, 1, 1, 1, 0, 0 }, { 1, 1, 2, 1, 0, 1 },  { 1, 2, 5, 1, 5, 2 },
+        { 1, 3, 5, 1, 5, 3 }, { 1, 5, 0, 2, -1, 0 }, { 1, 3, 5, 11, -1, 0 },
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        json_t *keys = decode_ncep_1(cases[i].application, cases[i].type, cases[i].number,
+                                     cases[i].product);
+        const json_t *number = json_object_get(keys, "number");
+        assert_int_equal(number != NULL, cases[i].expected >= 0);
+        assert_int_equal(json_object_get(keys, "perturbationNumber") != NULL, cases[i].expected >= 0);
+        if (cases[i].expected >= 0) {
+            assert_int_equal(json_integer_value(number), cases[i].expected);
+            assert_int_equal(json_integer_value(json_object_get(keys, "typeOfEnsembleForecast")),
+                             cases[i].ensemble_type);
+        }
+        json_decref(keys);
+    }
+}
+
 /* ---- hostile ---- */
+
+/* Text with quotes, markup and control characters where ecCodes takes text from octets: ECMWF's expver. */
+static void text_of_octets_is_valid_json(void **state)
+{
+    (void)state;
+    static const char *const texts[] = { "<b>\"", "\x01\x02\x03\x1f", "\xff\xfe\x80\xc3", "a\0bc",
+                                         "\\u0\n" };
+    struct file file;
+    struct slice head = { .size = 0 };
+    struct grib_head sections;
+    struct error err;
+    char path[4096];
+
+    for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+        snprintf(path, sizeof path, "%s/reduced_gg_pl_32_grib1.tmpl", samples_folder());
+        file_open(&file, path);
+        assert_true(file_next(&file, &head));
+        assert_int_equal(grib_head_parse(head.data, head.size, &sections, &err), STATUS_OK);
+        assert_true(sections.section[1].size > 49);
+        memcpy((uint8_t *)sections.section[1].data + 45, texts[i], 4); /* expver */
+        json_t *keys = decode(head, &err); /* fails the test when it is no JSON */
+        if (keys != NULL) {
+            const char *key;
+            json_t *value;
+            json_object_foreach (keys, key, value)
+                assert_true(!json_is_string(value) || json_string_length(value) < 2048);
+        }
+        json_decref(keys);
+        file_close(&file);
+    }
+}
 
 static void every_cut_of_a_head_is_refused(void **state)
 {
@@ -764,6 +923,8 @@ int main(void)
         cmocka_unit_test(ninety_minutes_are_an_hour_and_a_half),
         cmocka_unit_test(a_level_may_have_a_fraction),
         cmocka_unit_test(an_empty_row_of_a_grid_costs_the_count_and_no_more),
+        cmocka_unit_test(a_member_of_ncep_in_edition_1_has_its_number),
+        cmocka_unit_test(text_of_octets_is_valid_json),
         cmocka_unit_test(every_cut_of_a_head_is_refused),
         cmocka_unit_test(remembered_names_are_those_of_another_date_step_and_member),
         cmocka_unit_test(decoding_keeps_no_memory),
