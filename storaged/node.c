@@ -9,6 +9,7 @@
 #include "storaged/map_sync.h"
 #include "storaged/peers/probe.h"
 #include "storaged/repair.h"
+#include "storaged/space_watch.h"
 
 #include "proto/base/log.h"
 
@@ -198,6 +199,7 @@ static void start_services(struct node *node, const struct settings *settings)
     node->map_sync = map_sync_new(loop);
     node->probe = probe_start(loop);
     node->repair = repair_start(loop);
+    node->space_watch = space_watch_start(loop);
     for (unsigned i = 0; i < ARRAY_COUNT(numbers); i++) {
         uv_signal_init(&loop->uv, &node->signals[i]);
         node->signals[i].data = node;
@@ -304,6 +306,7 @@ static void stop_services(struct node *node)
     map_sync_stop(node->map_sync);
     probe_stop(node->probe);
     repair_stop(node->repair);
+    space_watch_stop(node->space_watch);
     /* Signals stay until the loop has nothing else: the second one must be heard. They do not keep the loop. */
     for (unsigned i = 0; node->signals_opened && i < ARRAY_COUNT(node->signals); i++)
         uv_unref((uv_handle_t *)&node->signals[i]);
@@ -333,6 +336,7 @@ void node_close(struct node *node)
     map_sync_free(node->map_sync);
     probe_free(node->probe);
     repair_free(node->repair);
+    space_watch_free(node->space_watch);
     if (node->store != NULL)
         store_close(node->store);
     cluster_fini(&node->cluster);

@@ -15,6 +15,7 @@ struct join;
 struct map_sync;
 struct probe;
 struct repair;
+struct space_watch;
 
 enum node_phase {
     NODE_JOINING, /* waits for map and run states; takes no PUT */
@@ -35,10 +36,11 @@ struct node {
     _Atomic bool frozen;      /* about to begin anew with other shards: no PUT */
     _Atomic unsigned ingests; /* bodies under way */
     _Atomic bool again;
-    struct join *join;         /* owned; loop 0 */
-    struct map_sync *map_sync; /* owned; loop 0 */
-    struct probe *probe;       /* owned; loop 0 */
-    struct repair *repair;     /* owned; loop 0 */
+    struct join *join;               /* owned; loop 0 */
+    struct map_sync *map_sync;       /* owned; loop 0 */
+    struct probe *probe;             /* owned; loop 0 */
+    struct repair *repair;           /* owned; loop 0 */
+    struct space_watch *space_watch; /* owned; loop 0 */
     uv_signal_t signals[3];
     bool signals_opened;
 };

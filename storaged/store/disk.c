@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { DISK_DIR_MODE = 0750, DISK_FILE_MODE = 0640, DISK_VEC_MAX = IOV_MAX };
@@ -32,6 +31,7 @@ const struct disk_ops disk_posix = {
     .renameat = renameat,
     .unlinkat = unlinkat,
     .mkdirat = mkdirat,
+    .fstatvfs = fstatvfs,
 };
 
 static const struct disk_ops *disk_ops = &disk_posix;
@@ -327,7 +327,7 @@ enum status disk_space(int fd, uint64_t *size, uint64_t *free, struct error *err
 {
     struct statvfs stat;
 
-    if (fstatvfs(fd, &stat) != 0)
+    if (disk_ops->fstatvfs(fd, &stat) != 0)
         return error_set_errno(err, errno, "space of the file system");
     *size = (uint64_t)stat.f_blocks * stat.f_frsize;
     *free = (uint64_t)stat.f_bavail * stat.f_frsize;

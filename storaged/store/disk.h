@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -23,6 +24,7 @@ struct disk_ops {
     int (*renameat)(int from_dir, const char *from, int to_dir, const char *to);
     int (*unlinkat)(int dir_fd, const char *path, int flags);
     int (*mkdirat)(int dir_fd, const char *path, mode_t mode);
+    int (*fstatvfs)(int fd, struct statvfs *space);
 };
 extern const struct disk_ops disk_posix;
 void disk_replace(const struct disk_ops *ops); /* NULL: back to disk_posix. Not while threads run */
@@ -72,7 +74,7 @@ enum status disk_size(int fd, uint64_t *size, struct error *err);
 /* Of a file by its name; modified in seconds since 1970. NOT_FOUND. */
 enum status disk_stat_at(int dir_fd, const char *path, uint64_t *size, int64_t *modified,
                          struct error *err);
-/* Bytes of the file system that holds fd: all, and what we may still write. */
+/* Bytes of the file system that holds fd: all, and what we may still write. It may wait for that file system. */
 enum status disk_space(int fd, uint64_t *size, uint64_t *free, struct error *err);
 /* The names in a directory, without "." and "..", sorted; free with disk_names_free(). */
 enum status disk_list(int dir_fd, const char *path, char ***names, size_t *count, struct error *err);

@@ -96,6 +96,7 @@ static enum status store_start(struct store *store, const char *dir, struct erro
     enum status status = store_lock(store, dir, err);
     if (status != STATUS_OK)
         return status;
+    store_look_at_space(store);
     status = store_open_dir(store, STORE_RUNS_DIR, &store->runs_fd, err);
     if (status != STATUS_OK)
         return status;
@@ -571,8 +572,16 @@ enum status store_room(struct store *store, uint64_t *room, struct error *err)
         return status;
     uint64_t reserve = store_reserve(store, size);
     *room = free > reserve ? free - reserve : 0;
-    atomic_store(&store->full, *room == 0);
+    atomic_store(&store->disk_size, size);
+    atomic_store(&store->disk_free, free);
     return STATUS_OK;
+}
+
+void store_look_at_space(struct store *store)
+{
+    uint64_t room;
+
+    store_room(store, &room, NULL);
 }
 
 enum status store_check_room(struct store *store, uint64_t size, struct error *err)
@@ -601,7 +610,6 @@ static void store_add_run_stats(struct run *run, struct store_stats *stats)
 void store_stats(struct store *store, struct store_stats *stats)
 {
     size_t count;
-    uint64_t room;
 
     *stats = (struct store_stats){ 0 };
     struct run **runs = run_table_list(&store->runs, false, &count);
@@ -609,9 +617,10 @@ void store_stats(struct store *store, struct store_stats *stats)
         store_add_run_stats(runs[i], stats);
     free(runs);
     stats->files_purging = atomic_load(&store->unlinker.left);
-    if (disk_space(store->dir_fd, &stats->disk_size, &stats->disk_free, NULL) == STATUS_OK)
-        stats->disk_reserved = store_reserve(store, stats->disk_size);
-    stats->full = store_room(store, &room, NULL) == STATUS_OK && room == 0;
+    stats->disk_size = atomic_load(&store->disk_size);
+    stats->disk_free = atomic_load(&store->disk_free);
+    stats->disk_reserved = store_reserve(store, stats->disk_size);
+    stats->full = stats->disk_size > 0 && stats->disk_free <= stats->disk_reserved;
     stats->read_only = store_is_read_only(store);
     uv_mutex_lock(&store->mutex);
     memcpy(stats->error, store->error, sizeof stats->error);

@@ -105,7 +105,7 @@ void store_append(struct store *store, struct append *append);
 uint64_t store_stamp(struct store *store, uint64_t count);
 void store_stamp_seen(struct store *store, uint64_t stored_at_us);
 
-/* May so many bytes be written beside what is appended, without touching the reserve? FULL: no. */
+/* May so many bytes be written beside what is appended, without touching the reserve? FULL: no. [blocking] */
 enum status store_check_room(struct store *store, uint64_t size, struct error *err);
 
 /* An unnamed file in the data directory (O_TMPFILE), for bodies too large for memory. [blocking] */
@@ -288,12 +288,14 @@ void store_scrub_status(struct store *store, struct store_scrub_info *info);
 struct store_stats {
     uint64_t runs, messages, bytes, files, files_purging;
     uint64_t bad; /* messages, since their runs were made; healed ones too */
-    uint64_t disk_size, disk_free, disk_reserved;
-    bool read_only; /* a write or flush failed: error says which */
-    bool full;      /* free <= reserve */
+    uint64_t disk_size, disk_free,
+        disk_reserved; /* when the disk was last asked: at an append, or by store_look_at_space() */
+    bool read_only;    /* a write or flush failed: error says which */
+    bool full;         /* free <= reserve */
     char error[ERROR_TEXT_SIZE];
 };
 void store_stats(struct store *store, struct store_stats *stats);
+void store_look_at_space(struct store *store); /* what others write fills the disk, too [blocking] */
 void store_metrics_register(void); /* gribstore_put_bytes_total, gribstore_put_dedup_total, gribstore_fsync_duration_seconds... */
 
 #endif

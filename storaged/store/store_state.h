@@ -3,7 +3,7 @@
  * Who may touch what:
  *   writer thread   everything on disk, the run log, run->info and run->dir (changed under the run's lock)
  *   any thread      reads a run under its lock; holds a run_dir or a store_file by reference beyond it
- *   atomics         counter, stamp, read_only, full
+ *   atomics         counter, stamp, read_only, disk_size, disk_free
  * Locks, the outer first: run_table.lock, run.lock, file_cache.mutex, unlinker.mutex; port mutexes, the scrub's and
  * bad_mutex stand alone. None is held over a call that writes or flushes. */
 #ifndef STORAGED_STORE_STORE_STATE_H
@@ -39,7 +39,7 @@ struct store {
     struct list ports;
     char error[ERROR_TEXT_SIZE]; /* why it is read-only */
     _Atomic bool read_only;
-    _Atomic bool full;
+    _Atomic uint64_t disk_size, disk_free; /* as last looked at */
 };
 
 /* A write or flush failed and what is on disk is unknown: no more writes until the store is opened anew. */

@@ -419,6 +419,7 @@ static int fake_mkdirat(int dir_fd, const char *path, mode_t mode)
 }
 
 static const struct disk_ops fake_ops = {
+    .fstatvfs = fstatvfs,
     .openat = fake_openat,
     .close = fake_close,
     .preadv2 = fake_preadv2,

@@ -1,8 +1,10 @@
 /* test_store.c: what storaged/store/store.h promises. */
+#include "storaged/store/disk.h"
 #include "tests/lib/store_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -118,6 +120,50 @@ static void each_of_the_twins_is_told_of_a_quota(void **state)
     }
 }
 
+static _Atomic unsigned asked;
+static _Atomic uint64_t blocks_free;
+
+static int fstatvfs_made_up(int fd, struct statvfs *space)
+{
+    (void)fd;
+    atomic_fetch_add(&asked, 1);
+    *space = (struct statvfs){ .f_frsize = 4096, .f_blocks = 1000, .f_bavail = atomic_load(&blocks_free) };
+    return 0;
+}
+
+/* Loops take these figures, and the disk may hang. */
+static void figures_of_the_disk_are_those_of_the_last_look(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct run_key run = fixture_run(0);
+    struct disk_ops ops = disk_posix;
+    struct store_stats stats;
+
+    fixture_close(fixture);
+    ops.fstatvfs = fstatvfs_made_up;
+    disk_replace(&ops);
+    atomic_store(&blocks_free, 500);
+    fixture->options.reserve_size = 100 * 4096;
+    fixture_open(fixture);
+    unsigned before = atomic_load(&asked);
+    atomic_store(&blocks_free, 100);
+    store_stats(fixture->store, &stats);
+    assert_int_equal(atomic_load(&asked), before);
+    assert_int_equal(stats.disk_size, 1000 * 4096);
+    assert_int_equal(stats.disk_free, 500 * 4096);
+    assert_int_equal(stats.disk_reserved, 100 * 4096);
+    assert_false(stats.full);
+    store_look_at_space(fixture->store);
+    store_stats(fixture->store, &stats);
+    assert_true(stats.full);
+    atomic_store(&blocks_free, 101);
+    assert_int_equal(fixture_put(fixture, &run, 0, 64, NULL), STATUS_OK); /* an append looks, too */
+    store_stats(fixture->store, &stats);
+    assert_false(stats.full);
+    fixture_close(fixture);
+    disk_replace(NULL);
+}
+
 static void a_store_in_use_is_locked(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -202,6 +248,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_known_digest_is_not_stored_again, setup, teardown),
         cmocka_unit_test_setup_teardown(twins_in_flight_are_stored_once, setup, teardown),
         cmocka_unit_test_setup_teardown(each_of_the_twins_is_told_of_a_quota, setup, teardown),
+        cmocka_unit_test_setup_teardown(figures_of_the_disk_are_those_of_the_last_look, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_in_use_is_locked, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_message_of_a_shard_after_a_start_opens_a_new_file,
                                         setup, teardown),
