@@ -3,6 +3,7 @@
 
 #include "indexer/census.h"
 #include "indexer/map_authority.h"
+#include "indexer/query_axes.h"
 #include "indexer/retire.h"
 #include "indexer/routes.h"
 #include "indexer/run_state.h"
@@ -102,6 +103,7 @@ static void indexer_on_transfer_closed(void *data)
     upserts_stop(indexer);
     censuses_stop(indexer);
     catalog_close(indexer->catalog);
+    axes_cache_free(indexer->axes_cache);
     http_server_free(indexer->server);
     security_close(&indexer->security);
     log_msg(LOG_INFO, "indexer.stopped", "clean");

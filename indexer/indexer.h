@@ -34,6 +34,7 @@ struct run_states;
 struct tails;
 struct upserts;
 struct censuses;
+struct axes_cache;
 
 struct indexer {
     uv_loop_t *loop;
@@ -47,6 +48,7 @@ struct indexer {
     struct upserts *upserts;
     struct censuses *censuses;
     struct tails *tails;
+    struct axes_cache *axes_cache; /* made with the first query */
     struct http_server *server;
     bool draining;
 };

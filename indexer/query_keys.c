@@ -161,7 +161,7 @@ bool query_key_is_post_processing(struct slice name)
 
 /* --- did you mean --- */
 
-enum { NEAREST_SIZE_MAX = 32, NEAREST_DISTANCE_MAX = 3 };
+enum { NEAREST_SIZE_MAX = QUERY_WORD_MAX, NEAREST_DISTANCE_MAX = 3 };
 
 static size_t least(size_t a, size_t b, size_t c)
 {
@@ -170,8 +170,7 @@ static size_t least(size_t a, size_t b, size_t c)
     return ab < c ? ab : c;
 }
 
-/* How many letters have to be put in, left out or changed (Levenshtein); upper and lower case are alike. */
-static size_t distance(struct slice a, const char *b)
+size_t query_word_distance(struct slice a, const char *b)
 {
     size_t row[NEAREST_SIZE_MAX + 1], b_size = strlen(b);
 
@@ -200,7 +199,7 @@ const char *query_key_nearest(struct slice name)
     for (const struct query_key *key = query_keys; key->name != NULL; key++) {
         if (strlen(key->name) > NEAREST_SIZE_MAX)
             continue;
-        size_t far = distance(name, key->name);
+        size_t far = query_word_distance(name, key->name);
         if (far < best && far < name.size) {
             best = far;
             nearest = key->name;

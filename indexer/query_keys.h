@@ -35,6 +35,9 @@ extern const struct query_key query_keys[]; /* ends with .name == NULL */
 const struct query_key *query_key_find(struct slice name);
 /* The known name that is most like this one; "" when none is near. */
 const char *query_key_nearest(struct slice name);
+/* How many letters have to be put in, left out or changed (Levenshtein); upper and lower case are alike. Words of QUERY_WORD_MAX. */
+enum { QUERY_WORD_MAX = 32 };
+size_t query_word_distance(struct slice a, const char *b);
 /* A key of MARS that asks for other fields than the stored ones (grid, area...). */
 bool query_key_is_post_processing(struct slice name);
 /* Another spelling of a value in MARS ("analysis": "an"); NULL when it is none. */

@@ -88,6 +88,34 @@ bool position_of_moment(struct slice text, double *seconds)
     return true;
 }
 
+bool position_of_instant(struct slice text, uint64_t *microseconds)
+{
+    uint64_t fraction = 0;
+    int64_t time;
+    uint8_t whole[64];
+
+    if (text.size >= 13 && is_all_digits(text))
+        return decimal_parse((const char *)text.data, text.size, INT64_MAX, microseconds) == 0;
+    const uint8_t *dot = text.size > 0 ? memchr(text.data, '.', text.size) : NULL;
+    if (text.size > sizeof whole)
+        return false;
+    if (dot != NULL) { /* what stands between "." and "Z" or an offset is taken out */
+        size_t at = (size_t)(dot - text.data) + 1, first = at, size = at - 1;
+        uint64_t unit = 100000;
+        for (; at < text.size && isdigit(text.data[at]); at++, unit /= 10)
+            fraction += (uint64_t)(text.data[at] - '0') * unit;
+        if (at == first || at == text.size)
+            return false;
+        memcpy(whole, text.data, size);
+        memcpy(whole + size, text.data + at, text.size - at);
+        text = slice_of(whole, size + text.size - at);
+    }
+    if (base_time_parse(text, &time, NULL) != STATUS_OK || time < 0)
+        return false;
+    *microseconds = (uint64_t)time * 1000000 + fraction;
+    return *microseconds != 0;
+}
+
 static bool calendar_day(int year, int month, int day, double *days)
 {
     int64_t time;
@@ -111,11 +139,12 @@ bool position_of_date(struct slice text, double *days)
         return digits_parse(text, 0, 4, &year) && digits_parse(text, 5, 2, &month) &&
                digits_parse(text, 8, 2, &day) && calendar_day(year, month, day, days);
     if (text.size == 8 && text.data[4] == '-') {
+        double next;
         if (!digits_parse(text, 0, 4, &year) || !digits_parse(text, 5, 3, &day) || day < 1 ||
-            day > 366 || !calendar_day(year, 1, 1, days))
+            !calendar_day(year, 1, 1, days) || !calendar_day(year, 12, 31, &next))
             return false;
         *days += day - 1;
-        return true;
+        return *days <= next;
     }
     if (text.size > 5 || !position_of_number(text, &number) || number > 0 || number != floor(number))
         return false;

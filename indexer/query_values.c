@@ -140,6 +140,24 @@ static enum status position_add(const struct values *values, double position)
 
 /* --- ranges --- */
 
+/* Days and plain numbers as they are; what is counted in hours may have units ("30m"), and times of day a clock's form ("03:00"). */
+static bool range_by_parse(enum query_kind kind, double unit, struct slice text, double *by)
+{
+    if (kind == KIND_STEP)
+        return position_of_step(text, by);
+    if (position_of_number(text, by)) {
+        *by *= unit;
+        return true;
+    }
+    if (kind == KIND_DAYTIME && memchr(text.data, ':', text.size) != NULL)
+        return position_of_daytime(text, by);
+    if (kind != KIND_DAYTIME && kind != KIND_MOMENT)
+        return false;
+    bool good = position_of_step(text, by);
+    *by *= unit / 3600;
+    return good;
+}
+
 /* The step of a range with its sign; 0 and going away from the end are errors, as in metkit. */
 static enum status range_by(const struct values *values, double from, double to, struct slice text,
                             double *by)
@@ -147,14 +165,8 @@ static enum status range_by(const struct values *values, double from, double to,
     double unit = position_unit(values->key->kind);
 
     *by = values->key->by * unit;
-    if (text.data != NULL) {
-        bool good = values->key->kind == KIND_STEP ? position_of_step(text, by)
-                                                   : position_of_number(text, by);
-        if (!good)
-            return bad(values, text, "behind \"by\" is not a number");
-        if (values->key->kind != KIND_STEP)
-            *by *= unit;
-    }
+    if (text.data != NULL && !range_by_parse(values->key->kind, unit, text, by))
+        return bad(values, text, "behind \"by\" is not a number");
     if (*by == 0)
         return bad(values, text, "behind \"by\" would never end");
     if (from < to && *by < 0)
@@ -374,7 +386,7 @@ enum status query_values_parse(const struct query_key *key, struct slice text,
     terms[0] = (struct query_term){ .key = key->kind == KIND_STEP ? "step_seconds" : key->name,
                                     .type = key->type };
     second_term(key, &terms[1]);
-    if (item_is(text, "all") && key->kind != KIND_SOURCE)
+    if ((item_is(text, "all") || item_is(text, "any") || item_is(text, "off")) && key->kind != KIND_SOURCE)
         return STATUS_OK;
     enum status status = list_parse(&values, text);
     if (status != STATUS_OK) {

@@ -17,6 +17,7 @@
 
 const struct http_route indexer_routes[] = {
     { HTTP_GET_, "/v1/fields", ROLE_READ | ROLE_BOUND, "fields", query_route },
+    { HTTP_POST_, "/v1/fields", ROLE_READ | ROLE_BOUND, "fields", query_route },
     { HTTP_GET_, "/v1/runs", ROLE_READ | ROLE_BOUND, "runs", run_list_route },
     { HTTP_GET_, RUN, ROLE_READ, "run", run_get_route },
     { HTTP_POST_, RUN "/check", ROLE_READ, "check", run_check_route },

@@ -7,8 +7,8 @@
 
 /* --- records and documents --- */
 
-enum status catalog_document_of(const struct record *record,
-                                        struct field_document *document, struct error *err)
+enum status catalog_document_of(const struct record *record, struct field_document *document,
+                                struct error *err)
 {
     struct field_id id;
     struct run_key run;
@@ -58,6 +58,24 @@ static bool give_issues(struct reading *reading, const struct field_document *do
     return reading->query->limit == 0 || reading->given < reading->query->limit;
 }
 
+/* The issue that was current then, if it matches: those behind the current one are ordered newest first. */
+static bool give_as_of(struct reading *reading, const struct field_document *document)
+{
+    for (unsigned i = 0; i < document->issues_count; i++) {
+        if (document->issues[i].stored_at_us > reading->query->as_of_us)
+            continue;
+        if (!catalog_matches(reading->query, document, i))
+            return true;
+        struct field_document one = *document;
+        one.issues = &document->issues[i];
+        one.issues_count = 1;
+        reading->given++;
+        return reading->each(reading->data, &one) &&
+               (reading->query->limit == 0 || reading->given < reading->query->limit);
+    }
+    return true;
+}
+
 static bool reading_on_record(void *data, const struct record *record)
 {
     struct reading *reading = data;
@@ -67,7 +85,9 @@ static bool reading_on_record(void *data, const struct record *record)
     reading->status = catalog_document_of(record, &document, reading->err);
     if (reading->status != STATUS_OK)
         return false;
-    if (reading->query != NULL && reading->query->all)
+    if (reading->query != NULL && reading->query->as_of_us != 0)
+        more = give_as_of(reading, &document);
+    else if (reading->query != NULL && reading->query->all)
         more = give_issues(reading, &document);
     else
         more = reading->each(reading->data, &document);

@@ -246,6 +246,8 @@ const struct catalog_ops catalog_mongo_ops = {
     .scan = mongo_scan,
     .remove = mongo_remove,
     .find = mongo_find,
+    .find_rows = mongo_find_rows,
+    .count = mongo_count,
     .lease_take = mongo_lease_take,
     .lease_release = mongo_lease_release,
 };

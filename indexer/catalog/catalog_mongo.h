@@ -71,6 +71,18 @@ enum status mongo_each(mongoc_cursor_t *cursor, record_each *each, void *data, s
 enum status mongo_find(struct catalog *catalog, const struct catalog_query *query,
                        record_each *each, void *data, struct error *err);
 
+enum { MONGO_TEXT_SIZE_MAX = 64 << 20 }; /* a document of 16 MiB as text */
+enum status mongo_find_rows(struct catalog *catalog, const struct catalog_query *query,
+                            const struct catalog_rows *rows, struct error *err);
+enum status mongo_count(struct catalog *catalog, const struct catalog_query *query,
+                        uint64_t *count, struct error *err);
+
+/* --- catalog_mongo_text.c --- */
+/* The document as JSON behind text (where rows ask for it), as mongo_record() and json_print() would, and the values of rows->keys;
+ * they borrow from bson. false: a type that is never written here. */
+bool mongo_row(const bson_t *bson, const struct catalog_rows *rows, struct buf *text,
+               struct catalog_value *values);
+
 /* --- catalog_mongo_write.c --- */
 enum status mongo_write(struct catalog *catalog, enum catalog_table table,
                         struct record_write *writes, size_t count, struct error *err);

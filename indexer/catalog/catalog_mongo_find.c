@@ -49,10 +49,16 @@ static void append_condition(bson_t *array, uint32_t index, const char *name,
     bson_append_document_end(array, &condition);
 }
 
+/* Issues that are not current count as well. */
+static bool find_older(const struct catalog_query *query)
+{
+    return query->all || query->as_of_us != 0;
+}
+
 /* Whether a term is alone: then it needs no $or, which hides indexes from the planner. */
 static bool term_alone(const struct catalog_query *query, size_t i)
 {
-    bool older = query->all && query->terms[i].type != QUERY_TIME &&
+    bool older = find_older(query) && query->terms[i].type != QUERY_TIME &&
                  strcmp(query->terms[i].key, "source") != 0;
 
     return !older && (i + 1 == query->terms_count || !query->terms[i + 1].alternative);
@@ -73,7 +79,7 @@ static size_t append_alternatives(bson_t *array, uint32_t index, const struct ca
     for (size_t first = i; i == first || query->terms[i].alternative; i++) {
         const struct query_term *term = &query->terms[i];
         append_condition(&list, count++, term->key, term);
-        if (query->all) {
+        if (find_older(query)) {
             snprintf(name, sizeof name, "older.%s", term->key);
             append_condition(&list, count++, name, term);
         }
@@ -104,21 +110,24 @@ static void append_terms(bson_t *filter, const struct catalog_query *query)
     bson_append_array_end(filter, &array);
 }
 
+/* --- where to look, and in which order --- */
+
 /* Ids of one run are a range, so that a page begins where the last one ended, without sorting the run. */
-static void append_place(bson_t *filter, const struct catalog_query *query)
+static void append_place(bson_t *filter, const struct catalog_query *query, bool paged)
 {
     struct record_range range;
     struct record_id after;
     struct run_key run;
     bson_t bounds;
     bool in_run = catalog_query_names_run(query, &run);
+    bool behind = paged && query->after.size > 0 && query->sorts_count == 0;
 
     if (in_run)
         record_range_run(&range, &run, GRIB_IDENTITY_SIZE);
-    if (!in_run && query->after.size == 0)
+    if (!in_run && !behind)
         return;
     bson_append_document_begin(filter, "_id", -1, &bounds);
-    if (query->after.size > 0) {
+    if (behind) {
         record_id_set(&after, query->after.bytes, query->after.size);
         mongo_append_id(&bounds, "$gt", CATALOG_FIELDS, &after);
     }
@@ -129,21 +138,211 @@ static void append_place(bson_t *filter, const struct catalog_query *query)
     bson_append_document_end(filter, &bounds);
 }
 
+static void append_after_value(bson_t *bson, const char *key, const struct catalog_value *value)
+{
+    switch (value->kind) {
+    case CATALOG_NONE:
+        bson_append_null(bson, key, -1);
+        break;
+    case CATALOG_TEXT:
+        bson_append_utf8(bson, key, -1, (const char *)value->text.data, (int)value->text.size);
+        break;
+    case CATALOG_NUMBER:
+        bson_append_double(bson, key, -1, value->number);
+        break;
+    case CATALOG_TIME:
+        mongo_append_time(bson, key, value->time);
+        break;
+    }
+}
+
+/* The first `count` keys as in the document that `after` names; null is an absent key, too. */
+static void append_alike(bson_t *bson, const struct catalog_query *query, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        append_after_value(bson, query->sorts[i].key, &query->sorts[i].after);
+}
+
+/* Behind it by this key. An absent key comes first, and descending last; false: nothing can be behind. */
+static bool append_behind(bson_t *bson, const struct query_sort *sort)
+{
+    bool absent = sort->after.kind == CATALOG_NONE;
+    bson_t either, one, range;
+
+    if (absent && sort->descending)
+        return false;
+    if (absent || !sort->descending) {
+        bson_append_document_begin(bson, sort->key, -1, &range);
+        append_after_value(&range, absent ? "$ne" : "$gt", &sort->after);
+        bson_append_document_end(bson, &range);
+        return true;
+    }
+    bson_append_array_begin(bson, "$or", -1, &either);
+    bson_append_document_begin(&either, "0", -1, &one);
+    bson_append_document_begin(&one, sort->key, -1, &range);
+    append_after_value(&range, "$lt", &sort->after);
+    bson_append_document_end(&one, &range);
+    bson_append_document_end(&either, &one);
+    bson_append_document_begin(&either, "1", -1, &one);
+    bson_append_null(&one, sort->key, -1);
+    bson_append_document_end(&either, &one);
+    bson_append_array_end(bson, &either);
+    return true;
+}
+
+static void append_after(bson_t *filter, const struct catalog_query *query)
+{
+    struct record_id after;
+    bson_t either, one, range;
+    uint32_t count = 0;
+    char space[16];
+    const char *key;
+
+    if (query->sorts_count == 0 || query->after.size == 0)
+        return;
+    bson_append_array_begin(filter, "$or", -1, &either);
+    for (size_t i = 0; i < query->sorts_count; i++) {
+        if (query->sorts[i].after.kind == CATALOG_NONE && query->sorts[i].descending)
+            continue;
+        bson_uint32_to_string(count++, &key, space, sizeof space);
+        bson_append_document_begin(&either, key, -1, &one);
+        append_alike(&one, query, i);
+        append_behind(&one, &query->sorts[i]);
+        bson_append_document_end(&either, &one);
+    }
+    bson_uint32_to_string(count, &key, space, sizeof space);
+    bson_append_document_begin(&either, key, -1, &one);
+    append_alike(&one, query, query->sorts_count);
+    record_id_set(&after, query->after.bytes, query->after.size);
+    bson_append_document_begin(&one, "_id", -1, &range);
+    mongo_append_id(&range, "$gt", CATALOG_FIELDS, &after);
+    bson_append_document_end(&one, &range);
+    bson_append_document_end(&either, &one);
+    bson_append_array_end(filter, &either);
+}
+
+static void append_order(bson_t *opts, const struct catalog_query *query)
+{
+    bson_t sort;
+
+    bson_append_document_begin(opts, "sort", -1, &sort);
+    for (size_t i = 0; i < query->sorts_count; i++)
+        bson_append_int32(&sort, query->sorts[i].key, -1, query->sorts[i].descending ? -1 : 1);
+    bson_append_int32(&sort, "_id", -1, 1);
+    bson_append_document_end(opts, &sort);
+}
+
+/* --- finding --- */
+
+struct find {
+    struct mongo_call call;
+    bson_t filter, opts;
+};
+
+static mongoc_cursor_t *find_open(struct find *find, struct catalog *catalog,
+                                  const struct catalog_query *query, const struct catalog_rows *rows)
+{
+    bson_init(&find->filter);
+    bson_init(&find->opts);
+    mongo_begin(&find->call, catalog, mongo_collection_name(CATALOG_FIELDS));
+    append_place(&find->filter, query, true);
+    append_terms(&find->filter, query);
+    append_after(&find->filter, query);
+    append_order(&find->opts, query);
+    BSON_APPEND_INT64(&find->opts, "maxTimeMS", MONGO_QUERY_MS);
+    BSON_APPEND_BOOL(&find->opts, "allowDiskUse", true);
+    if (query->limit != 0 && !find_older(query)) {
+        BSON_APPEND_INT64(&find->opts, "limit", (int64_t)query->limit);
+        /* All in one answer, as far as 16 MiB go: each further one is a round trip. */
+        BSON_APPEND_INT64(&find->opts, "batchSize", (int64_t)query->limit + 1);
+    }
+    if (rows != NULL && !rows->text) {
+        bson_t projection;
+        bson_append_document_begin(&find->opts, "projection", -1, &projection);
+        for (size_t i = 0; i < rows->keys_count; i++)
+            bson_append_int32(&projection, rows->keys[i], -1, 1);
+        if (rows->keys_count == 0)
+            bson_append_int32(&projection, "_id", -1, 1);
+        bson_append_document_end(&find->opts, &projection);
+    }
+    return mongoc_collection_find_with_opts(find->call.collection, &find->filter, &find->opts, NULL);
+}
+
+static void find_close(struct find *find)
+{
+    bson_destroy(&find->filter);
+    bson_destroy(&find->opts);
+    mongo_end(&find->call);
+}
+
 enum status mongo_find(struct catalog *catalog, const struct catalog_query *query,
                        record_each *each, void *data, struct error *err)
 {
+    struct find find;
+    enum status status = mongo_each(find_open(&find, catalog, query, NULL), each, data, err);
+
+    find_close(&find);
+    return status;
+}
+
+static enum status row_give(const bson_t *bson, const struct catalog_rows *rows, struct buf *text,
+                            bool *more, struct error *err)
+{
+    struct catalog_value values[CATALOG_KEYS_MAX];
+    struct catalog_row row = { .values = values };
+    struct record_id id;
+
+    if (!mongo_id(bson, &id))
+        return error_set(err, STATUS_CORRUPT, "MongoDB: a document with another kind of _id");
+    buf_clear(text);
+    if (!mongo_row(bson, rows, text, values))
+        return error_set(err, STATUS_CORRUPT, "MongoDB: a document with members of other types");
+    if (buf_status(text) != STATUS_OK)
+        return error_set(err, buf_status(text), "a document");
+    row.id = slice_of(id.bytes, id.size);
+    row.text = slice_of(text->data, text->size);
+    *more = rows->each(rows->data, &row);
+    return STATUS_OK;
+}
+
+enum status mongo_find_rows(struct catalog *catalog, const struct catalog_query *query,
+                            const struct catalog_rows *rows, struct error *err)
+{
+    struct find find;
+    struct buf text;
+    const bson_t *bson;
+    bson_error_t failure;
+    enum status status = STATUS_OK;
+    bool more = true;
+    mongoc_cursor_t *cursor = find_open(&find, catalog, query, rows);
+
+    buf_init(&text, MONGO_TEXT_SIZE_MAX);
+    while (status == STATUS_OK && more && mongoc_cursor_next(cursor, &bson))
+        status = row_give(bson, rows, &text, &more, err);
+    if (status == STATUS_OK && more && mongoc_cursor_error(cursor, &failure))
+        status = mongo_failed(&failure, err, "reading");
+    mongoc_cursor_destroy(cursor);
+    buf_fini(&text);
+    find_close(&find);
+    return status;
+}
+
+enum status mongo_count(struct catalog *catalog, const struct catalog_query *query, uint64_t *count,
+                        struct error *err)
+{
     struct mongo_call call;
-    bson_t filter = BSON_INITIALIZER;
-    bson_t *opts = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "maxTimeMS",
-                            BCON_INT64(MONGO_QUERY_MS), "allowDiskUse", BCON_BOOL(true));
+    bson_error_t failure;
+    bson_t filter = BSON_INITIALIZER, *opts = BCON_NEW("maxTimeMS", BCON_INT64(MONGO_QUERY_MS));
+    enum status status = STATUS_OK;
 
     mongo_begin(&call, catalog, mongo_collection_name(CATALOG_FIELDS));
-    append_place(&filter, query);
+    append_place(&filter, query, false);
     append_terms(&filter, query);
-    if (query->limit != 0 && !query->all)
-        BSON_APPEND_INT64(opts, "limit", (int64_t)query->limit);
-    enum status status = mongo_each(
-        mongoc_collection_find_with_opts(call.collection, &filter, opts, NULL), each, data, err);
+    int64_t found = mongoc_collection_count_documents(call.collection, &filter, opts, NULL, NULL,
+                                                      &failure);
+    *count = found > 0 ? (uint64_t)found : 0;
+    if (found < 0)
+        status = mongo_failed(&failure, err, "counting");
     bson_destroy(&filter);
     bson_destroy(opts);
     mongo_end(&call);

@@ -96,6 +96,11 @@ struct catalog_ops {
      * then the caller's. */
     enum status (*find)(struct catalog *catalog, const struct catalog_query *query,
                         record_each *each, void *data, struct error *err);
+    /* The same as rows (catalog.h); never with all or as_of_us. */
+    enum status (*find_rows)(struct catalog *catalog, const struct catalog_query *query,
+                             const struct catalog_rows *rows, struct error *err);
+    enum status (*count)(struct catalog *catalog, const struct catalog_query *query,
+                         uint64_t *count, struct error *err);
     enum status (*lease_take)(struct catalog *catalog, const char *name, const char *owner,
                               uint64_t ttl_ms, char holder[64], struct error *err);
     enum status (*lease_release)(struct catalog *catalog, const char *name, const char *owner,

@@ -94,6 +94,27 @@ enum status catalog_run_scan(struct catalog *catalog,
     return status == STATUS_OK ? reading.status : status;
 }
 
+enum status catalog_run_scan_source(struct catalog *catalog, const char *source,
+                                    bool (*each)(void *data, const struct catalog_run *run),
+                                    void *data, struct error *err)
+{
+    struct run_reading reading = { .each = each, .data = data, .err = err };
+    struct record_range range = { .whole = source == NULL };
+
+    if (source != NULL) { /* source, 0x00, and all that may be behind it */
+        size_t size = strlen(source);
+        uint8_t bytes[SOURCE_SIZE_MAX + 1 + 8];
+        assert(size <= SOURCE_SIZE_MAX);
+        memcpy(bytes, source, size);
+        memset(bytes + size, 0, 9);
+        record_id_set(&range.from, bytes, size + 9);
+        memset(bytes + size + 1, 0xff, 8);
+        record_id_set(&range.to, bytes, size + 9);
+    }
+    enum status status = catalog->ops->scan(catalog, CATALOG_RUNS, &range, run_on_record, &reading, err);
+    return status == STATUS_OK ? reading.status : status;
+}
+
 static bool info_equal(const struct run_info *a, const struct run_info *b)
 {
     return a->incarnation == b->incarnation && a->version == b->version;

@@ -296,6 +296,8 @@ const struct catalog_ops catalog_sqlite_ops = {
     .scan = sqlite_scan,
     .remove = sqlite_remove,
     .find = sqlite_find,
+    .find_rows = sqlite_find_rows,
+    .count = sqlite_count,
     .lease_take = sqlite_lease_take,
     .lease_release = sqlite_lease_release,
 };

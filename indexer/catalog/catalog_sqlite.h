@@ -12,6 +12,7 @@
 
 enum {
     SQLITE_READERS_MAX = 32,
+    SQLITE_QUERIES_MAX = 16, /* remembered by a connection */
     SQLITE_BUSY_MS = 10000, /* somebody looks at the file with the sqlite3 shell */
 };
 
@@ -31,6 +32,12 @@ enum sqlite_statement {
 struct sqlite_link {
     sqlite3 *db;
     sqlite3_stmt *statements[CATALOG_TABLES_COUNT][STATEMENTS_COUNT];
+    /* Queries by their text, which differs by keys and not by values: the same few come again and again. */
+    struct {
+        char *sql; /* owned */
+        sqlite3_stmt *statement;
+    } queries[SQLITE_QUERIES_MAX];
+    unsigned queries_next; /* the one that makes room */
     struct sqlite_link *next; /* among the free ones */
 };
 
@@ -66,6 +73,9 @@ enum status sqlite_schema_make(struct sqlite_link *link, struct error *err);
 sqlite3_stmt *sqlite_prepared(struct sqlite_link *link, enum catalog_table table,
                               enum sqlite_statement which, struct error *err);
 void sqlite_done(sqlite3_stmt *statement);
+/* A query's statement, remembered by its text until others make it leave; given back with sqlite_done(). */
+enum status sqlite_query_prepare(struct sqlite_link *link, const char *sql, sqlite3_stmt **statement,
+                                 struct error *err);
 enum status sqlite_execute(struct sqlite_link *link, const char *sql, struct error *err);
 /* The connection's last failure as a status. */
 enum status sqlite_failed(const struct sqlite_link *link, struct error *err, const char *what);
@@ -81,6 +91,10 @@ enum status sqlite_each(struct sqlite_link *link, sqlite3_stmt *statement, recor
 
 enum status sqlite_find(struct catalog *catalog, const struct catalog_query *query,
                         record_each *each, void *data, struct error *err); /* catalog_sqlite_find.c */
+enum status sqlite_find_rows(struct catalog *catalog, const struct catalog_query *query,
+                             const struct catalog_rows *rows, struct error *err);
+enum status sqlite_count(struct catalog *catalog, const struct catalog_query *query,
+                         uint64_t *count, struct error *err);
 enum status sqlite_write(struct catalog *catalog, enum catalog_table table, struct record_write *writes,
                          size_t count, struct error *err); /* catalog_sqlite_write.c */
 enum status sqlite_remove(struct catalog *catalog, enum catalog_table table,

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ANY keeps what the decoder gave as it is: 0 is not "0". */
@@ -97,6 +98,10 @@ void sqlite_link_close(struct sqlite_link *link)
     for (int table = 0; table < CATALOG_TABLES_COUNT; table++)
         for (int which = 0; which < STATEMENTS_COUNT; which++)
             sqlite3_finalize(link->statements[table][which]);
+    for (unsigned i = 0; i < SQLITE_QUERIES_MAX; i++) {
+        sqlite3_finalize(link->queries[i].statement);
+        free(link->queries[i].sql);
+    }
     sqlite3_close(link->db);
     *link = (struct sqlite_link){ .db = NULL };
 }
@@ -222,4 +227,25 @@ void sqlite_done(sqlite3_stmt *statement)
 {
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
+}
+
+enum status sqlite_query_prepare(struct sqlite_link *link, const char *sql,
+                                 sqlite3_stmt **statement, struct error *err)
+{
+    for (unsigned i = 0; i < SQLITE_QUERIES_MAX; i++) {
+        if (link->queries[i].sql != NULL && strcmp(link->queries[i].sql, sql) == 0) {
+            *statement = link->queries[i].statement;
+            return STATUS_OK;
+        }
+    }
+    unsigned at = link->queries_next++ % SQLITE_QUERIES_MAX;
+    sqlite3_finalize(link->queries[at].statement);
+    free(link->queries[at].sql);
+    link->queries[at].statement = NULL;
+    link->queries[at].sql = NULL;
+    if (sqlite3_prepare_v3(link->db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL) != SQLITE_OK)
+        return sqlite_failed(link, err, "a query");
+    link->queries[at].statement = *statement;
+    link->queries[at].sql = strdup(sql);
+    return link->queries[at].sql != NULL ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "a query");
 }

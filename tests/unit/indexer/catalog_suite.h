@@ -28,6 +28,7 @@ void suite_reopen(struct catalog_fixture *fixture);
 
 /* Both run all cases of their part; 0 when all passed. */
 int suite_run_fields(void);
+int suite_run_rows(void);
 int suite_run_write(void);
 int suite_run_state(void);
 

@@ -183,6 +183,7 @@ int main(void)
     }
     suite_make_uri = mongo_uri;
     suite_forget = mongo_forget;
-    int failed = suite_run_fields() + suite_run_write() + suite_run_state() + run_server();
+    int failed = suite_run_fields() + suite_run_rows() + suite_run_write() + suite_run_state() +
+                 run_server();
     return failed != 0;
 }
