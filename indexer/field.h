@@ -57,11 +57,12 @@ struct field_document {
 enum field_event_kind {
     FIELD_ADD,    /* issue with its locations: a union with what is there */
     FIELD_REMOVE, /* these locations go: of one node, or of one file of it */
+    FIELD_RENAME, /* the issue of this digest and sub, if it is there, has issue.keys as its names from now on */
 };
 struct field_event {
     struct field_id id;
     struct run_key run;
-    struct field_issue issue; /* ADD; owned by the event */
+    struct field_issue issue; /* ADD; RENAME: digest, sub and keys; owned by the event */
     enum field_event_kind kind;
     char node[NODE_ID_SIZE_MAX + 1]; /* REMOVE */
     char file[DATA_FILE_NAME_SIZE];  /* REMOVE; "": all of the node's */
@@ -82,6 +83,11 @@ enum status field_locations_from_json(const json_t *object, struct field_locatio
  * a failure the document is spent. Of the event's keys only plain names with plain values are taken, and none of field_own_keys. */
 enum status field_merge(struct field_document *document, const struct field_event *event,
                         bool *changed, struct error *err);
+
+/* The keys of a field named anew: of `named` all but what it says of grid and packing, which stay as in keys. A new reference;
+ * NULL when memory runs out. */
+json_t *field_keys_renamed(json_t *keys, json_t *named);
+bool field_key_is_unnamed(const char *key); /* of grid or packing */
 
 void field_id_make(const struct run_key *run, const uint8_t identity[GRIB_IDENTITY_SIZE],
                    struct field_id *id);

@@ -274,6 +274,20 @@ static void merge_remove(struct field_document *document, const struct field_eve
     }
 }
 
+/* Names alone: an issue that has gone meanwhile does not come back, and its locations are whatever they are by now. */
+static enum status merge_rename(struct field_document *document, const struct field_issue *named,
+                                bool *changed, struct error *err)
+{
+    struct field_issue *issue = issue_find(document, named);
+
+    if (issue == NULL)
+        return STATUS_OK;
+    json_t *keys = field_keys_renamed(issue->keys, named->keys);
+    enum status status = keys != NULL ? issue_take_keys(issue, keys, changed) : STATUS_NO_MEMORY;
+    json_decref(keys);
+    return status == STATUS_OK ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "names of a field");
+}
+
 enum status field_merge(struct field_document *document, const struct field_event *event,
                         bool *changed, struct error *err)
 {
@@ -283,6 +297,8 @@ enum status field_merge(struct field_document *document, const struct field_even
     *changed = false;
     if (event->kind == FIELD_ADD)
         return merge_add(document, &event->issue, changed, err);
+    if (event->kind == FIELD_RENAME)
+        return merge_rename(document, &event->issue, changed, err);
     merge_remove(document, event, changed);
     return STATUS_OK;
 }

@@ -310,44 +310,14 @@ static void assert_keys_without_grid(const json_t *keys)
 
 /* ---- kept octets ---- */
 
-/* What a head that is made of kept octets does not say: its grid and its packing are made up. */
-static bool is_made_up(const char *key)
-{
-    static const char *const made_up[] = {
-        "gridType",
-        "gridDefinitionTemplateNumber",
-        "Ni",
-        "Nj",
-        "N",
-        "numberOfDataPoints",
-        "latitudeOfFirstGridPointInDegrees",
-        "longitudeOfFirstGridPointInDegrees",
-        "latitudeOfLastGridPointInDegrees",
-        "longitudeOfLastGridPointInDegrees",
-        "iDirectionIncrementInDegrees",
-        "jDirectionIncrementInDegrees",
-        "DxInMetres",
-        "DyInMetres",
-        "gridHash",
-        "packingType",
-    };
-
-    for (size_t i = 0; i < ARRAY_COUNT(made_up); i++)
-        if (strcmp(key, made_up[i]) == 0)
-            return true;
-    for (size_t i = 0; grib_packing_keys[i] != NULL; i++)
-        if (strcmp(key, grib_packing_keys[i]) == 0)
-            return true;
-    return false;
-}
-
+/* What a head that is made of kept octets says of its grid and its packing is made up. */
 static void assert_same_but_made_up(const json_t *keys, const json_t *other)
 {
     const char *key;
     json_t *value;
 
     json_object_foreach ((json_t *)keys, key, value)
-        if (!is_made_up(key) && !json_equal(value, json_object_get(other, key)))
+        if (!field_key_is_unnamed(key) && !json_equal(value, json_object_get(other, key)))
             fail_msg("%s differs", key);
 }
 
@@ -594,6 +564,14 @@ static void an_empty_row_of_a_grid_costs_the_count_and_no_more(void **state)
     assert_string_equal(json_string_value(json_object_get(keys, "param")), "2t");
     assert_null(json_object_get(keys, "numberOfDataPoints"));
     json_decref(keys);
+}
+
+static void keys_of_packing_are_not_named_anew(void **state)
+{
+    (void)state;
+    for (size_t i = 0; grib_packing_keys[i] != NULL; i++)
+        assert_true(field_key_is_unnamed(grib_packing_keys[i]));
+    assert_false(field_key_is_unnamed("param"));
 }
 
 /* ---- members of NCEP in edition 1 ---- */
@@ -924,6 +902,7 @@ int main(void)
         cmocka_unit_test(a_level_may_have_a_fraction),
         cmocka_unit_test(an_empty_row_of_a_grid_costs_the_count_and_no_more),
         cmocka_unit_test(a_member_of_ncep_in_edition_1_has_its_number),
+        cmocka_unit_test(keys_of_packing_are_not_named_anew),
         cmocka_unit_test(text_of_octets_is_valid_json),
         cmocka_unit_test(every_cut_of_a_head_is_refused),
         cmocka_unit_test(remembered_names_are_those_of_another_date_step_and_member),

@@ -285,6 +285,58 @@ static void keys_of_a_newer_decoder_hold(void **state)
     field_document_fini(&document);
 }
 
+/* --- names --- */
+
+static struct field_event make_rename(unsigned field, unsigned number, json_t *keys)
+{
+    struct field_event event = { .kind = FIELD_RENAME, .run = run };
+
+    make_field_id(&run, field, &event.id);
+    event.issue.digest = make_digest(field, number);
+    event.issue.sub = 1;
+    event.issue.keys = keys;
+    return event;
+}
+
+static void new_names_change_names_alone(void **state)
+{
+    struct field_document document = empty_document(1);
+
+    (void)state;
+    merge(&document, make_add(&run, 1, 1, 2000, "n1", 1));
+    merge(&document, make_add(&run, 1, 2, 3000, "n1", 1));
+    json_t *grid = json_incref(json_object_get(document.issues[0].keys, "Ni"));
+    assert_non_null(grid);
+    assert_true(merge(&document, make_rename(1, 2,
+                                             json_pack("{s:s,s:i,s:i,s:f}", "param", "new", "paramId", 7,
+                                                       "Ni", 1, "referenceValue", 0.5))));
+    assert_int_equal(document.issues_count, 2);
+    assert_int_equal(document.issues[0].locations_count, 1);
+    assert_int_equal(document.issues[0].stored_at_us, 3000);
+    assert_digest(&document.issues[0], 1, 2);
+    assert_string_equal(json_string_value(json_object_get(document.issues[0].keys, "param")), "new");
+    assert_true(json_equal(json_object_get(document.issues[0].keys, "Ni"), grid)); /* made up: not taken */
+    assert_null(json_object_get(document.issues[0].keys, "referenceValue"));
+    assert_null(json_object_get(document.issues[0].keys, "units")); /* the decoder of now has none */
+    assert_string_not_equal(json_string_value(json_object_get(document.issues[1].keys, "param")), "new");
+    assert_false(merge(&document, make_rename(1, 2, json_pack("{s:s,s:i}", "param", "new", "paramId", 7))));
+    json_decref(grid);
+    field_document_fini(&document);
+}
+
+static void an_issue_that_has_gone_does_not_come_back_by_its_names(void **state)
+{
+    struct field_document document = empty_document(1);
+
+    (void)state;
+    assert_false(merge(&document, make_rename(1, 1, json_pack("{s:s}", "param", "new"))));
+    assert_int_equal(document.issues_count, 0);
+    merge(&document, make_add(&run, 1, 1, 2000, "n1", 1));
+    assert_false(merge(&document, make_rename(1, 2, json_pack("{s:s}", "param", "new"))));
+    assert_int_equal(document.issues_count, 1);
+    field_document_fini(&document);
+}
+
 /* --- removals --- */
 
 static void a_removal_takes_what_it_names(void **state)
@@ -560,6 +612,8 @@ int main(void)
         cmocka_unit_test(numbers_past_63_bits_are_refused),
         cmocka_unit_test(a_decoder_can_not_name_our_members_nor_operators),
         cmocka_unit_test(keys_of_a_newer_decoder_hold),
+        cmocka_unit_test(new_names_change_names_alone),
+        cmocka_unit_test(an_issue_that_has_gone_does_not_come_back_by_its_names),
         cmocka_unit_test(a_removal_takes_what_it_names),
         cmocka_unit_test(an_issue_without_locations_leaves_and_an_older_one_is_current),
         cmocka_unit_test(nodes_may_interleave_and_repeat_as_they_like),
