@@ -1,33 +1,9 @@
-/* catalog.c: which database stands behind the catalog, and whether its records are of a form that is known here. */
+/* catalog.c: which database stands behind the catalog. */
 #include "indexer/catalog/catalog_ops.h"
-#include "proto/base/json_read.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <string.h>
-
-static enum status format_check(struct catalog *catalog, struct error *err)
-{
-    struct record_id id;
-    struct record found;
-    uint64_t format;
-
-    record_id_set(&id, "format", strlen("format"));
-    enum status status = record_read(catalog, CATALOG_SETTINGS, &id, &found, err);
-    if (status != STATUS_OK)
-        return status;
-    if (found.doc == NULL) {
-        json_t *doc = json_pack("{s:i}", "format", CATALOG_FORMAT);
-        status = record_write_one(catalog, CATALOG_SETTINGS, &id, 0, doc, err);
-        return status == STATUS_CONFLICT ? format_check(catalog, err) : status;
-    }
-    status = json_get_u64(found.doc, "format", INT64_MAX, &format, err);
-    if (status == STATUS_OK && format > CATALOG_FORMAT)
-        status = error_set(err, STATUS_UNSUPPORTED, "its format is %llu, this program knows up to %d",
-                           (unsigned long long)format, CATALOG_FORMAT);
-    json_decref(found.doc);
-    return status;
-}
 
 enum status catalog_open(const char *uri, struct catalog **catalog, struct error *err)
 {
@@ -47,7 +23,7 @@ enum status catalog_open(const char *uri, struct catalog **catalog, struct error
     enum status status = ops->open(uri, catalog, err);
     if (status == STATUS_OK) {
         (*catalog)->ops = ops;
-        status = format_check(*catalog, err);
+        status = catalog_format_settle(*catalog, err);
     }
     if (status != STATUS_OK) {
         catalog_close(*catalog);

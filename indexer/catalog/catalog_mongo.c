@@ -3,7 +3,6 @@
 #include "proto/base/log.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,45 +109,17 @@ void mongo_end(struct mongo_call *call)
     mongoc_client_pool_push(call->mongo->pool, call->client);
 }
 
-static enum status mongo_command(struct catalog *catalog, const bson_t *command, bool writes,
-                                 const char *what, struct error *err)
+static enum status mongo_ping(struct catalog *catalog, struct error *err)
 {
+    bson_t *command = BCON_NEW("ping", BCON_INT32(1));
     struct mongo_call call;
     bson_error_t failure;
     enum status status = STATUS_OK;
 
-    mongo_begin(&call, catalog, "fields");
-    const char *database = call.mongo->database;
-    bool good = writes ? mongoc_client_write_command_with_opts(call.client, database, command, NULL,
-                                                               NULL, &failure)
-                       : mongoc_client_command_simple(call.client, database, command, NULL, NULL,
-                                                      &failure);
-    if (!good)
-        status = mongo_failed(&failure, err, what);
+    mongo_begin(&call, catalog, mongo_collection_name(CATALOG_FIELDS));
+    if (!mongoc_client_command_simple(call.client, call.mongo->database, command, NULL, NULL, &failure))
+        status = mongo_failed(&failure, err, "ping");
     mongo_end(&call);
-    return status;
-}
-
-static enum status mongo_ping(struct catalog *catalog, struct error *err)
-{
-    bson_t *command = BCON_NEW("ping", BCON_INT32(1));
-    enum status status = mongo_command(catalog, command, false, "ping", err);
-
-    bson_destroy(command);
-    return status;
-}
-
-/* Keys in the order of the design's query first: what a service asks is one look-up. */
-static enum status mongo_make_indexes(struct catalog *catalog, struct error *err)
-{
-    bson_t *command = BCON_NEW("createIndexes", BCON_UTF8("fields"), "indexes", "[", "{", "name",
-                               BCON_UTF8("param"), "key", "{", "param", BCON_INT32(1), "base_time",
-                               BCON_INT32(1), "step_seconds", BCON_INT32(1), "}", "}", "{", "name",
-                               BCON_UTF8("run"), "key", "{", "source", BCON_INT32(1), "base_time",
-                               BCON_INT32(1), "param", BCON_INT32(1), "}", "}", "{", "name",
-                               BCON_UTF8("digest"), "key", "{", "digest", BCON_INT32(1), "}", "}", "]");
-    enum status status = mongo_command(catalog, command, true, "indexes", err);
-
     bson_destroy(command);
     return status;
 }
@@ -189,8 +160,12 @@ static void mongo_close(struct catalog *catalog)
 {
     struct catalog_mongo *mongo = container_of(catalog, struct catalog_mongo, catalog);
 
+    mongo_indexes_stop(mongo);
     if (mongo->pool != NULL)
         mongoc_client_pool_destroy(mongo->pool);
+    mongoc_uri_destroy(mongo->builder_uri);
+    pthread_mutex_destroy(&mongo->builder_mutex);
+    pthread_cond_destroy(&mongo->builder_wakes);
     free(mongo->database);
     free(mongo);
 }
@@ -223,23 +198,29 @@ static enum status mongo_open(const char *text, struct catalog **catalog, struct
     }
     *catalog = &mongo->catalog; /* closed by the caller from here on, whatever happens */
     mongo->catalog.ops = &catalog_mongo_ops;
+    pthread_mutex_init(&mongo->builder_mutex, NULL);
+    pthread_cond_init(&mongo->builder_wakes, NULL);
     const char *database = mongoc_uri_get_database(uri);
     mongo->database = strdup(database != NULL ? database : "gribstore");
     uri_settle(uri);
     mongo->pool = mongoc_client_pool_new_with_error(uri, &failure);
-    mongoc_uri_destroy(uri);
+    mongo->builder_uri = uri;
     if (mongo->database == NULL)
         return error_set(err, STATUS_NO_MEMORY, "MongoDB");
     if (mongo->pool == NULL)
         return mongo_failed(&failure, err, "clients");
     mongoc_client_pool_set_error_api(mongo->pool, MONGOC_ERROR_API_VERSION_2);
-    return mongo_make_indexes(*catalog, err);
+    return STATUS_OK;
 }
 
 const struct catalog_ops catalog_mongo_ops = {
     .name = "mongodb",
     .open = mongo_open,
     .close = mongo_close,
+    .format_read = mongo_format_read,
+    .format_make = mongo_format_make,
+    .format_step = mongo_format_step,
+    .settle = mongo_indexes_settle,
     .ping = mongo_ping,
     .read = mongo_read,
     .write = mongo_write,

@@ -9,13 +9,14 @@
 #include "indexer/catalog/catalog_ops.h"
 
 #include <mongoc/mongoc.h>
+#include <pthread.h>
 
 enum {
     MONGO_SELECTION_MS = 5000, /* to find a primary */
     MONGO_CONNECT_MS = 5000,
-    MONGO_SOCKET_MS = 30000,
-    MONGO_WTIMEOUT_MS = 15000,
-    MONGO_QUERY_MS = 25000, /* a query of a client; the server gives up first */
+    MONGO_SOCKET_MS = 20000, /* a primary that hangs: what was asked of it then is asked again of the next; within 30 s in all */
+    MONGO_WTIMEOUT_MS = 15000, /* the server gives up first */
+    MONGO_QUERY_MS = 15000,    /* a query of a client, the same */
     MONGO_DUPLICATE = 11000,
 };
 
@@ -23,6 +24,12 @@ struct catalog_mongo {
     struct catalog catalog;
     mongoc_client_pool_t *pool;
     char *database; /* owned */
+    /* Who makes indexes in the background (catalog_mongo_index.c). */
+    mongoc_uri_t *builder_uri; /* owned */
+    pthread_t builder;
+    bool builder_runs, builder_stops; /* stops: under the mutex */
+    pthread_mutex_t builder_mutex;
+    pthread_cond_t builder_wakes;
 };
 
 /* One call's client and collection. */
@@ -37,6 +44,16 @@ const char *mongo_collection_name(enum catalog_table table);
 
 /* A failure of the driver as a status. */
 enum status mongo_failed(const bson_error_t *failure, struct error *err, const char *what);
+
+/* --- catalog_mongo_format.c --- */
+enum status mongo_format_read(struct catalog *catalog, uint64_t *format, struct error *err);
+enum status mongo_format_make(struct catalog *catalog, struct error *err);
+enum status mongo_format_step(struct catalog *catalog, unsigned format, struct error *err);
+
+/* --- catalog_mongo_index.c --- */
+/* What is missing is made: at once where there is no document, else in the background. */
+enum status mongo_indexes_settle(struct catalog *catalog, struct error *err);
+void mongo_indexes_stop(struct catalog_mongo *mongo);
 
 /* --- catalog_mongo_bson.c --- */
 

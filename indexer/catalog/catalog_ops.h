@@ -24,7 +24,7 @@ enum catalog_table {
 
 enum {
     RECORD_ID_SIZE_MAX = NODE_ID_SIZE_MAX + 1 + RUN_ID_SIZE_MAX,
-    CATALOG_FORMAT = 1,       /* of the records; a database of a higher one is refused */
+    CATALOG_FORMAT = 2,       /* of a database; one of a higher form is refused (catalog_format.c) */
     CATALOG_CHUNK_MAX = 5000, /* documents merged and written at once */
     CATALOG_ROUNDS_MAX = 100, /* so often is a lost race run again, then CONFLICT */
     LEASE_TTL_MS_MAX = 86400000,
@@ -77,6 +77,14 @@ struct catalog_ops {
     const char *name;
     enum status (*open)(const char *uri, struct catalog **catalog, struct error *err);
     void (*close)(struct catalog *catalog);
+    /* The form of what is there; 0: nothing is. Changes nothing. */
+    enum status (*format_read)(struct catalog *catalog, uint64_t *format, struct error *err);
+    /* Where nothing is there: all as CATALOG_FORMAT has it. */
+    enum status (*format_make)(struct catalog *catalog, struct error *err);
+    /* From the form before to this one, with its number at the end. May be made again, and by several at once. */
+    enum status (*format_step)(struct catalog *catalog, unsigned format, struct error *err);
+    /* At every start, behind those: what belongs to the form but may have got lost (NULL: nothing). */
+    enum status (*settle)(struct catalog *catalog, struct error *err);
     enum status (*ping)(struct catalog *catalog, struct error *err);
     /* Those of the ids that are there, in any order. */
     enum status (*read)(struct catalog *catalog, enum catalog_table table, const struct record_id *ids,
@@ -145,6 +153,9 @@ void catalog_apply_metrics(void); /* once */
 void catalog_document_print(struct json_writer *json, const struct field_document *document);
 /* Whether an older issue has to say this key's value; current: the current issue's, NULL when it lacks it. */
 bool catalog_key_differs(const json_t *value, const json_t *current);
+
+/* The database in the form that this program knows; UNSUPPORTED: it is of a higher one. */
+enum status catalog_format_settle(struct catalog *catalog, struct error *err);
 
 /* err is needed here. */
 enum status catalog_scan_range(struct catalog *catalog, const struct record_range *range,

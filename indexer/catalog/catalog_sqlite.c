@@ -87,8 +87,6 @@ static enum status sqlite_open(const char *uri, struct catalog **catalog, struct
     enum status status = sqlite_lock(sqlite, err);
     if (status == STATUS_OK)
         status = sqlite_link_open(sqlite, &sqlite->writer, true, err);
-    if (status == STATUS_OK)
-        status = sqlite_schema_make(&sqlite->writer, err);
     return status;
 }
 
@@ -290,6 +288,9 @@ const struct catalog_ops catalog_sqlite_ops = {
     .name = "sqlite",
     .open = sqlite_open,
     .close = sqlite_close,
+    .format_read = sqlite_format_read,
+    .format_make = sqlite_format_make,
+    .format_step = sqlite_format_step,
     .ping = sqlite_ping,
     .read = sqlite_read,
     .write = sqlite_write,

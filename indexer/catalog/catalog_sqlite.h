@@ -67,7 +67,9 @@ const struct sqlite_column *sqlite_column_find(const char *name);
 enum status sqlite_link_open(struct catalog_sqlite *sqlite, struct sqlite_link *link, bool writes,
                              struct error *err);
 void sqlite_link_close(struct sqlite_link *link);
-enum status sqlite_schema_make(struct sqlite_link *link, struct error *err);
+enum status sqlite_format_read(struct catalog *catalog, uint64_t *format, struct error *err);
+enum status sqlite_format_make(struct catalog *catalog, struct error *err);
+enum status sqlite_format_step(struct catalog *catalog, unsigned format, struct error *err);
 
 /* A statement ready to be bound, or NULL and err. Given back with sqlite3_reset() and clear_bindings. */
 sqlite3_stmt *sqlite_prepared(struct sqlite_link *link, enum catalog_table table,

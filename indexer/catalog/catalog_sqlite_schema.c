@@ -125,20 +125,95 @@ static const char schema_rest[] =
     "CREATE TABLE IF NOT EXISTS leases (name TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL,"
     " expires_us INTEGER NOT NULL) STRICT;";
 
-enum status sqlite_schema_make(struct sqlite_link *link, struct error *err)
+/* Of a new file, all at once. */
+static void schema_print(struct buf *sql)
+{
+    buf_text(sql, "CREATE TABLE IF NOT EXISTS fields "
+                  "(id BLOB NOT NULL PRIMARY KEY, rev INTEGER NOT NULL");
+    for (const struct sqlite_column *column = sqlite_columns; column->name != NULL; column++)
+        buf_format(sql, ", %s %s", column->name, column->type);
+    buf_format(sql, ", doc TEXT NOT NULL) STRICT; %s", schema_rest);
+}
+
+/* What leads from the form before to this one. Programs of form 1 look into `settings`, all later ones at user_version. */
+static const char *const schema_steps[CATALOG_FORMAT + 1] = {
+    [2] = "",
+};
+
+/* One transaction with its number: a file is in one form or in the other. */
+static enum status schema_execute(struct sqlite_link *link, unsigned format, const char *steps,
+                                  struct error *err)
 {
     struct buf sql;
 
-    buf_init(&sql, 8192);
-    buf_text(&sql, "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS fields "
-                   "(id BLOB NOT NULL PRIMARY KEY, rev INTEGER NOT NULL");
-    for (const struct sqlite_column *column = sqlite_columns; column->name != NULL; column++)
-        buf_format(&sql, ", %s %s", column->name, column->type);
-    buf_format(&sql, ", doc TEXT NOT NULL) STRICT; %s COMMIT", schema_rest);
+    buf_init(&sql, 16384);
+    buf_format(&sql,
+               "BEGIN IMMEDIATE; %s "
+               "INSERT INTO settings (id, rev, doc) VALUES (CAST('format' AS BLOB), 1, json_object('format', %u)) "
+               "ON CONFLICT (id) DO UPDATE SET rev = rev + 1, doc = excluded.doc; "
+               "PRAGMA user_version = %u; COMMIT",
+               steps, format, format);
     assert(buf_status(&sql) == STATUS_OK);
     enum status status = sqlite_execute(link, buf_string(&sql), err);
+    if (status != STATUS_OK && sqlite3_get_autocommit(link->db) == 0)
+        sqlite3_exec(link->db, "ROLLBACK", NULL, NULL, NULL);
     buf_fini(&sql);
     return status;
+}
+
+enum status sqlite_format_make(struct catalog *catalog, struct error *err)
+{
+    struct catalog_sqlite *sqlite = container_of(catalog, struct catalog_sqlite, catalog);
+    struct buf sql;
+
+    buf_init(&sql, 8192);
+    schema_print(&sql);
+    assert(buf_status(&sql) == STATUS_OK);
+    enum status status = schema_execute(&sqlite->writer, CATALOG_FORMAT, buf_string(&sql), err);
+    buf_fini(&sql);
+    return status;
+}
+
+enum status sqlite_format_step(struct catalog *catalog, unsigned format, struct error *err)
+{
+    struct catalog_sqlite *sqlite = container_of(catalog, struct catalog_sqlite, catalog);
+
+    assert(format <= CATALOG_FORMAT && schema_steps[format] != NULL);
+    return schema_execute(&sqlite->writer, format, schema_steps[format], err);
+}
+
+/* The number that a statement of one row and one column gives; 0: no row. */
+static enum status schema_number(struct sqlite_link *link, const char *sql, uint64_t *number, struct error *err)
+{
+    sqlite3_stmt *statement = NULL;
+    enum status status = STATUS_OK;
+
+    *number = 0;
+    if (sqlite3_prepare_v2(link->db, sql, -1, &statement, NULL) != SQLITE_OK)
+        return sqlite_failed(link, err, "its form");
+    int step = sqlite3_step(statement);
+    if (step == SQLITE_ROW)
+        *number = (uint64_t)sqlite3_column_int64(statement, 0);
+    else if (step != SQLITE_DONE)
+        status = sqlite_failed(link, err, "its form");
+    sqlite3_finalize(statement);
+    return status;
+}
+
+enum status sqlite_format_read(struct catalog *catalog, uint64_t *format, struct error *err)
+{
+    struct sqlite_link *link = &container_of(catalog, struct catalog_sqlite, catalog)->writer;
+    uint64_t tables;
+    enum status status = schema_number(link, "PRAGMA user_version", format, err);
+
+    if (status != STATUS_OK || *format != 0)
+        return status;
+    status = schema_number(link, "SELECT count(*) FROM sqlite_master WHERE name = 'settings'", &tables, err);
+    if (status != STATUS_OK || tables == 0)
+        return status;
+    /* Form 1 had no user_version. */
+    return schema_number(link, "SELECT json_extract(doc, '$.format') FROM settings WHERE id = CAST('format' AS BLOB)",
+                         format, err);
 }
 
 /* --- statements --- */

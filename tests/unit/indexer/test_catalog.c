@@ -89,6 +89,36 @@ static void run_sql(const char *uri, const char *sql)
     sqlite3_close(db);
 }
 
+static int sql_number(const char *uri, const char *sql)
+{
+    sqlite3 *db;
+    sqlite3_stmt *statement;
+
+    assert_int_equal(sqlite3_open(uri + strlen("sqlite:"), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    int number = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+    return number;
+}
+
+/* As the first releases left it: a record of settings says the form, and there is no user_version. */
+static void a_file_of_the_first_form_is_brought_to_this_one(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+
+    suite_add_fields(fixture->catalog, &suite_run, 0, 20, "n1", 1);
+    catalog_close(fixture->catalog);
+    run_sql(fixture->uri, "PRAGMA user_version = 0; UPDATE settings SET doc = '{\"format\":1}' WHERE id = CAST('format' AS BLOB)");
+    assert_ok(catalog_open(fixture->uri, &fixture->catalog, &suite_err));
+    assert_int_equal(suite_count(fixture->catalog, &suite_run).documents, 20);
+    int format = sql_number(fixture->uri, "PRAGMA user_version");
+    assert_true(format > 1);
+    assert_int_equal(sql_number(fixture->uri, "SELECT json_extract(doc, '$.format') FROM settings WHERE id = CAST('format' AS BLOB)"),
+                     format);
+}
+
 static void a_newer_format_is_refused(void **state)
 {
     struct catalog_fixture *fixture = *state;
@@ -97,9 +127,12 @@ static void a_newer_format_is_refused(void **state)
 
     catalog_close(fixture->catalog);
     fixture->catalog = NULL;
-    run_sql(fixture->uri, "UPDATE settings SET doc = '{\"format\":2}'");
+    run_sql(fixture->uri, "PRAGMA user_version = 1000");
     assert_int_equal(catalog_open(fixture->uri, &catalog, &err), STATUS_UNSUPPORTED);
     assert_null(catalog);
+    assert_non_null(strstr(err.text, "form 1000"));
+    /* Nothing was changed. */
+    assert_int_equal(sql_number(fixture->uri, "PRAGMA user_version"), 1000);
 }
 
 static bool take_any(void *data, const struct field_document *document)
@@ -206,6 +239,7 @@ static int run_files(void)
     static const struct CMUnitTest files[] = {
         CASE(a_second_indexer_is_kept_out),
         cmocka_unit_test(what_is_no_catalog_is_refused),
+        CASE(a_file_of_the_first_form_is_brought_to_this_one),
         CASE(a_newer_format_is_refused),
         CASE(a_damaged_document_is_an_error_and_not_a_gap),
         CASE(a_kill_leaves_whole_transactions_only),
