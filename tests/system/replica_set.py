@@ -43,7 +43,7 @@ class Gates:
     def __init__(self, targets, owner_of):
         self.ports = [free_port() for _ in targets]
         self.targets = targets
-        self.owner_of = owner_of  # a local port -> the member whose process connects from it; None: a client
+        self.owner_of = owner_of  # (from, to: ports) -> the member whose process connects; None: a client
         self.shut = set()  # (from, to): members' numbers, None for clients
         self.loop = asyncio.new_event_loop()
         self.changed = None
@@ -77,15 +77,17 @@ class Gates:
             self.changed = asyncio.Event()
         self.loop.call_soon_threadsafe(change)
 
-    async def opened(self, way):
-        while way in self.shut:
+    async def opened(self, owner, place):
+        """While any gate is shut it matters whose connection this is; that is looked up meanwhile."""
+        while self.shut and (await asyncio.shield(owner), place) in self.shut:
             await self.changed.wait()
 
     def guard(self, place):
         async def accept(reader, writer):
             _, port = writer.get_extra_info("peername")[:2]
-            way = (await self.loop.run_in_executor(None, self.owner_of, port), place)
-            await self.opened(way)
+            owner = self.loop.run_in_executor(None, self.owner_of, port, self.ports[place])
+            way = (owner, place)
+            await self.opened(*way)
             try:
                 behind, before = await asyncio.open_connection("127.0.0.1", self.targets[place])
             except OSError:
@@ -97,10 +99,10 @@ class Gates:
     async def carry(self, way, reader, writer):
         with contextlib.suppress(OSError):
             while piece := await reader.read(PIECE_SIZE):
-                await self.opened(way)
+                await self.opened(*way)
                 writer.write(piece)
                 await writer.drain()
-        await self.opened(way)
+        await self.opened(*way)
         with contextlib.suppress(OSError):
             writer.close()
 
@@ -158,7 +160,7 @@ class ReplicaSet:
             with self.member(place, START_TIMEOUT_MS) as client:
                 client.admin.command("ping")
         members = [{"_id": place, "host": host} for place, host in enumerate(self.hosts())]
-        with self.member(0) as client:
+        with self.member(0, START_TIMEOUT_MS) as client:
             client.admin.command("replSetInitiate", {"_id": SET_NAME, "members": members, "settings": SETTINGS})
         await_condition(lambda: self.healthy(), "all members are in", PRIMARY_TIMEOUT_S)
 
@@ -240,20 +242,20 @@ class ReplicaSet:
 
     # --- whose connection it is ---
 
-    def owner_of(self, port):
-        inode = inode_of(port)
+    def owner_of(self, port, gate):
+        inode = inode_of(port, gate)
         for place, process in enumerate(self.processes):
             if process is not None and inode is not None and inode in socket_inodes(process.pid):
                 return place
         return None
 
 
-def inode_of(port):
-    """Of the loopback socket that is bound to this port and connects to somebody."""
+def inode_of(port, to):
+    """Of the loopback socket that connects from one port to another: a port may have several connections, to others."""
     with open("/proc/net/tcp") as table:
         for line in list(table)[1:]:
             words = line.split()
-            if words[1] == f"0100007F:{port:04X}" and words[3] != "0A":
+            if words[1] == f"0100007F:{port:04X}" and words[2] == f"0100007F:{to:04X}":
                 return words[9]
     return None
 
