@@ -234,44 +234,45 @@ static void append_order(bson_t *opts, const struct catalog_query *query)
 
 /* --- finding --- */
 
+/* Filter and options by pointer: a bson_t wants 128 bytes of alignment of whatever holds it. */
 struct find {
     struct mongo_call call;
-    bson_t filter, opts;
+    bson_t *filter, *opts; /* owned */
 };
 
 static mongoc_cursor_t *find_open(struct find *find, struct catalog *catalog,
                                   const struct catalog_query *query, const struct catalog_rows *rows)
 {
-    bson_init(&find->filter);
-    bson_init(&find->opts);
+    find->filter = bson_new();
+    find->opts = bson_new();
     mongo_begin(&find->call, catalog, mongo_collection_name(CATALOG_FIELDS));
-    append_place(&find->filter, query, true);
-    append_terms(&find->filter, query);
-    append_after(&find->filter, query);
-    append_order(&find->opts, query);
-    BSON_APPEND_INT64(&find->opts, "maxTimeMS", MONGO_QUERY_MS);
-    BSON_APPEND_BOOL(&find->opts, "allowDiskUse", true);
+    append_place(find->filter, query, true);
+    append_terms(find->filter, query);
+    append_after(find->filter, query);
+    append_order(find->opts, query);
+    BSON_APPEND_INT64(find->opts, "maxTimeMS", MONGO_QUERY_MS);
+    BSON_APPEND_BOOL(find->opts, "allowDiskUse", true);
     if (query->limit != 0 && !find_older(query)) {
-        BSON_APPEND_INT64(&find->opts, "limit", (int64_t)query->limit);
+        BSON_APPEND_INT64(find->opts, "limit", (int64_t)query->limit);
         /* All in one answer, as far as 16 MiB go: each further one is a round trip. */
-        BSON_APPEND_INT64(&find->opts, "batchSize", (int64_t)query->limit + 1);
+        BSON_APPEND_INT64(find->opts, "batchSize", (int64_t)query->limit + 1);
     }
     if (rows != NULL && !rows->text) {
         bson_t projection;
-        bson_append_document_begin(&find->opts, "projection", -1, &projection);
+        bson_append_document_begin(find->opts, "projection", -1, &projection);
         for (size_t i = 0; i < rows->keys_count; i++)
             bson_append_int32(&projection, rows->keys[i], -1, 1);
         if (rows->keys_count == 0)
             bson_append_int32(&projection, "_id", -1, 1);
-        bson_append_document_end(&find->opts, &projection);
+        bson_append_document_end(find->opts, &projection);
     }
-    return mongoc_collection_find_with_opts(find->call.collection, &find->filter, &find->opts, NULL);
+    return mongoc_collection_find_with_opts(find->call.collection, find->filter, find->opts, NULL);
 }
 
 static void find_close(struct find *find)
 {
-    bson_destroy(&find->filter);
-    bson_destroy(&find->opts);
+    bson_destroy(find->filter);
+    bson_destroy(find->opts);
     mongo_end(&find->call);
 }
 
