@@ -1,13 +1,15 @@
 /* node.c: puts a node together and takes it apart, in the order that makes each step safe.
  *
- * Order of the start: node.json and the map are read; the store is opened, which takes the directory's lock; listeners, so
- * that the port is known; who the node is gets settled and kept; then the loops run. Nothing is served before that. */
+ * Order of the start: node.json and the map are read; the store is opened, which takes the directory's lock, and while that lasts
+ * recovering.c says so; listeners, so that the port is known; who the node is gets settled and kept; then the loops run. Nothing
+ * is served before that. */
 #include "storaged/node.h"
 
 #include "storaged/join.h"
 #include "storaged/json_file.h"
 #include "storaged/map_sync.h"
 #include "storaged/peers/probe.h"
+#include "storaged/recovering.h"
 #include "storaged/repair.h"
 #include "storaged/space_watch.h"
 
@@ -76,9 +78,25 @@ static enum status start_read(const struct settings *settings, struct node_start
     return STATUS_OK;
 }
 
+/* Of the store that is being opened. */
+struct start_opening {
+    struct node *node;
+    const char *id; /* as far as it is known */
+};
+
+static void on_locked(void *user)
+{
+    const struct start_opening *opening = user;
+    struct node *node = opening->node;
+
+    node->recovering = recovering_start(node->settings, &node->security, opening->id, &node->progress);
+}
+
 static enum status start_store(struct node *node, const struct node_start *start, struct error *err)
 {
     const struct settings *settings = node->settings;
+    const char *wanted = settings->id != NULL ? settings->id : "";
+    struct start_opening opening = { .node = node, .id = start->known ? start->self.id : wanted };
     struct store_options options = {
         .dir = settings->data,
         .shards = start->map != NULL ? start->map->shards : (unsigned)settings->shards,
@@ -88,6 +106,9 @@ static enum status start_store(struct node *node, const struct node_start *start
         .reserve_size = settings->reserve == 0 ? UINT64_MAX : settings->reserve,
         .run_memory_us = settings->run_memory_ms * 1000,
         .scrub_rate = settings->scrub_rate,
+        .on_locked = on_locked,
+        .user = &opening,
+        .progress = &node->progress,
     };
 
     return store_open(&options, &node->store, err);
@@ -251,6 +272,7 @@ enum status node_open(const struct settings *settings, struct node **result, str
     if (status == STATUS_OK)
         status = start_cluster(node, &start, err);
     map_unref(start.map);
+    recovering_stop(node->recovering); /* whoever comes now waits for the loops */
     if (status != STATUS_OK) {
         node_close(node);
         return status;
@@ -328,6 +350,7 @@ void node_on_wake(struct node_loop *loop)
 
 void node_close(struct node *node)
 {
+    recovering_free(node->recovering);
     for (unsigned i = 0; node->signals_opened && i < ARRAY_COUNT(node->signals); i++)
         uv_close((uv_handle_t *)&node->signals[i], NULL);
     for (unsigned i = 0; node->loops != NULL && i < node->loops_count; i++)

@@ -14,6 +14,7 @@
 struct join;
 struct map_sync;
 struct probe;
+struct recovering;
 struct repair;
 struct space_watch;
 
@@ -28,6 +29,8 @@ struct node {
     struct security security;
     struct sources *sources; /* owned; NULL: no rules */
     struct store *store;
+    struct store_progress progress;
+    struct recovering *recovering; /* owned; NULL: it did not listen */
     struct cluster cluster;
     struct node_loop *loops; /* owned */
     unsigned loops_count;

@@ -243,6 +243,22 @@ static enum status recover_list(struct recover *recover, struct error *err)
     return status;
 }
 
+static void recover_tell_runs(const struct recover *recover)
+{
+    struct store_progress *progress = recover->store->options.progress;
+
+    if (progress != NULL)
+        atomic_store(&progress->runs, recover->jobs_count);
+}
+
+static void recover_tell_read(const struct recover *recover)
+{
+    struct store_progress *progress = recover->store->options.progress;
+
+    if (progress != NULL)
+        atomic_fetch_add(&progress->runs_read, 1);
+}
+
 /* --- side by side: runs share nothing but the table, which has a lock --- */
 
 static void recover_work(void *data)
@@ -254,6 +270,7 @@ static void recover_work(void *data)
         struct error err = { 0 };
         enum status status = recover_one(recover, &recover->jobs[at], &err);
 
+        recover_tell_read(recover);
         if (status == STATUS_OK)
             continue;
         atomic_store(&recover->next, recover->jobs_count); /* what others have begun they end */
@@ -285,6 +302,7 @@ static enum status recover_read(struct recover *recover, struct error *err)
     uv_thread_t threads[RECOVER_THREADS_MAX];
     unsigned wanted = recover_threads(recover), count = 0;
 
+    recover_tell_runs(recover);
     while (count + 1 < wanted && uv_thread_create(&threads[count], recover_work, recover) == 0)
         count++;
     recover_work(recover);

@@ -33,7 +33,8 @@ static void store_set_options(struct store *store, const struct store_options *o
     struct store_options *set = &store->options;
 
     *set = *options;
-    set->dir = NULL; /* borrowed only until the store is open */
+    set->dir = NULL; /* these are borrowed only until the store is open */
+    set->on_locked = NULL;
     if (set->batch_size_max == 0)
         set->batch_size_max = STORE_BATCH_SIZE;
     if (set->batch_count_max == 0)
@@ -91,11 +92,13 @@ static struct store *store_new(const struct store_options *options)
     return store;
 }
 
-static enum status store_start(struct store *store, const char *dir, struct error *err)
+static enum status store_start(struct store *store, const struct store_options *options, struct error *err)
 {
-    enum status status = store_lock(store, dir, err);
+    enum status status = store_lock(store, options->dir, err);
     if (status != STATUS_OK)
         return status;
+    if (options->on_locked != NULL)
+        options->on_locked(options->user);
     store_look_at_space(store);
     status = store_open_dir(store, STORE_RUNS_DIR, &store->runs_fd, err);
     if (status != STATUS_OK)
@@ -124,8 +127,9 @@ enum status store_open(const struct store_options *options, struct store **resul
     struct error own; /* recovery looks at what went wrong and goes on */
     if (err == NULL)
         err = &own;
-    enum status status = store_start(store, options->dir, err);
+    enum status status = store_start(store, options, err);
 
+    store->options.progress = NULL;
     if (status == STATUS_OK) {
         *result = store;
         return STATUS_OK;

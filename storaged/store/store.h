@@ -23,6 +23,11 @@
 
 struct store;
 
+/* How far store_open() is. */
+struct store_progress {
+    _Atomic uint64_t runs, runs_read; /* that have a directory; 0 until they are listed */
+};
+
 /* In brackets: what a 0 stands for. */
 struct store_options {
     const char *dir; /* made if missing; locked (flock): LOCKED when another process has it */
@@ -36,6 +41,10 @@ struct store_options {
     uint64_t run_memory_us;   /* how long purged runs are remembered [400 days] */
     unsigned recover_threads; /* that read runs at the start [cores, at most 8] */
     uint64_t scrub_rate; /* bytes a second that are read again; 0: only what is suspected or asked for */
+    /* While store_open() runs; each may be NULL. */
+    void (*on_locked)(void *user); /* the directory is this process's; on the calling thread */
+    void *user;
+    struct store_progress *progress;
 };
 
 /* Opens, recovers (design: Recovery), starts the writer. LOCKED, CORRUPT, IO, UNSUPPORTED (a newer format). */
