@@ -15,6 +15,8 @@
 
 enum {
     COPY_ANSWER_MAX = 8 << 20,
+    COPY_TIMEOUT_MS = 30000, /* of a request, and besides a second for each 64 KiB: */
+    COPY_RATE_MIN = 64, /* bytes a millisecond: who is slower for long holds a place that others wait for */
     COPY_LOOKED_AT_MAX = 4 * COPIES_ASK_COUNT, /* of a list, for copies that may travel together */
 };
 
@@ -62,7 +64,7 @@ static bool same_body(const struct copy *a, const struct copy *b)
 static bool may_travel_together(const struct copy *a, const struct copy *b)
 {
     return a->incarnation == b->incarnation && run_key_compare(a->run, b->run) == 0 &&
-           ((!a->apart && !b->apart) || same_body(a, b));
+           a->apart == b->apart && (!a->apart || same_body(a, b));
 }
 
 void copy_batch_fill(struct copy_batch *batch, struct list *from, unsigned count_max, uint64_t size_max)
@@ -95,10 +97,10 @@ static void batch_over(struct copy_batch *batch, enum status status, const struc
     struct error err;
 
     error_init(&err);
+    batch->answered = status == STATUS_OK;
     status = peer_request_done(&batch->loop->node->cluster, batch->peer, request, status, failure, &err);
-    batch->answered = request->http_status != 0;
     batch->over_quota = peer_over_quota(request);
-    if (batch->answered) {
+    if (request->http_status != 0) {
         /* Even a failure lists what was stored before it. */
         struct error parse_err;
         error_init(&parse_err);
@@ -227,6 +229,7 @@ void copy_batch_start(struct copy_batch *batch)
 
     snprintf(batch->incarnation, sizeof batch->incarnation, "%" PRIu64, first->incarnation);
     request->headers[headers++] = (struct transfer_header){ HEADER_INCARNATION, batch->incarnation };
+    /* One has to do for all of them. */
     request->headers[headers++] = (struct transfer_header){ HEADER_REQUEST_ID, first->request_id };
     if (batch->asks)
         batch_print_question(batch);
@@ -234,6 +237,7 @@ void copy_batch_start(struct copy_batch *batch)
         batch_print_replica(batch, &request->headers[headers]);
     request->url = batch->url;
     request->answer_max = COPY_ANSWER_MAX;
+    request->timeout_ms = COPY_TIMEOUT_MS + (batch->asks ? 0 : batch->size / COPY_RATE_MIN);
     request->on_done = batch_on_done;
     request->user = batch;
     transfer_start(batch->loop->transfer, request);

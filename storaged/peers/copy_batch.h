@@ -22,7 +22,7 @@ struct copy_batch {
     bool mixed;    /* they came with several bodies */
     bool asks;
     unsigned lane;   /* the owner's */
-    bool answered;   /* the peer has said something, good or bad */
+    bool answered;   /* the peer has said all it wanted to, good or bad */
     bool over_quota; /* failed: the run has what its source may hold there */
     struct copy_body body;
     bool over; /* the transfer is, but not what the body reads: */
