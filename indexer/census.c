@@ -4,9 +4,12 @@
  * under way at a time; those that come meanwhile share the next. Digests are kept for the few runs asked about last. */
 #include "indexer/census.h"
 
+#include "indexer/share.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <uthash.h>
+#include <xxhash.h>
 
 enum { CENSUS_DIGESTS_KEPT = 4 }; /* runs whose digests stay in memory */
 
@@ -28,6 +31,7 @@ struct census_run {
     size_t messages_count, messages_capacity;
     uint64_t used; /* for the choice of whose messages go */
     struct list waiting, served;
+    uint64_t cursors_sum, cursors_next; /* over node and revision of the run's cursors */
     struct work work;
     struct census next; /* being made, on the pool */
     struct census_message *next_messages;
@@ -64,6 +68,18 @@ static struct census_run *census_find(struct indexer *indexer, const struct run_
 void census_touch(struct indexer *indexer, const struct run_key *key)
 {
     census_find(indexer, key)->changes++;
+}
+
+void censuses_refresh(struct indexer *indexer, const struct catalog_cursor *cursors, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        census_find(indexer, &cursors[i].run)->cursors_next +=
+            XXH3_64bits(cursors[i].node, strlen(cursors[i].node)) * (cursors[i].rev | 1);
+    for (struct census_run *run = indexer->censuses->runs; run != NULL; run = run->hh.next) {
+        run->changes += run->cursors_next != run->cursors_sum;
+        run->cursors_sum = run->cursors_next;
+        run->cursors_next = 0;
+    }
 }
 
 /* --- the scan, on the pool --- */
@@ -240,6 +256,7 @@ static void census_start_scan(struct census_run *run)
     list_for_each (at, &run->waiting)
         digests = digests || container_of(at, struct census_request, list)->digests_count > 0;
     run->fresh = run->known && run->scanned_changes == run->changes &&
+                 !(digests && share_alive(run->indexer) > 1) && /* what others write is known a moment later */
                  (!digests || run->messages != NULL || run->census.messages == 0);
     run->scanned_changes = run->changes;
     run->scanning = true;

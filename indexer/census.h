@@ -25,6 +25,9 @@ enum status censuses_start(struct indexer *indexer, struct error *err);
 void censuses_stop(struct indexer *indexer);
 void census_touch(struct indexer *indexer, const struct run_key *run); /* the run's documents changed */
 
+/* All cursors of the catalog: a run whose cursors moved has changed, by another indexer's hand too. */
+void censuses_refresh(struct indexer *indexer, const struct catalog_cursor *cursors, size_t count);
+
 /* A census of the run as of now or later. on_done once; the result is borrowed during the call. */
 struct census_request {
     struct run_key run;

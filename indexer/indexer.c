@@ -7,6 +7,8 @@
 #include "indexer/retire.h"
 #include "indexer/routes.h"
 #include "indexer/run_state.h"
+#include "indexer/share.h"
+#include "indexer/sweep.h"
 #include "indexer/tail.h"
 #include "indexer/upsert.h"
 #include "proto/base/log.h"
@@ -81,6 +83,10 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
     if (status == STATUS_OK)
         status = tails_start(indexer, err);
     if (status == STATUS_OK)
+        status = share_start(indexer, err);
+    if (status == STATUS_OK)
+        status = sweeps_start(indexer, err);
+    if (status == STATUS_OK)
         status = map_authority_start(indexer, err);
     if (status == STATUS_OK)
         status = http_server_start(&server, &indexer->server, err);
@@ -125,10 +131,20 @@ static void indexer_on_retires_stopped(struct indexer *indexer)
     run_states_stop(indexer, indexer_on_states_stopped);
 }
 
+static void indexer_on_sweeps_stopped(struct indexer *indexer)
+{
+    retire_stop_all(indexer, indexer_on_retires_stopped);
+}
+
+static void indexer_on_share_stopped(struct indexer *indexer)
+{
+    sweeps_stop(indexer, indexer_on_sweeps_stopped);
+}
+
 static void indexer_on_tails_or_decoders_stopped(struct indexer *indexer)
 {
     if (indexer->tails == NULL && indexer->decoders == NULL)
-        retire_stop_all(indexer, indexer_on_retires_stopped);
+        share_stop(indexer, indexer_on_share_stopped);
 }
 
 static void indexer_on_decoders_stopped(void *data)
@@ -153,5 +169,6 @@ void indexer_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *in
 {
     indexer->draining = true;
     indexer_on_stopped = on_stopped;
+    share_leave(indexer);
     http_server_drain(indexer->server, indexer_on_drained, indexer);
 }

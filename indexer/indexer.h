@@ -27,6 +27,9 @@ struct settings {
     uint64_t decode_timeout_ms;
     uint64_t grace_ms;   /* after records are removed, before nodes delete [60 s] */
     uint64_t cache_size; /* decoded heads kept, bytes [64 MiB] */
+    char *name;          /* among the indexers of one database; by where it is reached otherwise */
+    uint64_t lease_ms;   /* of nodes, retirements, sweeps [10 s] */
+    uint64_t sweep_ms;   /* between sweeps [24 h]; 0: only when asked for */
 };
 
 struct map_authority;
@@ -35,6 +38,8 @@ struct tails;
 struct upserts;
 struct censuses;
 struct axes_cache;
+struct share;
+struct sweeps;
 
 struct indexer {
     uv_loop_t *loop;
@@ -49,6 +54,8 @@ struct indexer {
     struct censuses *censuses;
     struct tails *tails;
     struct axes_cache *axes_cache; /* made with the first query */
+    struct share *share;
+    struct sweeps *sweeps;
     struct http_server *server;
     bool draining;
 };

@@ -1,5 +1,6 @@
 /* main.c: the indexer's flags, signals and loop. */
 #include "indexer/indexer.h"
+#include "indexer/share.h"
 #include "proto/base/config.h"
 #include "proto/base/log.h"
 
@@ -10,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { MAIN_LEASE_MS_MIN = 1000, MAIN_LEASE_MS_MAX = 3600000 };
 
 #define AT(member) offsetof(struct settings, member)
 #define AT_SECURITY(member) AT(security.member)
@@ -28,6 +31,12 @@ static const struct config_option main_options[] = {
       "How others reach this indexer; http:// and the listen address otherwise." },
     { "indexer", "grace", 0, CONFIG_DURATION, AT(grace_ms), "60s", NULL, "TIME",
       "Between the removal of a retired run's records and the deletion of its files: what a reader may still do with a record it holds." },
+    { "indexer", "name", 0, CONFIG_TEXT, AT(name), NULL, NULL, "NAME",
+      "Which of the indexers of one database this is; by its url, or host and port, otherwise." },
+    { "indexer", "lease", 0, CONFIG_DURATION, AT(lease_ms), "10s", NULL, "TIME",
+      "How long nodes stay an indexer's that says nothing any more; then another one of the same database goes on." },
+    { "indexer", "sweep", 0, CONFIG_DURATION, AT(sweep_ms), "24h", NULL, "TIME",
+      "Between two searches for records of what no node has any more; 0: only when asked for (POST /v1/sweep)." },
     SECURITY_OPTIONS(AT_SECURITY),
     { "decode", "decoders", 0, CONFIG_COUNT, AT(decoders), "0", NULL, "N",
       "Children that run ecCodes; 0: one a core." },
@@ -119,6 +128,14 @@ static void main_open_signals(struct main_signals *signals, struct indexer *inde
     signal(SIGPIPE, SIG_IGN);
 }
 
+static bool main_name_holds(const char *name)
+{
+    for (const char *at = name; *at != '\0'; at++)
+        if (*at <= ' ' || *at > '~')
+            return false;
+    return name[0] != '\0' && strlen(name) <= SHARE_NAME_MAX;
+}
+
 /* What flags and file can't say apart: values that must fit each other. */
 static enum status main_check(struct settings *settings, struct error *err)
 {
@@ -137,6 +154,10 @@ static enum status main_check(struct settings *settings, struct error *err)
             0) /* only the scheme is shown: the rest may hold a password */
         return error_set(err, STATUS_BAD_VALUE, "--catalog %.*s...: neither sqlite:FILE nor mongodb://...",
                          (int)strcspn(settings->catalog, ":"), settings->catalog);
+    if (settings->lease_ms < MAIN_LEASE_MS_MIN || settings->lease_ms > MAIN_LEASE_MS_MAX)
+        return error_set(err, STATUS_BAD_VALUE, "--lease: 1 s to an hour");
+    if (settings->name != NULL && !main_name_holds(settings->name))
+        return error_set(err, STATUS_BAD_VALUE, "--name: 1 to %d visible ASCII characters", SHARE_NAME_MAX);
     if (log_level_parse(settings->log_level, &level) != 0)
         return error_set(err, STATUS_BAD_VALUE, "--log-level %s: debug, info, warn or error",
                          settings->log_level);

@@ -8,6 +8,7 @@
 #include "indexer/map_authority.h"
 
 #include "indexer/node_request.h"
+#include "indexer/share.h"
 #include "proto/base/json_write.h"
 #include "proto/base/log.h"
 
@@ -153,6 +154,7 @@ static void map_search_end(struct map_authority *authority)
         authority->stored = NULL;
         authority->why[0] = '\0';
         tails_on_map(authority->indexer, authority->map);
+        share_look(authority->indexer);
     } else {
         map_unref(best);
         if (authority->answered == 0)
@@ -335,6 +337,7 @@ static void map_adopt(struct map_authority *authority, struct cluster_map *map)
         if (map->nodes[i].state != NODE_OUT)
             map_tell(authority, map->nodes[i].url);
     tails_on_map(authority->indexer, authority->map);
+    share_look(authority->indexer);
 }
 
 static void map_write_run(struct work *work)

@@ -10,6 +10,7 @@
 #include "indexer/census.h"
 #include "indexer/map_authority.h"
 #include "indexer/run_tell.h"
+#include "indexer/share.h"
 #include "indexer/tail.h"
 #include "proto/base/clock.h"
 #include "proto/base/fsm.h"
@@ -26,6 +27,7 @@ enum {
 };
 
 enum retire_move {
+    MOVE_LEASE,
     MOVE_KEEP,
     MOVE_TELL,
     MOVE_SETTLE,
@@ -44,6 +46,8 @@ struct retire {
     unsigned step; /* enum retire_step */
     enum retire_move after_keep;
     struct work work;
+    char lease[LEASE_NAME_SIZE_MAX + 1], owner[64];
+    bool leased;
     size_t removed;
     uint64_t started_ms;
     uv_timer_t timer;
@@ -60,9 +64,19 @@ static struct retire *retire_of(struct fsm *fsm)
     return container_of(fsm, struct retire, fsm);
 }
 
-/* Undone, or the indexer stops: between two moves the machine leaves. */
+/* The run is as this machine knows it: retired, and by the same change. */
+static bool retire_holds(const struct retire *retire, const struct run_info *now)
+{
+    return now->state == RUN_RETIRED && run_info_compare(now, &retire->run.info) == 0;
+}
+
+/* Undone, here or by another indexer, or the indexer stops: between two moves the machine leaves. */
 static bool retire_leaves(const struct retire *retire)
 {
+    struct catalog_run now;
+
+    if (run_state_get(retire->indexer, &retire->run.run, &now) && !retire_holds(retire, &now.info))
+        return true;
     return retire->indexer->draining || (retire->on_ended != NULL && retire->step <= RETIRE_GRACE);
 }
 
@@ -76,6 +90,59 @@ static void retire_on_timer(uv_timer_t *timer)
 {
     struct retire *retire = timer->data;
     fsm_resume(&retire->fsm, STATUS_OK, NULL);
+}
+
+/* --- LEASE: one indexer at a time; and how far the one before came --- */
+
+static void retire_lease_run(struct work *work)
+{
+    struct retire *retire = container_of(work, struct retire, work);
+    struct catalog *catalog = retire->indexer->catalog;
+    struct catalog_run stored;
+    char holder[64];
+
+    work->status = catalog_lease_take(catalog, retire->lease, retire->owner,
+                                      retire->indexer->settings->lease_ms, holder, &work->err);
+    retire->leased = work->status == STATUS_OK;
+    if (work->status == STATUS_OK)
+        work->status = catalog_run_get(catalog, &retire->run.run, &stored, &work->err);
+    if (work->status == STATUS_OK && !retire_holds(retire, &stored.info))
+        work->status = error_set(&work->err, STATUS_CONFLICT, "it is not retired any more");
+    if (work->status == STATUS_OK && stored.step >= RETIRE_TELL && stored.step <= RETIRE_PURGED) {
+        retire->step = stored.step;
+        retire->run = stored;
+    }
+}
+
+static enum retire_move retire_first_move(unsigned step);
+
+static void retire_on_lease(struct work *work)
+{
+    struct retire *retire = container_of(work, struct retire, work);
+
+    retire->after_keep = retire_first_move(retire->step);
+    fsm_resume(&retire->fsm, work->status, &work->err);
+}
+
+static enum fsm_next retire_lease(struct fsm *fsm)
+{
+    struct retire *retire = retire_of(fsm);
+    char name[RUN_TEXT_SIZE];
+
+    if (retire_leaves(retire))
+        return fsm_go(fsm, MOVE_END);
+    if (!catalog_is_shared(retire->indexer->catalog))
+        return fsm_go(fsm, MOVE_KEEP); /* there is no other */
+    if (retire->indexer->share == NULL) { /* at the start */
+        uv_timer_start(&retire->timer, retire_on_timer, RETIRE_MAP_MS, 0);
+        return fsm_wait(fsm, 1, MOVE_LEASE);
+    }
+    run_key_print(&retire->run.run, name);
+    snprintf(retire->owner, sizeof retire->owner, "%s", share_owner(retire->indexer));
+    snprintf(retire->lease, sizeof retire->lease, "retire/%s", name);
+    error_init(&retire->work.err);
+    work_start(retire->indexer->loop, &retire->work, retire_lease_run, retire_on_lease);
+    return fsm_wait(fsm, 1, MOVE_KEEP);
 }
 
 /* --- KEEP: the step that begins now is written --- */
@@ -140,13 +207,33 @@ static enum fsm_next retire_settle(struct fsm *fsm)
 
 /* --- REMOVE: a batch of records --- */
 
+/* CONFLICT: the run is not retired any more, says the catalog, or by another change. */
+static enum status retire_check(const struct retire *retire, struct error *err)
+{
+    struct catalog_run stored;
+    enum status status = catalog_run_get(retire->indexer->catalog, &retire->run.run, &stored, err);
+
+    if (status == STATUS_NOT_FOUND || (status == STATUS_OK && !retire_holds(retire, &stored.info)))
+        return error_set(err, STATUS_CONFLICT, "it is not retired any more");
+    return status;
+}
+
 static void retire_remove_run(struct work *work)
 {
     struct retire *retire = container_of(work, struct retire, work);
 
+    work->status = retire_check(retire, &work->err);
+    if (work->status != STATUS_OK)
+        return;
     work->status = catalog_remove_run(retire->indexer->catalog, &retire->run.run,
                                       retire->run.info.incarnation, RETIRE_BATCH, &retire->removed,
                                       &work->err);
+    if (work->status == STATUS_OK)
+        work->status = retire_check(retire, &work->err);
+    /* Undone by another indexer while this one slept over its removal: the run is read again, from every node. */
+    if (work->status == STATUS_CONFLICT &&
+        catalog_cursor_remove(retire->indexer->catalog, NULL, &retire->run.run, &work->err) != STATUS_OK)
+        work->status = work->err.status;
 }
 
 static void retire_on_removed(struct work *work)
@@ -242,7 +329,7 @@ static enum fsm_next retire_retry(struct fsm *fsm)
     retire->removed = RETIRE_BATCH;
     retire->after_keep = retire_first_move(retire->step);
     uv_timer_start(&retire->timer, retire_on_timer, RETIRE_RETRY_MS, 0);
-    return fsm_wait(fsm, 1, MOVE_KEEP);
+    return fsm_wait(fsm, 1, MOVE_LEASE);
 }
 
 /* --- END --- */
@@ -258,6 +345,8 @@ static void retire_on_closed(uv_handle_t *handle)
     struct catalog_run now;
 
     list_remove(&retire->list);
+    if (retire->leased)
+        share_give_back(indexer, retire->lease);
     free(retire);
     if (on_ended != NULL)
         on_ended(data, undone);
@@ -276,6 +365,7 @@ static enum fsm_next retire_end(struct fsm *fsm)
 
 #define TO(move) (1u << MOVE_##move)
 static const struct fsm_step retire_moves[] = {
+    [MOVE_LEASE] = { "lease", retire_lease, TO(LEASE) | TO(KEEP) | TO(END) },
     [MOVE_KEEP] = { "keep", retire_keep,
                     TO(KEEP) | TO(TELL) | TO(SETTLE) | TO(GRACE) | TO(DELETE) | TO(PURGED) | TO(END) },
     [MOVE_TELL] = { "tell", retire_tell, TO(SETTLE) },
@@ -284,7 +374,7 @@ static const struct fsm_step retire_moves[] = {
     [MOVE_GRACE] = { "grace", retire_grace, TO(GRACE) | TO(KEEP) | TO(END) },
     [MOVE_DELETE] = { "delete", retire_delete, TO(SETTLE) },
     [MOVE_PURGED] = { "purged", retire_purged, TO(END) },
-    [MOVE_RETRY] = { "retry", retire_retry, TO(KEEP) | TO(END) },
+    [MOVE_RETRY] = { "retry", retire_retry, TO(LEASE) | TO(END) },
     [MOVE_END] = { "end", retire_end, 0 },
 };
 
@@ -313,7 +403,7 @@ void retire_start(struct indexer *indexer, const struct catalog_run *run)
     retire->timer.data = retire;
     list_append(&retire_all, &retire->list);
     retire->after_keep = retire_first_move(retire->step);
-    fsm_start(&retire->fsm, "retire", retire_moves, ARRAY_COUNT(retire_moves), MOVE_KEEP, MOVE_RETRY);
+    fsm_start(&retire->fsm, "retire", retire_moves, ARRAY_COUNT(retire_moves), MOVE_LEASE, MOVE_RETRY);
 }
 
 void retire_undo(struct indexer *indexer, const struct run_key *run,

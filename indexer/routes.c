@@ -6,6 +6,7 @@
 #include "indexer/map_authority.h"
 #include "indexer/query.h"
 #include "indexer/run_state.h"
+#include "indexer/share_status.h"
 #include "proto/base/config.h"
 #include "proto/node_api.h"
 
@@ -29,6 +30,8 @@ const struct http_route indexer_routes[] = {
     { HTTP_GET_, "/v1/cluster/nodes", ROLE_READ | ROLE_BOUND, "nodes", status_nodes_route },
     { HTTP_POST_, "/v1/leases/{name}", ROLE_ADMIN | ROLE_BOUND, "lease", lease_take_route },
     { HTTP_DELETE_, "/v1/leases/{name}", ROLE_ADMIN | ROLE_BOUND, "lease-release", lease_release_route },
+    { HTTP_GET_, "/v1/status", ROLE_READ | ROLE_BOUND, "status", share_status_route },
+    { HTTP_POST_, "/v1/sweep", ROLE_ADMIN, "sweep", share_sweep_route },
     { HTTP_GET_, "/openapi.json", ROLE_NONE, "openapi", status_openapi_route },
     { HTTP_GET_, "/metrics", ROLE_READ | ROLE_BOUND, "metrics", status_metrics_route },
     { HTTP_GET_, "/healthz", ROLE_NONE, "healthz", status_health_route },

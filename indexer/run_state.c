@@ -8,14 +8,17 @@
  * one after another: each looks at the state that the one before it left. */
 #include "indexer/run_state.h"
 
+#include "indexer/census.h"
 #include "indexer/retire.h"
 #include "indexer/run_tell.h"
+#include "indexer/sweep.h"
 #include "indexer/tail.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -40,6 +43,7 @@ struct run_entry {
     char name[RUN_TEXT_SIZE];
     struct catalog_run run; /* incarnation 0: the catalog has it not */
     struct list ops;        /* the first is under way */
+    uint64_t touched_ns, seen_ns; /* when it was last written here; found in the catalog */
     struct indexer *indexer;
     UT_hash_handle hh;
 };
@@ -259,6 +263,7 @@ static void run_op_end(struct run_op *op, enum status status, const struct error
     struct catalog_run now = entry->run;
 
     list_remove(&op->list);
+    entry->touched_ns = uv_hrtime();
     if (op->kind == RUN_OP_CHANGE)
         op->change->on_done(op->change, status, &now, err);
     else
@@ -280,8 +285,10 @@ static void run_write_run(struct work *work)
     work->status = STATUS_OK;
     if (op->forgets)
         work->status = catalog_cursor_remove(catalog, NULL, &op->next.run, &work->err);
-    if (op->writes && work->status == STATUS_OK)
-        work->status = catalog_run_put(catalog, &op->next, &op->was, &work->err);
+    if (op->writes && work->status == STATUS_OK) /* undone only as long as no node was told to delete, by whichever indexer */
+        work->status = catalog_run_put_before(catalog, &op->next, &op->was,
+                                              op->kind == RUN_OP_CHANGE && op->forgets ? RETIRE_GRACE : UINT_MAX,
+                                              &work->err);
     /* Another indexer was faster, or our own write was thought lost: what is there now holds. */
     if (work->status == STATUS_CONFLICT &&
         catalog_run_get(catalog, &op->next.run, &op->next, &work->err) != STATUS_OK)
@@ -298,6 +305,8 @@ static void run_on_written(struct work *work)
         entry->run = op->next;
         /* A run that is new here is new: but one that a node knows further than we did, others have missed as well. */
         run_follow(entry, &was, op->kind != RUN_OP_SEEN || was.incarnation > 0);
+        if (op->kind == RUN_OP_SEEN && was.incarnation > 0)
+            sweep_wanted(entry->indexer, "nodes know more of a run than the index did");
     } else if (work->status == STATUS_CONFLICT) {
         /* What is there is followed too: it may be our own write, whose answer the database could not give any more. */
         entry->run = op->next;
@@ -451,6 +460,54 @@ void run_state_purged(struct indexer *indexer, const struct run_key *run,
     op->on_done = on_done;
     op->data = data;
     run_op_begin(op);
+}
+
+/* --- what the catalog has now --- */
+
+static void run_refresh_one(struct indexer *indexer, struct run_entry *entry, const struct catalog_run *stored)
+{
+    struct run_info was = entry->run.info;
+    int order = run_info_compare(&stored->info, &was);
+
+    if (order == 0 && memcmp(&stored->info, &was, sizeof was) == 0) {
+        entry->run.step = stored->step;
+    } else if (order > 0) { /* another indexer's change */
+        entry->run = *stored;
+        census_touch(indexer, &entry->run.run);
+        run_follow(entry, &was, false);
+    } else { /* the database is an older one: the nodes know what came since */
+        log_msg(LOG_WARN, "run.went-back", "%s: the index has incarnation %" PRIu64 ", version %" PRIu64 ", it had %" PRIu64 ", %" PRIu64,
+                entry->name, stored->info.incarnation, stored->info.version, was.incarnation, was.version);
+        entry->run = *stored;
+        census_touch(indexer, &entry->run.run);
+        tails_weigh(indexer, &entry->run.run);
+        sweep_wanted(indexer, "the index is an older one");
+    }
+    if (entry->run.info.state == RUN_RETIRED && entry->run.info.incarnation > 0)
+        retire_start(indexer, &entry->run); /* unless another indexer is at it, or this one */
+}
+
+static bool run_newer(const struct run_entry *entry, uint64_t started_ns)
+{
+    return !list_empty(&entry->ops) || entry->touched_ns >= started_ns;
+}
+
+void run_states_refresh(struct indexer *indexer, const struct catalog_run *runs, size_t count,
+                        uint64_t started_ns)
+{
+    if (indexer->run_states == NULL || indexer->draining)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        struct run_entry *entry = run_make(indexer, &runs[i].run);
+        entry->seen_ns = started_ns;
+        if (!run_newer(entry, started_ns))
+            run_refresh_one(indexer, entry, &runs[i]);
+    }
+    for (struct run_entry *entry = indexer->run_states->runs; entry != NULL; entry = entry->hh.next) {
+        struct catalog_run none = { .run = entry->run.run };
+        if (entry->seen_ns != started_ns && entry->run.info.incarnation > 0 && !run_newer(entry, started_ns))
+            run_refresh_one(indexer, entry, &none);
+    }
 }
 
 /* --- start and stop --- */

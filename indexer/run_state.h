@@ -41,6 +41,11 @@ void run_state_step(struct indexer *indexer, const struct catalog_run *run, unsi
 void run_state_purged(struct indexer *indexer, const struct run_key *run,
                       void (*on_done)(void *data, enum status status), void *data);
 
+/* All runs of the catalog, read after started_ns (uv_hrtime): what another indexer changed is followed; what went back, because the database is
+ * an older one, is taken as it is, and the nodes are heard again. */
+void run_states_refresh(struct indexer *indexer, const struct catalog_run *runs, size_t count,
+                        uint64_t started_ns);
+
 /* All known runs, in no order; each() returns false to stop. */
 void run_state_each(const struct indexer *indexer,
                     bool (*each)(void *data, const struct catalog_run *run), void *data);

@@ -13,6 +13,7 @@
 
 #include "indexer/map_authority.h"
 #include "indexer/run_state.h"
+#include "indexer/share.h"
 #include "proto/base/clock.h"
 #include "proto/base/json_read.h"
 #include "proto/base/log.h"
@@ -75,73 +76,6 @@ static bool tail_listing_has(const struct tail_file *files, size_t count, const 
     return false;
 }
 
-static enum status tail_parse_files(const json_t *list, struct tail_file **files, size_t *count,
-                                    struct error *err)
-{
-    size_t size = json_array_size(list);
-    uint64_t shard;
-    const char *birth;
-    uint8_t bytes[8];
-
-    *files = calloc(size + 1, sizeof **files);
-    *count = size;
-    assert(*files != NULL);
-    for (size_t i = 0; i < size; i++) {
-        const json_t *file = json_array_get(list, i);
-        enum status status = json_get_u64(file, "shard", MAP_SHARDS_MAX - 1, &shard, err);
-        if (status == STATUS_OK)
-            status = json_get_string(file, "birth", &birth, err);
-        if (status != STATUS_OK)
-            return status;
-        if (hex_parse(birth, strlen(birth), bytes, sizeof bytes) != 0)
-            return error_set(err, STATUS_BAD_VALUE, "files[%zu].birth: not 16 hex digits", i);
-        (*files)[i] = (struct tail_file){ .shard = (unsigned)shard, .birth = get_u64(bytes) };
-    }
-    return STATUS_OK;
-}
-
-static enum status tail_parse_state(const json_t *item, struct tail_listing *listing, struct error *err)
-{
-    const char *state, *journal;
-    uint8_t bytes[8];
-
-    enum status status = json_get_u64(item, "incarnation", INT64_MAX, &listing->info.incarnation, err);
-    if (status == STATUS_OK)
-        status = json_get_u64(item, "version", INT64_MAX, &listing->info.version, err);
-    if (status == STATUS_OK)
-        status = json_get_string(item, "state", &state, err);
-    if (status == STATUS_OK && !run_state_parse(state, &listing->info.state))
-        status = error_set(err, STATUS_BAD_VALUE, "state: %.32s is none", state);
-    if (status == STATUS_OK)
-        status = json_opt_string(item, "journal", NULL, &journal, err);
-    if (status == STATUS_OK)
-        status = json_opt_u64(item, "records", UINT32_MAX, 0, &listing->records, err);
-    if (status != STATUS_OK || journal == NULL || journal[0] == '\0')
-        return status;
-    if (hex_parse(journal, strlen(journal), bytes, sizeof bytes) != 0)
-        return error_set(err, STATUS_BAD_VALUE, "journal: not 16 hex digits");
-    listing->journal_id = get_u64(bytes);
-    return STATUS_OK;
-}
-
-static enum status tail_parse_run(const json_t *item, struct tail_listing *listing, struct error *err)
-{
-    const char *source, *base_time;
-    json_t *files = json_object_get(item, "files");
-
-    *listing = (struct tail_listing){ 0 };
-    enum status status = json_get_string(item, "source", &source, err);
-    if (status == STATUS_OK)
-        status = json_get_string(item, "base_time", &base_time, err);
-    if (status == STATUS_OK)
-        status = run_key_parse(slice_text(source), slice_text(base_time), &listing->run, err);
-    if (status == STATUS_OK)
-        status = tail_parse_state(item, listing, err);
-    if (status == STATUS_OK)
-        status = tail_parse_files(files, &listing->files, &listing->files_count, err);
-    return status;
-}
-
 /* Takes the listing's files. */
 static void tail_take_listing(struct tail *tail, struct tail_listing *listing)
 {
@@ -159,6 +93,10 @@ static void tail_take_listing(struct tail *tail, struct tail_listing *listing)
     free(run->files);
     run->files = listing->files;
     run->files_count = listing->files_count;
+    if (run->journal_id != listing->journal_id && run->journal_id == 0 && run->has_cursor &&
+        run->cursor.journal_id == listing->journal_id && run->cursor.complete &&
+        run->cursor.files == tail_files_hash(run))
+        run->stale = false; /* the first look after a start: nothing has gone since the run was held against these files */
     run->listed = true;
     run->weighed = run->skipped = false;
     run->info = listing->info;
@@ -196,7 +134,7 @@ static enum status tail_take_answer(struct tail *tail, const json_t *answer, str
         for (run = tail->runs; run != NULL; run = run->hh.next)
             run->listed = false;
     for (size_t i = 0; i < json_array_size(runs); i++) {
-        status = tail_parse_run(json_array_get(runs, i), &listing, err);
+        status = tail_listing_parse(json_array_get(runs, i), &listing, err);
         if (status != STATUS_OK) {
             free(listing.files);
             return error_wrap(err, "runs[%zu]", i);
@@ -340,9 +278,10 @@ static void tail_on_loaded(struct work *work)
             struct tail_run *run = tail_run_make(tail, &tail->loaded[i].run);
             run->cursor = tail->loaded[i];
             run->has_cursor = true;
-            run->stale = true;
+            run->stale = true; /* until a listing with the same files comes */
         }
         tail->cursors_known = true;
+        tail->known_ns = uv_hrtime();
         tail->listed_once = tail->out; /* it lists nothing any more: all of it is absent */
     }
     free(tail->loaded);
@@ -361,6 +300,23 @@ static void tail_on_loaded(struct work *work)
 }
 
 /* --- what can be started is started --- */
+
+/* A journal is read further than the listing that made us read it. */
+static uint64_t tail_run_behind(const struct tail_run *run)
+{
+    uint64_t done = tail_cursor_holds(run) ? run->cursor.record : 0;
+
+    return run->skipped || run->journal_id == 0 || done >= run->records ? 0 : run->records - done;
+}
+
+static uint64_t tail_behind(const struct tail *tail)
+{
+    uint64_t behind = 0;
+
+    for (const struct tail_run *run = tail->runs; run != NULL; run = run->hh.next)
+        behind += tail_run_behind(run);
+    return behind;
+}
 
 void tail_pump(struct tail *tail)
 {
@@ -382,6 +338,8 @@ void tail_pump(struct tail *tail)
         tail_poll(tail);
     if (!tail->reading && tail->listed_once)
         tail_reader_next(tail);
+    if (!tail->reading && tail->listed_once && tail_behind(tail) == 0)
+        tail->even_ms = clock_monotonic_ms();
 }
 
 /* --- tails come and go with the map --- */
@@ -395,6 +353,7 @@ static void tail_start(struct indexer *indexer, const struct map_node *node)
     snprintf(tail->id, sizeof tail->id, "%s", node->id);
     snprintf(tail->url, sizeof tail->url, "%s", node->url);
     tail->out = node->state == NODE_OUT;
+    tail->even_ms = clock_monotonic_ms();
     uv_timer_init(indexer->loop, &tail->retry);
     uv_timer_init(indexer->loop, &tail->again);
     tail->retry.data = tail->again.data = tail;
@@ -407,7 +366,8 @@ static void tail_start(struct indexer *indexer, const struct map_node *node)
 static void tail_on_closed(uv_handle_t *handle)
 {
     struct tail *tail = handle->data;
-    struct tails *tails = tail->indexer->tails;
+    struct indexer *indexer = tail->indexer;
+    struct tails *tails = indexer->tails;
     struct tail_run *run, *after;
 
     HASH_ITER(hh, tail->runs, run, after)
@@ -418,6 +378,9 @@ static void tail_on_closed(uv_handle_t *handle)
     free(tail);
     if (tails->on_stopped != NULL && list_empty(&tails->list))
         tails_stopped(tails);
+    else if (map_authority_map(indexer) != NULL)
+        tails_on_map(indexer, map_authority_map(indexer)); /* perhaps another one was waiting for this one's end */
+    share_on_tail_closed(indexer);
 }
 
 static void tail_on_again_closed(uv_handle_t *handle)
@@ -447,7 +410,7 @@ static void tail_stop(struct tail *tail)
 
 static bool tail_serves(const struct tail *tail, const struct map_node *node)
 {
-    return !tail->stopping && tail->out == (node->state == NODE_OUT) &&
+    return !tail->stopping && share_holds(tail->indexer, node->id) && tail->out == (node->state == NODE_OUT) &&
            strcmp(tail->id, node->id) == 0 && strcmp(tail->url, node->url) == 0;
 }
 
@@ -461,13 +424,24 @@ void tails_on_map(struct indexer *indexer, struct cluster_map *map)
         if (node == NULL || !tail_serves(tail, node))
             tail_stop(tail);
     }
-    for (unsigned i = 0; i < map->nodes_count; i++) {
-        bool served = false;
-        list_for_each (at, &indexer->tails->list)
-            served = served || tail_serves(container_of(at, struct tail, list), &map->nodes[i]);
-        if (!served)
+    for (unsigned i = 0; i < map->nodes_count; i++) /* one that still ends is waited for: two at one node would be in each other's way */
+        if (share_holds(indexer, map->nodes[i].id) && !tails_has(indexer, map->nodes[i].id))
             tail_start(indexer, &map->nodes[i]);
-    }
+}
+
+bool tails_has(const struct indexer *indexer, const char *node)
+{
+    if (indexer->tails == NULL)
+        return false;
+    list_for_each (at, &indexer->tails->list)
+        if (strcmp(container_of(at, struct tail, list)->id, node) == 0)
+            return true;
+    return false;
+}
+
+bool tails_ended(const struct indexer *indexer)
+{
+    return indexer->tails == NULL || list_empty(&indexer->tails->list);
 }
 
 enum status tails_start(struct indexer *indexer, struct error *err)
@@ -525,12 +499,79 @@ void tails_reread(struct indexer *indexer, const struct run_key *key)
     }
 }
 
-/* A journal is read further than the listing that made us read it. */
-static uint64_t tail_run_behind(const struct tail_run *run)
+void tails_weigh(struct indexer *indexer, const struct run_key *key)
 {
-    uint64_t done = tail_cursor_holds(run) ? run->cursor.record : 0;
+    if (indexer->tails == NULL)
+        return;
+    list_for_each (at, &indexer->tails->list) {
+        struct tail *tail = container_of(at, struct tail, list);
+        struct tail_run *run = tail_find(tail, key);
+        if (run == NULL)
+            continue;
+        run->weighed = run->skipped = false;
+        tail_pump(tail);
+    }
+}
 
-    return run->skipped || run->journal_id == 0 || done >= run->records ? 0 : run->records - done;
+/* --- what the catalog has now: another indexer's, or an older database's --- */
+
+static bool tail_cursor_known(const struct tail_run *run, const struct catalog_cursor *cursor)
+{
+    return !run->unsure && run->has_cursor && run->cursor.rev == cursor->rev &&
+           run->cursor.journal_id == cursor->journal_id && run->cursor.record == cursor->record &&
+           run->cursor.complete == cursor->complete;
+}
+
+/* Read on from there. cursor NULL: there is none. */
+static void tail_take_cursor(struct tail *tail, struct tail_run *run, const struct catalog_cursor *cursor)
+{
+    if (!run->unsure)
+        log_msg(LOG_INFO, "tail.cursor", "%s on %s: the index has it %s record %" PRIu64 ", not at %" PRIu64,
+                run->name, tail->id, cursor == NULL ? "nowhere, from" : "at",
+                cursor == NULL ? 0 : cursor->record, run->has_cursor ? run->cursor.record : 0);
+    run->has_cursor = cursor != NULL;
+    if (cursor != NULL)
+        run->cursor = *cursor;
+    run->generation++;
+    run->scanned = 0;
+    run->births_count = 0;
+    run->unsure = run->skipped = run->weighed = false;
+    run->stale = true;
+}
+
+/* Whether what was read of the catalog since then may be older than what is known here. */
+static bool tail_newer(const struct tail *tail, const struct tail_run *run, uint64_t started_ns)
+{
+    return (tail->reading && tail->reader.run == run) || run->touched_ns >= started_ns;
+}
+
+static void tail_refresh_one(struct tail *tail, const struct catalog_cursor *cursor, uint64_t started_ns)
+{
+    struct tail_run *run = tail_run_make(tail, &cursor->run);
+
+    run->seen_ns = started_ns;
+    if (!tail_newer(tail, run, started_ns) && !tail_cursor_known(run, cursor))
+        tail_take_cursor(tail, run, cursor);
+}
+
+void tails_refresh(struct indexer *indexer, const struct catalog_cursor *cursors, size_t count,
+                   uint64_t started_ns)
+{
+    if (indexer->tails == NULL)
+        return;
+    list_for_each_safe (at, after, &indexer->tails->list) {
+        struct tail *tail = container_of(at, struct tail, list);
+        if (!tail->cursors_known || tail->stopping || tail->known_ns >= started_ns)
+            continue;
+        for (size_t i = 0; i < count; i++)
+            if (strcmp(cursors[i].node, tail->id) == 0)
+                tail_refresh_one(tail, &cursors[i], started_ns);
+        for (struct tail_run *run = tail->runs; run != NULL; run = run->hh.next)
+            if ((run->has_cursor || run->unsure) && run->seen_ns != started_ns &&
+                !tail_newer(tail, run, started_ns))
+                tail_take_cursor(tail, run, NULL);
+        tail_pump(tail);
+    }
 }
 
 size_t tails_status(struct indexer *indexer, struct tail_status *status, size_t count_max)
@@ -550,8 +591,10 @@ size_t tails_status(struct indexer *indexer, struct tail_status *status, size_t 
         snprintf(to->node, sizeof to->node, "%s", tail->id);
         snprintf(to->url, sizeof to->url, "%s", tail->url);
         snprintf(to->error, sizeof to->error, "%s", tail->error);
-        for (const struct tail_run *run = tail->runs; run != NULL; run = run->hh.next)
-            to->records_behind += tail_run_behind(run);
+        to->records_behind = tail_behind(tail);
+        to->seconds_behind = to->records_behind == 0 && tail->listed_once
+                                 ? 0
+                                 : (clock_monotonic_ms() - tail->even_ms) / 1000;
         to->caught_up = tail->listed_once && to->records_behind == 0;
     }
     return count;

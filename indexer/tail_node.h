@@ -55,6 +55,7 @@ struct tail_run {
     uint64_t not_before_ms; /* monotonic: it failed, and the others have their turn until then */
     bool skipped; /* not read now: retired, purged, another incarnation; looked at again when its listing changes */
     bool stale; /* the catalog may name files that the listing has not */
+    bool unsure; /* the cursor is another one than was thought: nothing is read before it is known again */
     bool has_cursor;
     struct catalog_cursor cursor;
     uint64_t scanned;          /* records read by this process */
@@ -64,6 +65,8 @@ struct tail_run {
     struct tail_named *named; /* owned; in journal order, each once */
     size_t named_count;
     unsigned generation; /* counts up with tails_reread() */
+    uint64_t seen_ns; /* when its cursor was last found in the catalog */
+    uint64_t touched_ns; /* when the cursor was last written here, or tried to be */
     UT_hash_handle hh;
 };
 
@@ -89,7 +92,9 @@ struct tail_reader {
     struct journal_record removal;
     struct tail_birth removal_birth;
     struct work work;
-    struct catalog_cursor cursor; /* being written */
+    struct catalog_cursor cursor, cursor_was; /* being written; what it has to stand at */
+    bool whole; /* a removal by list is part of what the cursor covers */
+    bool wrote; /* something since the cursor was as cursor_was: it is looked at before the reader leaves */
     char **keep_only;             /* owned; ended by NULL */
     bool run_gone;
 };
@@ -104,6 +109,8 @@ struct tail {
     bool out; /* the map counts the node out: nothing is asked of it, all that the index says of it goes */
     bool cursors_known, listed_once, reachable;
     bool relist; /* the next listing has to be a full one */
+    uint64_t even_ms; /* monotonic: when it was last caught up, or began */
+    uint64_t known_ns; /* when the cursors were */
     uint64_t last_heard_us, records_read, retry_ms;
     char error[256];
     struct node_request poll;
@@ -123,6 +130,9 @@ struct tails {
     void (*on_stopped)(struct indexer *indexer);
 };
 
+/* One run of an answer. After a failure, too, files are the caller's to free. */
+enum status tail_listing_parse(const json_t *item, struct tail_listing *listing, struct error *err);
+
 struct tail_run *tail_find(struct tail *tail, const struct run_key *run);
 void tail_run_free(struct tail *tail, struct tail_run *run);
 void tail_pump(struct tail *tail);
@@ -131,6 +141,7 @@ void tail_trouble(struct tail *tail, const struct error *err); /* kept for statu
 void tail_reader_next(struct tail *tail);
 void tail_reader_cancel(struct tail *tail); /* it ends sooner: its request is not waited for */
 bool tail_cursor_holds(const struct tail_run *run); /* a cursor of the journal listed */
+uint64_t tail_files_hash(const struct tail_run *run); /* of what the listing names */
 uint64_t tail_retry_after(uint64_t retry_ms); /* the pause after one of this many milliseconds; 0: the first */
 void tails_check_settled(struct tails *tails);
 void tails_stopped(struct tails *tails);

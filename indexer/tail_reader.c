@@ -13,6 +13,7 @@
 
 #include "indexer/census.h"
 #include "indexer/run_state.h"
+#include "indexer/share.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/node_api.h"
@@ -20,6 +21,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <xxhash.h>
 
 enum {
     READER_TIMEOUT_MS = 60000,
@@ -53,8 +55,24 @@ bool tail_cursor_holds(const struct tail_run *run)
     return run->has_cursor && run->cursor.journal_id == run->journal_id;
 }
 
+/* The sum over the files, so that their order in a listing is nothing; never 0. */
+uint64_t tail_files_hash(const struct tail_run *run)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < run->files_count; i++) {
+        uint8_t bytes[16];
+        put_u64(bytes, run->files[i].shard);
+        put_u64(bytes + 8, run->files[i].birth);
+        sum += XXH3_64bits(bytes, sizeof bytes);
+    }
+    return sum != 0 ? sum : 1;
+}
+
 static bool reader_has_news(const struct tail_run *run)
 {
+    if (run->unsure)
+        return false;
     if (run->listed && !run->weighed)
         return true; /* also of a run that the node only knows by name: purged here, or reopened behind its back */
     if (run->journal_id == 0)
@@ -72,15 +90,62 @@ static void reader_rescan(struct tail_run *run)
     run->births_count = 0;
 }
 
+/* The cursor stands elsewhere than was thought: what is stored is read again, and whose the node is now is asked. */
+static void reader_lost(struct tail_reader *reader)
+{
+    struct tail_run *run = reader->run;
+
+    run->has_cursor = false;
+    run->unsure = true;
+    run->touched_ns = 0;
+    run->stale = true;
+    run->generation++;
+    share_look(reader->tail->indexer);
+}
+
 static bool reader_overtaken(const struct tail_reader *reader)
 {
     return reader->generation != reader->run->generation || reader->tail->stopping;
 }
 
+/* What was written while this process may have slept past its lease, or over a database that went back, is somebody else's to judge:
+ * he reads again from where this reader began. */
+static struct catalog_cursor reader_cursor_now(const struct tail_reader *reader)
+{
+    struct catalog_cursor cursor = { .run = reader->run->run, .journal_id = reader->journal_id };
+
+    if (reader->run->has_cursor)
+        cursor = reader->run->cursor;
+    snprintf(cursor.node, sizeof cursor.node, "%s", reader->tail->id);
+    return cursor;
+}
+
+static void reader_check_run(struct work *work)
+{
+    struct tail_reader *reader = container_of(work, struct tail_reader, work);
+    work->status = catalog_cursor_check(reader->tail->indexer->catalog, &reader->cursor_was, false,
+                                        &work->err);
+}
+
+static void reader_on_checked(struct work *work)
+{
+    struct tail_reader *reader = container_of(work, struct tail_reader, work);
+
+    if (work->status == STATUS_CONFLICT)
+        reader_lost(reader);
+    reader->wrote = false;
+    fsm_resume(&reader->fsm, work->status, &work->err);
+}
+
 static enum fsm_next reader_leave(struct tail_reader *reader)
 {
     reader_rescan(reader->run);
-    return fsm_go(&reader->fsm, READER_DONE);
+    if (!reader->wrote)
+        return fsm_go(&reader->fsm, READER_DONE);
+    reader->cursor_was = reader_cursor_now(reader);
+    error_init(&reader->work.err);
+    work_start(reader->tail->indexer->loop, &reader->work, reader_check_run, reader_on_checked);
+    return fsm_wait(&reader->fsm, 1, READER_DONE);
 }
 
 static struct tail_reader *reader_of(struct fsm *fsm)
@@ -150,8 +215,12 @@ static void reader_reconcile_run(struct work *work)
     work->status = catalog_remove_locations(
         catalog, run, reader->tail->id, NULL,
         reader->journal_id == 0 ? NULL : (const char *const *)reader->keep_only, &work->err);
+    if (work->status == STATUS_OK)
+        work->status = catalog_cursor_check(catalog, &reader->cursor_was, true, &work->err);
     if (work->status == STATUS_OK && reader->run_gone)
         work->status = catalog_cursor_remove(catalog, reader->tail->id, run, &work->err);
+    else if (work->status == STATUS_OK && reader->cursor_was.rev != 0)
+        work->status = catalog_cursor_put(catalog, &reader->cursor, &reader->cursor_was, &work->err);
 }
 
 static void reader_on_reconciled(struct work *work)
@@ -160,10 +229,15 @@ static void reader_on_reconciled(struct work *work)
 
     reader_keep_free(reader);
     census_touch(reader->tail->indexer, &reader->run->run);
+    reader->run->touched_ns = uv_hrtime();
     if (work->status == STATUS_OK) {
         reader->run->stale = reader->generation != reader->run->generation;
         if (reader->run_gone)
             reader->run->has_cursor = false;
+        else if (reader->cursor_was.rev != 0 && !reader->run->stale)
+            reader->run->cursor = reader->cursor; /* it says now what files it was held against */
+    } else if (work->status == STATUS_CONFLICT) {
+        reader_lost(reader);
     }
     fsm_resume(&reader->fsm, work->status, &work->err);
 }
@@ -185,6 +259,9 @@ static enum fsm_next reader_reconcile(struct fsm *fsm)
     if (!run->stale && !reader->run_gone)
         return fsm_go(fsm, reader->journal_id == 0 ? READER_DONE : READER_READ);
     reader_keep_listed(reader);
+    reader->cursor_was = reader->cursor = reader_cursor_now(reader);
+    reader->cursor.files = tail_files_hash(run);
+    run->touched_ns = UINT64_MAX;
     error_init(&reader->work.err);
     work_start(reader->tail->indexer->loop, &reader->work, reader_reconcile_run, reader_on_reconciled);
     return fsm_wait(fsm, 1, reader->journal_id == 0 ? READER_DONE : READER_READ);
@@ -382,7 +459,11 @@ static enum fsm_next reader_take(struct fsm *fsm)
 
 static void reader_on_batch(struct upsert_batch *batch, enum status status, const struct error *err)
 {
-    fsm_resume(&container_of(batch, struct tail_reader, batch)->fsm, status, err);
+    struct tail_reader *reader = container_of(batch, struct tail_reader, batch);
+
+    if (status == STATUS_STALE_RUN)
+        share_look(reader->tail->indexer); /* the catalog knows more of the run's state than we do */
+    fsm_resume(&reader->fsm, status, err);
 }
 
 static enum fsm_next reader_batch(struct fsm *fsm)
@@ -397,6 +478,7 @@ static enum fsm_next reader_batch(struct fsm *fsm)
     snprintf(batch->url, sizeof batch->url, "%s", reader->tail->url);
     batch->records = reader->batch_records;
     batch->on_done = reader_on_batch;
+    reader->wrote = true;
     upsert_start(reader->tail->indexer, batch);
     return fsm_wait(fsm, 1, READER_CURSOR);
 }
@@ -431,6 +513,7 @@ static enum fsm_next reader_remove(struct fsm *fsm)
 {
     struct tail_reader *reader = reader_of(fsm);
 
+    reader->wrote = true;
     error_init(&reader->work.err);
     work_start(reader->tail->indexer->loop, &reader->work, reader_remove_run, reader_on_work);
     return fsm_wait(fsm, 1, READER_CURSOR);
@@ -441,32 +524,52 @@ static enum fsm_next reader_remove(struct fsm *fsm)
 static void reader_cursor_run(struct work *work)
 {
     struct tail_reader *reader = container_of(work, struct tail_reader, work);
-    work->status = catalog_cursor_put(reader->tail->indexer->catalog, &reader->cursor, &work->err);
+    struct catalog *catalog = reader->tail->indexer->catalog;
+
+    work->status = catalog_cursor_put(catalog, &reader->cursor, &reader->cursor_was, &work->err);
+    if (work->status == STATUS_CONFLICT)
+        work->status = catalog_cursor_check(catalog, &reader->cursor_was, reader->whole, &work->err);
 }
 
 static void reader_on_cursor(struct work *work)
 {
     struct tail_reader *reader = container_of(work, struct tail_reader, work);
 
-    if (work->status == STATUS_OK && reader->generation == reader->run->generation) {
-        reader->run->cursor = reader->cursor;
-        reader->run->has_cursor = true;
+    reader->run->touched_ns = uv_hrtime();
+    if (work->status == STATUS_OK) {
+        reader->wrote = false;
+        if (reader->generation == reader->run->generation) {
+            reader->run->cursor = reader->cursor;
+            reader->run->has_cursor = true;
+        }
+    } else if (work->status == STATUS_CONFLICT) {
+        reader->wrote = false;
+        reader_lost(reader);
     }
     fsm_resume(&reader->fsm, work->status, &work->err);
 }
 
-static void reader_put_cursor(struct tail_reader *reader, bool complete)
+static void reader_set_cursor(struct tail_reader *reader, bool complete)
 {
     struct tail_run *run = reader->run;
 
+    reader->cursor_was = reader_cursor_now(reader);
     reader->cursor = (struct catalog_cursor){
         .run = run->run,
         .journal_id = reader->journal_id,
         .record = run->scanned,
-        .check = reader->run->check,
+        .check = run->scanned > 0 ? run->check : 0,
         .complete = complete,
+        .files = run->stale ? 0 : tail_files_hash(run),
     };
     snprintf(reader->cursor.node, sizeof reader->cursor.node, "%s", reader->tail->id);
+    run->touched_ns = UINT64_MAX; /* under way */
+}
+
+static void reader_put_cursor(struct tail_reader *reader, bool complete)
+{
+    reader_set_cursor(reader, complete);
+    reader->whole = false;
     error_init(&reader->work.err);
     work_start(reader->tail->indexer->loop, &reader->work, reader_cursor_run, reader_on_cursor);
 }
@@ -495,7 +598,7 @@ static void reader_finish_run(struct work *work)
                                             reader->tail->id, NULL,
                                             (const char *const *)reader->keep_only, &work->err);
     if (work->status == STATUS_OK)
-        work->status = catalog_cursor_put(reader->tail->indexer->catalog, &reader->cursor, &work->err);
+        reader_cursor_run(work);
 }
 
 static void reader_on_finished(struct work *work)
@@ -514,12 +617,8 @@ static enum fsm_next reader_finish(struct fsm *fsm)
 
     if (tail_cursor_holds(run) && run->cursor.complete)
         return fsm_go(fsm, READER_DONE);
-    reader->cursor = (struct catalog_cursor){ .run = run->run,
-                                              .journal_id = reader->journal_id,
-                                              .record = run->scanned,
-                                              .check = run->scanned > 0 ? reader->run->check : 0,
-                                              .complete = true };
-    snprintf(reader->cursor.node, sizeof reader->cursor.node, "%s", reader->tail->id);
+    reader_set_cursor(reader, true);
+    reader->whole = true;
     reader_keep_listed(reader);
     error_init(&reader->work.err);
     work_start(reader->tail->indexer->loop, &reader->work, reader_finish_run, reader_on_finished);
@@ -588,6 +687,7 @@ static void reader_start(struct tail *tail, struct tail_run *run)
     tail->reading = true;
     reader->tail = tail;
     reader->run = run;
+    reader->wrote = reader->whole = false;
     reader->generation = run->generation;
     reader->journal_id = run->journal_id;
     if (!tail_cursor_holds(run) && run->scanned > 0)

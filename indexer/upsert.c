@@ -11,6 +11,7 @@
 #include "indexer/decoded_cache.h"
 #include "indexer/grib_packing.h"
 #include "indexer/node_request.h"
+#include "indexer/run_guard.h"
 #include "proto/base/clock.h"
 #include "proto/base/fsm.h"
 #include "proto/base/json_read.h"
@@ -449,11 +450,15 @@ static void upsert_apply_run(struct work *work)
     struct upsert_machine *machine = container_of(work, struct upsert_machine, apply);
     struct catalog *catalog = machine->indexer->catalog;
 
-    work->status = upsert_make_events(machine, &work->err);
+    work->status = run_guard_before(catalog, &machine->batch->run, machine->batch->incarnation, &work->err);
+    if (work->status == STATUS_OK)
+        work->status = upsert_make_events(machine, &work->err);
     if (machine->events_count > 0 && work->status == STATUS_OK)
         work->status = catalog_apply(catalog, machine->events, machine->events_count, &work->err);
     for (size_t i = 0; i < machine->refusals_count && work->status == STATUS_OK; i++)
         work->status = catalog_quarantine_put(catalog, &machine->refusals[i], &work->err);
+    if (work->status == STATUS_OK)
+        work->status = run_guard_after(catalog, &machine->batch->run, machine->batch->incarnation, &work->err);
 }
 
 static void upsert_on_applied(struct work *work)

@@ -119,6 +119,11 @@ enum status catalog_scan_issues(struct catalog *catalog, const struct run_key *r
                                 bool (*each)(void *data, const struct catalog_issue *issues, unsigned count),
                                 void *data, struct error *err);
 
+/* Every location of the run's documents, as node and file, however often it comes; borrowed during the call. */
+enum status catalog_scan_files(struct catalog *catalog, const struct run_key *run,
+                               bool (*each)(void *data, const char *node, const char *file),
+                               void *data, struct error *err);
+
 /* --- quarantine: messages that don't decode --- */
 struct quarantine_entry {
     struct run_key run;
@@ -151,9 +156,18 @@ struct catalog_cursor {
     uint64_t record; /* the next to read */
     uint32_t check;  /* checksum of record - 1 */
     bool complete; /* a first reading of this journal reached its end and what it did not name was removed */
+    uint64_t files; /* hash of the node's files that the run was last held against; 0: of none */
+    uint64_t rev;   /* of the record; 0: it is not there */
 };
-enum status catalog_cursor_put(struct catalog *catalog, const struct catalog_cursor *cursor,
-                               struct error *err);
+/* Compare and set: written only if what is stored is `was` in all (rev 0: not there); CONFLICT otherwise. Being there already, as after an
+ * answer that was lost, is as good. cursor->rev is what it has from now on. */
+enum status catalog_cursor_put(struct catalog *catalog, struct catalog_cursor *cursor,
+                               const struct catalog_cursor *was, struct error *err);
+/* For who wrote something and then can't be sure that it was still his to write: is the cursor as he knew it when he began (`was`), all is
+ * well. Otherwise it is set back, CONFLICT: to where the earlier of the two stands, or (whole, or another journal, or none stored) to the
+ * beginning of was's journal, incomplete. Whoever reads the run now reads from there again, and so heals what was written late. */
+enum status catalog_cursor_check(struct catalog *catalog, const struct catalog_cursor *was, bool whole,
+                                 struct error *err);
 enum status catalog_cursor_remove(struct catalog *catalog, const char *node, const struct run_key *run,
                                   struct error *err); /* node or run NULL: any */
 enum status catalog_cursor_scan(struct catalog *catalog, const char *node, /* NULL: all */
@@ -180,6 +194,9 @@ enum status catalog_run_scan_source(struct catalog *catalog, const char *source,
 /* Compare and set: written only if the stored (incarnation, version) is `was` (incarnation 0: not there); CONFLICT otherwise. */
 enum status catalog_run_put(struct catalog *catalog, const struct catalog_run *run,
                             const struct run_info *was, struct error *err);
+/* The same, and CONFLICT when the stored step is above step_max. (A step never goes back while the version stays: CONFLICT, too.) */
+enum status catalog_run_put_before(struct catalog *catalog, const struct catalog_run *run,
+                                   const struct run_info *was, unsigned step_max, struct error *err);
 
 /* --- the cluster map, and leases --- */
 enum status catalog_map_get(struct catalog *catalog, struct buf *json, struct error *err); /* NOT_FOUND */
@@ -191,5 +208,27 @@ enum status catalog_lease_take(struct catalog *catalog, const char *name, const 
                                uint64_t ttl_ms, char holder[64], struct error *err);
 enum status catalog_lease_release(struct catalog *catalog, const char *name, const char *owner,
                                   struct error *err);
+/* All leases of an owner at once: those that have not run out are his for ttl_ms from now; all of them are given back. */
+enum status catalog_lease_renew(struct catalog *catalog, const char *owner, uint64_t ttl_ms,
+                                struct error *err);
+enum status catalog_lease_release_all(struct catalog *catalog, const char *owner, struct error *err);
+enum { LEASE_NAME_SIZE_MAX = 128 };
+struct catalog_lease {
+    char name[LEASE_NAME_SIZE_MAX + 1];
+    char owner[64];
+    int64_t left_ms; /* by the database's clock; not above 0: it has run out */
+};
+enum status catalog_lease_scan(struct catalog *catalog,
+                               bool (*each)(void *data, const struct catalog_lease *lease),
+                               void *data, struct error *err);
+/* Whether several indexers may use it at once. */
+bool catalog_is_shared(const struct catalog *catalog);
+
+/* --- what the index remembers by name: small JSON texts, the last one to write holds --- */
+enum { CATALOG_NOTE_SIZE_MAX = 4096 };
+enum status catalog_note_get(struct catalog *catalog, const char *name,
+                             char text[CATALOG_NOTE_SIZE_MAX], struct error *err); /* NOT_FOUND */
+enum status catalog_note_put(struct catalog *catalog, const char *name, const char *text,
+                             struct error *err);
 
 #endif

@@ -20,21 +20,26 @@ static void cursor_id(struct record_id *id, const char *node, const struct run_k
 
 static json_t *cursor_to_doc(const struct catalog_cursor *cursor)
 {
-    char base_time[BASE_TIME_TEXT_SIZE], journal[17];
+    char base_time[BASE_TIME_TEXT_SIZE], journal[17], files[17];
 
     base_time_print_rfc3339(cursor->run.base_time, base_time);
     snprintf(journal, sizeof journal, "%016" PRIx64, cursor->journal_id);
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b}", "node", cursor->node, "source",
+    snprintf(files, sizeof files, "%016" PRIx64, cursor->files);
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:s}", "node", cursor->node, "source",
                      cursor->run.source, "base_time", base_time, "journal", journal, "record",
                      (json_int_t)cursor->record, "check", (json_int_t)cursor->check, "complete",
-                     (int)cursor->complete);
+                     (int)cursor->complete, "files", files);
 }
 
-static enum status cursor_from_doc(const json_t *doc, struct catalog_cursor *cursor, struct error *err)
+static enum status cursor_from_record(const struct record *record, struct catalog_cursor *cursor,
+                                      struct error *err)
 {
-    const char *node, *journal;
-    uint8_t id[8];
+    const json_t *doc = record->doc;
+    const char *node, *journal, *files;
+    uint8_t id[8], hash[8];
     uint64_t check = 0;
+
+    *cursor = (struct catalog_cursor){ .rev = record->rev };
     enum status status = record_run(doc, &cursor->run, err);
 
     if (status == STATUS_OK)
@@ -49,8 +54,13 @@ static enum status cursor_from_doc(const json_t *doc, struct catalog_cursor *cur
         status = json_get_u64(doc, "record", INT64_MAX, &cursor->record, err);
     if (status == STATUS_OK)
         status = json_get_u64(doc, "check", UINT32_MAX, &check, err);
+    if (status == STATUS_OK)
+        status = json_opt_string(doc, "files", "0000000000000000", &files, err);
+    if (status == STATUS_OK && hex_parse(files, strlen(files), hash, sizeof hash) != 0)
+        status = error_set(err, STATUS_CORRUPT, "files: not 16 hex digits");
     if (status != STATUS_OK)
         return error_wrap(err, "cursor");
+    cursor->files = get_u64(hash);
     memcpy(cursor->node, node, strlen(node) + 1);
     cursor->journal_id = get_u64(id);
     cursor->check = (uint32_t)check;
@@ -58,27 +68,109 @@ static enum status cursor_from_doc(const json_t *doc, struct catalog_cursor *cur
     return STATUS_OK;
 }
 
-/* The last one to speak holds: a cursor is one tail's. */
-enum status catalog_cursor_put(struct catalog *catalog, const struct catalog_cursor *cursor,
-                               struct error *err)
+/* Of the same meaning; the revision is not looked at. */
+static bool cursor_same(const struct catalog_cursor *a, const struct catalog_cursor *b)
 {
+    return a->journal_id == b->journal_id && a->record == b->record && a->check == b->check &&
+           a->complete == b->complete && a->files == b->files;
+}
+
+/* The stored one; rev 0: it is not there. */
+static enum status cursor_get(struct catalog *catalog, const struct record_id *id,
+                              struct catalog_cursor *stored, struct error *err)
+{
+    struct record found;
+    enum status status = record_read(catalog, CATALOG_CURSORS, id, &found, err);
+
+    *stored = (struct catalog_cursor){ .rev = 0 };
+    if (status == STATUS_OK && found.doc != NULL)
+        status = cursor_from_record(&found, stored, err);
+    json_decref(found.doc);
+    return status;
+}
+
+static enum status cursor_write(struct catalog *catalog, const struct record_id *id, uint64_t rev_was,
+                                struct catalog_cursor *cursor, struct error *err)
+{
+    struct record_write write = { .id = *id,
+                                  .rev_was = rev_was,
+                                  .rev = rev_was == 0 ? record_rev_new() : rev_was + 1,
+                                  .doc = cursor_to_doc(cursor) };
+
+    if (write.doc == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "a cursor");
+    enum status status = catalog->ops->write(catalog, CATALOG_CURSORS, &write, 1, err);
+    json_decref(write.doc);
+    if (status == STATUS_OK && write.lost)
+        status = error_set(err, STATUS_CONFLICT, "another change came first");
+    if (status == STATUS_OK)
+        cursor->rev = write.rev;
+    return status;
+}
+
+enum status catalog_cursor_put(struct catalog *catalog, struct catalog_cursor *cursor,
+                               const struct catalog_cursor *was, struct error *err)
+{
+    struct catalog_cursor stored;
     struct record_id id;
-    enum status status = STATUS_CONFLICT;
 
     if (cursor->record > INT64_MAX)
         return error_set(err, STATUS_BAD_VALUE, "cursor: a record number past 63 bits");
     cursor_id(&id, cursor->node, &cursor->run);
-    for (int round = 0; status == STATUS_CONFLICT && round < CATALOG_ROUNDS_MAX; round++) {
-        struct record found;
-        status = record_read(catalog, CATALOG_CURSORS, &id, &found, err);
-        json_decref(found.doc);
-        json_t *doc = status == STATUS_OK ? cursor_to_doc(cursor) : NULL;
-        if (status == STATUS_OK && doc == NULL)
-            status = error_set(err, STATUS_NO_MEMORY, "a cursor");
-        if (status == STATUS_OK)
-            status = record_write_one(catalog, CATALOG_CURSORS, &id, found.rev, doc, err);
+    enum status status = cursor_get(catalog, &id, &stored, err);
+    if (status == STATUS_OK && stored.rev != 0 && cursor_same(&stored, cursor)) {
+        cursor->rev = stored.rev;
+        return STATUS_OK;
     }
+    if (status == STATUS_OK && (stored.rev != was->rev || (stored.rev != 0 && !cursor_same(&stored, was))))
+        status = error_set(err, STATUS_CONFLICT,
+                           "it stands at record %" PRIu64 ", not at %" PRIu64 ": another indexer, or an older database",
+                           stored.record, was->record);
+    if (status == STATUS_OK)
+        status = cursor_write(catalog, &id, stored.rev, cursor, err);
     return status == STATUS_OK ? STATUS_OK : error_wrap(err, "cursor");
+}
+
+/* Where reading has to go on when both were believed. */
+static struct catalog_cursor cursor_earlier(const struct catalog_cursor *stored,
+                                            const struct catalog_cursor *was, bool whole)
+{
+    struct catalog_cursor to = *was;
+
+    to.complete = false;
+    to.files = 0;
+    if (whole || stored->rev == 0 || was->rev == 0 || stored->journal_id != was->journal_id) {
+        to.record = 0;
+        to.check = 0;
+    } else if (stored->record <= was->record) {
+        to.record = stored->record;
+        to.check = stored->check;
+    }
+    return to;
+}
+
+enum status catalog_cursor_check(struct catalog *catalog, const struct catalog_cursor *was, bool whole,
+                                 struct error *err)
+{
+    struct record_id id;
+    enum status status = STATUS_CONFLICT;
+
+    cursor_id(&id, was->node, &was->run);
+    for (int round = 0; status == STATUS_CONFLICT && round < CATALOG_ROUNDS_MAX; round++) {
+        struct catalog_cursor stored;
+        status = cursor_get(catalog, &id, &stored, err);
+        if (status != STATUS_OK)
+            break;
+        if (stored.rev == was->rev && (stored.rev == 0 || cursor_same(&stored, was)))
+            return STATUS_OK;
+        struct catalog_cursor to = cursor_earlier(&stored, was, whole);
+        status = cursor_write(catalog, &id, stored.rev, &to, err);
+        if (status == STATUS_OK)
+            return error_set(err, STATUS_CONFLICT,
+                             "cursor: another indexer was at %s on %s, or the database is an older one: set back to record %" PRIu64,
+                             was->run.source, was->node, to.record);
+    }
+    return error_wrap(err, "cursor");
 }
 
 struct cursor_reading {
@@ -104,7 +196,7 @@ static bool cursor_on_record(void *data, const struct record *record)
     struct cursor_reading *reading = data;
     struct catalog_cursor cursor;
 
-    reading->status = cursor_from_doc(record->doc, &cursor, reading->err);
+    reading->status = cursor_from_record(record, &cursor, reading->err);
     if (reading->status != STATUS_OK)
         return false;
     return !cursor_wanted(reading, &cursor) || reading->each(reading->data, &cursor);
@@ -115,7 +207,7 @@ enum status catalog_cursor_scan(struct catalog *catalog, const char *node,
                                 void *data, struct error *err)
 {
     struct cursor_reading reading = { .node = node, .each = each, .data = data, .err = err };
-    struct record_range whole = { .whole = true };
+    struct record_range whole = { .whole = true, .node = node };
     enum status status = catalog->ops->scan(catalog, CATALOG_CURSORS, &whole, cursor_on_record,
                                             &reading, err);
 
@@ -127,7 +219,7 @@ static bool cursor_gather(void *data, const struct record *record)
     struct cursor_reading *reading = data;
     struct catalog_cursor cursor;
 
-    reading->status = cursor_from_doc(record->doc, &cursor, reading->err);
+    reading->status = cursor_from_record(record, &cursor, reading->err);
     if (reading->status != STATUS_OK)
         return false;
     if (!cursor_wanted(reading, &cursor))

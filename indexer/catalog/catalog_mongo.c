@@ -231,4 +231,8 @@ const struct catalog_ops catalog_mongo_ops = {
     .count = mongo_count,
     .lease_take = mongo_lease_take,
     .lease_release = mongo_lease_release,
+    .lease_renew = mongo_lease_renew,
+    .lease_release_all = mongo_lease_release_all,
+    .lease_scan = mongo_lease_scan,
+    .shared = true,
 };

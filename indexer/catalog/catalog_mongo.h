@@ -112,5 +112,11 @@ enum status mongo_lease_take(struct catalog *catalog, const char *name, const ch
                              uint64_t ttl_ms, char holder[64], struct error *err);
 enum status mongo_lease_release(struct catalog *catalog, const char *name, const char *owner,
                                 struct error *err);
+enum status mongo_lease_renew(struct catalog *catalog, const char *owner, uint64_t ttl_ms,
+                               struct error *err);
+enum status mongo_lease_release_all(struct catalog *catalog, const char *owner, struct error *err);
+enum status mongo_lease_scan(struct catalog *catalog,
+                              bool (*each)(void *data, const struct catalog_lease *lease),
+                              void *data, struct error *err);
 
 #endif

@@ -92,3 +92,91 @@ enum status mongo_lease_release(struct catalog *catalog, const char *name, const
     bson_destroy(selector);
     return status;
 }
+
+/* One command on the collection of leases, whose answer may hold errors of writes. */
+static enum status lease_command_run(struct catalog *catalog, const bson_t *command, struct error *err)
+{
+    struct mongo_call call;
+    bson_error_t failure;
+    bson_t reply;
+    enum status status = STATUS_OK;
+
+    mongo_begin(&call, catalog, "leases");
+    if (!mongoc_client_write_command_with_opts(call.client, call.mongo->database, command, NULL,
+                                               &reply, &failure))
+        status = mongo_failed(&failure, err, "leases");
+    else if (bson_has_field(&reply, "writeConcernError"))
+        status = error_set(err, STATUS_TIMEOUT, "MongoDB: the majority did not confirm in time");
+    else if (bson_has_field(&reply, "writeErrors"))
+        status = error_set(err, STATUS_INTERNAL, "MongoDB: leases could not be written");
+    bson_destroy(&reply);
+    mongo_end(&call);
+    return status;
+}
+
+enum status mongo_lease_renew(struct catalog *catalog, const char *owner, uint64_t ttl_ms,
+                              struct error *err)
+{
+    bson_t *command = BCON_NEW(
+        "update", BCON_UTF8("leases"), "updates", "[", "{", "q", "{", "owner", BCON_UTF8(owner),
+        "$expr", "{", "$gt", "[", BCON_UTF8("$expires"), BCON_UTF8("$$NOW"), "]", "}", "}", "u",
+        "[", "{", "$set", "{", "expires", "{", "$add", "[", BCON_UTF8("$$NOW"),
+        BCON_INT64((int64_t)ttl_ms), "]", "}", "}", "}", "]", "multi", BCON_BOOL(true), "}", "]");
+    enum status status = lease_command_run(catalog, command, err);
+
+    bson_destroy(command);
+    return status;
+}
+
+enum status mongo_lease_release_all(struct catalog *catalog, const char *owner, struct error *err)
+{
+    bson_t *command = BCON_NEW("delete", BCON_UTF8("leases"), "deletes", "[", "{", "q", "{", "owner",
+                               BCON_UTF8(owner), "}", "limit", BCON_INT32(0), "}", "]");
+    enum status status = lease_command_run(catalog, command, err);
+
+    bson_destroy(command);
+    return status;
+}
+
+static bool lease_of_bson(const bson_t *bson, struct catalog_lease *lease)
+{
+    bson_iter_t name, owner, left;
+
+    if (!bson_iter_init_find(&name, bson, "_id") || !BSON_ITER_HOLDS_UTF8(&name) ||
+        !bson_iter_init_find(&owner, bson, "owner") || !BSON_ITER_HOLDS_UTF8(&owner) ||
+        !bson_iter_init_find(&left, bson, "left") || !BSON_ITER_HOLDS_NUMBER(&left))
+        return false;
+    snprintf(lease->name, sizeof lease->name, "%s", bson_iter_utf8(&name, NULL));
+    snprintf(lease->owner, sizeof lease->owner, "%s", bson_iter_utf8(&owner, NULL));
+    lease->left_ms = bson_iter_as_int64(&left);
+    return true;
+}
+
+enum status mongo_lease_scan(struct catalog *catalog,
+                             bool (*each)(void *data, const struct catalog_lease *lease),
+                             void *data, struct error *err)
+{
+    struct mongo_call call;
+    bson_t *pipeline = BCON_NEW("pipeline", "[", "{", "$project", "{", "owner", BCON_INT32(1), "left",
+                                "{", "$subtract", "[", BCON_UTF8("$expires"), BCON_UTF8("$$NOW"),
+                                "]", "}", "}", "}", "]");
+    enum status status = STATUS_OK;
+    bson_error_t failure;
+    const bson_t *bson;
+    bool more = true;
+
+    mongo_begin(&call, catalog, "leases");
+    mongoc_cursor_t *cursor = mongoc_collection_aggregate(call.collection, MONGOC_QUERY_NONE, pipeline,
+                                                          NULL, NULL);
+    while (more && mongoc_cursor_next(cursor, &bson)) {
+        struct catalog_lease lease;
+        if (lease_of_bson(bson, &lease)) /* what is none of ours is nobody's */
+            more = each(data, &lease);
+    }
+    if (more && mongoc_cursor_error(cursor, &failure))
+        status = mongo_failed(&failure, err, "leases");
+    mongoc_cursor_destroy(cursor);
+    mongo_end(&call);
+    bson_destroy(pipeline);
+    return status;
+}

@@ -103,9 +103,11 @@ static void append_brief(bson_t *opts)
                                            "digest",
                                            "length",
                                            "locations.node",
+                                           "locations.file",
                                            "older.digest",
                                            "older.length",
-                                           "older.locations.node" };
+                                           "older.locations.node",
+                                           "older.locations.file" };
     bson_t projection;
 
     bson_append_document_begin(opts, "projection", -1, &projection);
@@ -124,7 +126,10 @@ enum status mongo_scan(struct catalog *catalog, enum catalog_table table,
 
     mongo_begin(&call, catalog, mongo_collection_name(table));
     mongo_append_range(&filter, table, range);
-    append_hint(&filter, range);
+    if (table == CATALOG_CURSORS && range->node != NULL)
+        bson_append_utf8(&filter, "node", -1, range->node, -1);
+    else
+        append_hint(&filter, range);
     if (range->brief)
         append_brief(opts);
     enum status status = mongo_each(

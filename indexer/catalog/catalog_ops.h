@@ -60,7 +60,7 @@ struct record_range {
     struct record_id from, to;
     /* Only records with a location on this node, in this file; NULL: any. A hint that saves reading: others may come too. */
     const char *node, *file;
-    /* Of documents of fields only digest, length, locations and older are needed: others may be left out, and of locations all but the node. */
+    /* Of documents of fields only digest, length, locations and older are needed: others may be left out, and of locations all but node and file. */
     bool brief;
 };
 
@@ -113,6 +113,13 @@ struct catalog_ops {
                               uint64_t ttl_ms, char holder[64], struct error *err);
     enum status (*lease_release)(struct catalog *catalog, const char *name, const char *owner,
                                  struct error *err);
+    enum status (*lease_renew)(struct catalog *catalog, const char *owner, uint64_t ttl_ms,
+                               struct error *err);
+    enum status (*lease_release_all)(struct catalog *catalog, const char *owner, struct error *err);
+    enum status (*lease_scan)(struct catalog *catalog,
+                              bool (*each)(void *data, const struct catalog_lease *lease),
+                              void *data, struct error *err);
+    bool shared; /* by several processes at once */
 };
 
 extern const struct catalog_ops catalog_sqlite_ops;

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +123,8 @@ static bool info_equal(const struct run_info *a, const struct run_info *b)
 
 /* Whether what is stored is `was`. Already being what is to be written is as good: the answer to the first try was lost. */
 static enum status run_compare(const struct record *stored, const json_t *wanted,
-                               const struct run_info *was, bool *done, struct error *err)
+                               const struct run_info *was, unsigned step_max, bool *done,
+                               struct error *err)
 {
     struct catalog_run run = { .step = 0 };
 
@@ -139,11 +141,20 @@ static enum status run_compare(const struct record *stored, const json_t *wanted
         status = error_set(err, STATUS_CONFLICT,
                            "the run is %s at incarnation %" PRIu64 ", version %" PRIu64,
                            run_state_name(run.info.state), run.info.incarnation, run.info.version);
+    if (status == STATUS_OK && run.step > step_max)
+        status = error_set(err, STATUS_CONFLICT, "the run is at step %u of its retirement already", run.step);
     return status;
 }
 
 enum status catalog_run_put(struct catalog *catalog, const struct catalog_run *run,
                             const struct run_info *was, struct error *err)
+{
+    return catalog_run_put_before(catalog, run, was,
+                                  info_equal(&run->info, was) ? run->step : UINT_MAX, err);
+}
+
+enum status catalog_run_put_before(struct catalog *catalog, const struct catalog_run *run,
+                                   const struct run_info *was, unsigned step_max, struct error *err)
 {
     struct record_id id;
     struct record stored;
@@ -157,7 +168,7 @@ enum status catalog_run_put(struct catalog *catalog, const struct catalog_run *r
     record_id_run(&id, &run->run);
     enum status status = record_read(catalog, CATALOG_RUNS, &id, &stored, err);
     if (status == STATUS_OK)
-        status = run_compare(&stored, doc, was, &done, err);
+        status = run_compare(&stored, doc, was, step_max, &done, err);
     if (status == STATUS_OK && !done)
         status = record_write_one(catalog, CATALOG_RUNS, &id, stored.rev, json_incref(doc), err);
     json_decref(stored.doc);

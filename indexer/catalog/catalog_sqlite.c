@@ -301,4 +301,7 @@ const struct catalog_ops catalog_sqlite_ops = {
     .count = sqlite_count,
     .lease_take = sqlite_lease_take,
     .lease_release = sqlite_lease_release,
+    .lease_renew = sqlite_lease_renew,
+    .lease_release_all = sqlite_lease_release_all,
+    .lease_scan = sqlite_lease_scan,
 };

@@ -106,5 +106,11 @@ enum status sqlite_lease_take(struct catalog *catalog, const char *name, const c
                               uint64_t ttl_ms, char holder[64], struct error *err);
 enum status sqlite_lease_release(struct catalog *catalog, const char *name, const char *owner,
                                  struct error *err);
+enum status sqlite_lease_renew(struct catalog *catalog, const char *owner, uint64_t ttl_ms,
+                               struct error *err);
+enum status sqlite_lease_release_all(struct catalog *catalog, const char *owner, struct error *err);
+enum status sqlite_lease_scan(struct catalog *catalog,
+                              bool (*each)(void *data, const struct catalog_lease *lease),
+                              void *data, struct error *err);
 
 #endif

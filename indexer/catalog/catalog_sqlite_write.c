@@ -235,3 +235,59 @@ enum status sqlite_lease_release(struct catalog *catalog, const char *name, cons
                             name, owner, 0, NULL, err);
     return transaction_end(sqlite, status, err);
 }
+
+enum status sqlite_lease_renew(struct catalog *catalog, const char *owner, uint64_t ttl_ms,
+                               struct error *err)
+{
+    struct catalog_sqlite *sqlite = sqlite_of(catalog);
+    enum status status = transaction_begin(sqlite, err);
+
+    if (status == STATUS_OK)
+        status = lease_step(&sqlite->writer,
+                            "UPDATE leases SET expires_us = ?4 WHERE owner = ?2 AND expires_us > ?3 AND ?1 = ''",
+                            "", owner, ttl_ms, NULL, err);
+    return transaction_end(sqlite, status, err);
+}
+
+enum status sqlite_lease_release_all(struct catalog *catalog, const char *owner, struct error *err)
+{
+    struct catalog_sqlite *sqlite = sqlite_of(catalog);
+    enum status status = transaction_begin(sqlite, err);
+
+    if (status == STATUS_OK)
+        status = lease_step(&sqlite->writer, "DELETE FROM leases WHERE owner = ?2 AND ?1 = ''", "",
+                            owner, 0, NULL, err);
+    return transaction_end(sqlite, status, err);
+}
+
+enum status sqlite_lease_scan(struct catalog *catalog,
+                              bool (*each)(void *data, const struct catalog_lease *lease),
+                              void *data, struct error *err)
+{
+    struct sqlite_link *link;
+    sqlite3_stmt *statement;
+    int64_t now = (int64_t)clock_wall_us();
+    int step = SQLITE_DONE;
+    enum status status = sqlite_reader_take(sqlite_of(catalog), &link, err);
+
+    if (status != STATUS_OK)
+        return status;
+    if (sqlite3_prepare_v2(link->db, "SELECT name, owner, expires_us FROM leases ORDER BY name", -1,
+                           &statement, NULL) != SQLITE_OK) {
+        status = sqlite_failed(link, err, "leases");
+    } else {
+        bool more = true;
+        while (more && (step = sqlite3_step(statement)) == SQLITE_ROW) {
+            /* Rounded up: what has not run out has something left. */
+            struct catalog_lease lease = { .left_ms = (sqlite3_column_int64(statement, 2) - now + 999) / 1000 };
+            snprintf(lease.name, sizeof lease.name, "%s", (const char *)sqlite3_column_text(statement, 0));
+            snprintf(lease.owner, sizeof lease.owner, "%s", (const char *)sqlite3_column_text(statement, 1));
+            more = each(data, &lease);
+        }
+        if (more && step != SQLITE_DONE)
+            status = sqlite_failed(link, err, "leases");
+        sqlite3_finalize(statement);
+    }
+    sqlite_reader_give(sqlite_of(catalog), link);
+    return status;
+}

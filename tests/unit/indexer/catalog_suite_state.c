@@ -163,6 +163,28 @@ static bool cursors_take(void *data, const struct catalog_cursor *cursor)
     return true;
 }
 
+struct cursor_wanted {
+    const struct run_key *run;
+    struct catalog_cursor found;
+};
+
+static bool cursor_take(void *data, const struct catalog_cursor *cursor)
+{
+    struct cursor_wanted *wanted = data;
+
+    if (run_key_compare(wanted->run, &cursor->run) == 0)
+        wanted->found = *cursor;
+    return true;
+}
+
+static struct catalog_cursor cursor_of(struct catalog *catalog, const char *node, const struct run_key *run)
+{
+    struct cursor_wanted wanted = { .run = run };
+
+    assert_ok(catalog_cursor_scan(catalog, node, cursor_take, &wanted, &suite_err));
+    return wanted.found;
+}
+
 static struct cursors cursors_of(struct catalog *catalog, const char *node)
 {
     struct cursors cursors = { .count = 0 };
@@ -171,16 +193,28 @@ static struct cursors cursors_of(struct catalog *catalog, const char *node)
     return cursors;
 }
 
-static void put_cursor(struct catalog *catalog, const char *node, const struct run_key *run, uint64_t record)
+static struct catalog_cursor make_cursor(const char *node, const struct run_key *run, uint64_t record)
 {
     struct catalog_cursor cursor = { .run = *run,
                                      .journal_id = UINT64_C(0xf123456789abcdef),
                                      .record = record,
                                      .check = 0xfffffffe,
-                                     .complete = record > 5 };
+                                     .complete = record > 5,
+                                     .files = UINT64_C(0xfedcba9876543210) };
 
     snprintf(cursor.node, sizeof cursor.node, "%s", node);
-    assert_ok(catalog_cursor_put(catalog, &cursor, &suite_err));
+    return cursor;
+}
+
+/* Behind the one that is there. */
+static struct catalog_cursor put_cursor(struct catalog *catalog, const char *node,
+                                        const struct run_key *run, uint64_t record)
+{
+    struct catalog_cursor cursor = make_cursor(node, run, record);
+    struct catalog_cursor was = cursor_of(catalog, node, run);
+
+    assert_ok(catalog_cursor_put(catalog, &cursor, &was, &suite_err));
+    return cursor;
 }
 
 static void a_cursor_comes_back_as_it_was_put(void **state)
@@ -198,6 +232,59 @@ static void a_cursor_comes_back_as_it_was_put(void **state)
     assert_int_equal(cursors.last.record, 1000000);
     assert_int_equal(cursors.last.check, 0xfffffffe);
     assert_true(cursors.last.complete);
+    assert_true(cursors.last.files == UINT64_C(0xfedcba9876543210));
+    assert_true(cursors.last.rev != 0);
+}
+
+static void a_cursor_that_another_one_moved_is_not_overwritten(void **state)
+{
+    struct catalog *catalog = ((struct catalog_fixture *)*state)->catalog;
+    struct catalog_cursor none = { .rev = 0 };
+    struct catalog_cursor slept = put_cursor(catalog, "n1", &suite_run, 3);
+    struct catalog_cursor late = make_cursor("n1", &suite_run, 9);
+    struct error err;
+
+    error_init(&err);
+    struct catalog_cursor now = put_cursor(catalog, "n1", &suite_run, 1000);
+    assert_int_equal(catalog_cursor_put(catalog, &late, &slept, &err), STATUS_CONFLICT);
+    assert_int_equal(catalog_cursor_put(catalog, &late, &none, &err), STATUS_CONFLICT);
+    assert_int_equal(cursor_of(catalog, "n1", &suite_run).record, 1000);
+    /* The answer was lost, so it is said again; it stands as it was. */
+    struct catalog_cursor again = make_cursor("n1", &suite_run, 1000);
+    assert_ok(catalog_cursor_put(catalog, &again, &slept, &suite_err));
+    assert_true(again.rev == now.rev);
+    /* A database that came back as it was before, then moved by somebody else to the same revision. */
+    struct catalog_cursor forged = now;
+    forged.record = 2000;
+    assert_int_equal(catalog_cursor_put(catalog, &late, &forged, &err), STATUS_CONFLICT);
+    assert_ok(catalog_cursor_remove(catalog, "n1", &suite_run, &suite_err));
+    assert_int_equal(catalog_cursor_put(catalog, &late, &now, &err), STATUS_CONFLICT);
+    assert_ok(catalog_cursor_put(catalog, &late, &none, &suite_err));
+}
+
+static void who_wrote_late_sets_the_cursor_back(void **state)
+{
+    struct catalog *catalog = ((struct catalog_fixture *)*state)->catalog;
+    struct catalog_cursor slept = put_cursor(catalog, "n1", &suite_run, 10);
+    struct error err;
+
+    error_init(&err);
+    assert_ok(catalog_cursor_check(catalog, &slept, false, &suite_err)); /* nobody moved it */
+    assert_int_equal(cursor_of(catalog, "n1", &suite_run).record, 10);
+    put_cursor(catalog, "n1", &suite_run, 1000);
+    assert_int_equal(catalog_cursor_check(catalog, &slept, false, &err), STATUS_CONFLICT);
+    struct catalog_cursor back = cursor_of(catalog, "n1", &suite_run);
+    assert_int_equal(back.record, 10); /* what he wrote began here */
+    assert_true(!back.complete && back.journal_id == slept.journal_id);
+    /* What was removed by a list may be anywhere. */
+    put_cursor(catalog, "n1", &suite_run, 1000);
+    assert_int_equal(catalog_cursor_check(catalog, &slept, true, &err), STATUS_CONFLICT);
+    assert_int_equal(cursor_of(catalog, "n1", &suite_run).record, 0);
+    /* The run was purged meanwhile: one is left there all the same, for who looks after what the node has not. */
+    assert_ok(catalog_cursor_remove(catalog, "n1", &suite_run, &suite_err));
+    assert_int_equal(catalog_cursor_check(catalog, &slept, false, &err), STATUS_CONFLICT);
+    back = cursor_of(catalog, "n1", &suite_run);
+    assert_true(back.rev != 0 && back.record == 0 && !back.complete);
 }
 
 static void cursors_are_removed_by_node_and_run(void **state)
@@ -353,6 +440,84 @@ static void a_lease_is_given_back_by_its_owner_only(void **state)
     assert_string_equal(holder, longest + 1);
 }
 
+struct leases {
+    size_t count, live;
+    bool all_of_a;
+};
+
+static bool leases_take(void *data, const struct catalog_lease *lease)
+{
+    struct leases *leases = data;
+
+    leases->count++;
+    leases->live += lease->left_ms > 0;
+    leases->all_of_a = leases->all_of_a && strcmp(lease->owner, "a") == 0;
+    assert_true(lease->left_ms <= 60000);
+    return true;
+}
+
+static struct leases leases_of(struct catalog *catalog)
+{
+    struct leases leases = { .all_of_a = true };
+
+    assert_ok(catalog_lease_scan(catalog, leases_take, &leases, &suite_err));
+    return leases;
+}
+
+static void an_owners_leases_are_renewed_and_given_back_together(void **state)
+{
+    struct catalog *catalog = ((struct catalog_fixture *)*state)->catalog;
+    char holder[64];
+
+    assert_ok(catalog_lease_take(catalog, "node/n1", "a", 30000, holder, &suite_err));
+    assert_ok(catalog_lease_take(catalog, "node/n2", "a", 1, holder, &suite_err));
+    assert_ok(catalog_lease_take(catalog, "node/n3", "b", 30000, holder, &suite_err));
+    while (leases_of(catalog).live == 3)
+        ;
+    assert_ok(catalog_lease_renew(catalog, "a", 60000, &suite_err));
+    assert_int_equal(leases_of(catalog).count, 3);
+    assert_int_equal(leases_of(catalog).live, 2); /* what had run out is not had back by renewing */
+    assert_ok(catalog_lease_take(catalog, "node/n2", "b", 30000, holder, &suite_err));
+    assert_ok(catalog_lease_release_all(catalog, "b", &suite_err));
+    assert_int_equal(leases_of(catalog).count, 1);
+    assert_true(leases_of(catalog).all_of_a);
+    assert_ok(catalog_lease_release_all(catalog, "b", &suite_err));
+}
+
+static void a_note_is_what_was_written_last(void **state)
+{
+    struct catalog *catalog = ((struct catalog_fixture *)*state)->catalog;
+    char text[CATALOG_NOTE_SIZE_MAX];
+    struct error err;
+
+    error_init(&err);
+    assert_int_equal(catalog_note_get(catalog, "sweep", text, &err), STATUS_NOT_FOUND);
+    assert_ok(catalog_note_put(catalog, "sweep", "{\"ended\":1}", &suite_err));
+    assert_ok(catalog_note_put(catalog, "sweep", "{\"ended\":2}", &suite_err));
+    assert_ok(catalog_note_put(catalog, "url/n1", "http://127.0.0.1:1", &suite_err));
+    assert_ok(catalog_note_get(catalog, "sweep", text, &suite_err));
+    assert_string_equal(text, "{\"ended\":2}");
+}
+
+static void a_retirement_is_undone_only_before_its_files_go(void **state)
+{
+    struct catalog *catalog = ((struct catalog_fixture *)*state)->catalog;
+    struct catalog_run run = { .run = suite_run, .info = { 1, 2, RUN_RETIRED }, .step = 3 };
+    struct run_info absent = { 0, 0, RUN_FILLING }, retired = run.info;
+    struct error err;
+
+    error_init(&err);
+    assert_ok(catalog_run_put(catalog, &run, &absent, &suite_err));
+    run.step = 4;
+    assert_ok(catalog_run_put(catalog, &run, &retired, &suite_err));
+    run.step = 2; /* who slept at an earlier step */
+    assert_int_equal(catalog_run_put(catalog, &run, &retired, &err), STATUS_CONFLICT);
+    run.info = (struct run_info){ 1, 3, RUN_READY };
+    run.step = 0;
+    assert_int_equal(catalog_run_put_before(catalog, &run, &retired, 3, &err), STATUS_CONFLICT);
+    assert_ok(catalog_run_put_before(catalog, &run, &retired, 4, &suite_err));
+}
+
 static void a_catalog_that_is_there_answers(void **state)
 {
     struct catalog_fixture *fixture = *state;
@@ -370,11 +535,16 @@ int suite_run_state(void)
         CASE(one_messages_places_on_one_node_leave),
         CASE(a_removed_run_takes_its_quarantine_along),
         CASE(a_cursor_comes_back_as_it_was_put),
+        CASE(a_cursor_that_another_one_moved_is_not_overwritten),
+        CASE(who_wrote_late_sets_the_cursor_back),
         CASE(cursors_are_removed_by_node_and_run),
         CASE(a_run_is_changed_by_compare_and_set_only),
         CASE(the_map_is_changed_by_compare_and_set_on_its_epoch),
         CASE(a_lease_is_held_until_it_runs_out),
         CASE(a_lease_is_given_back_by_its_owner_only),
+        CASE(an_owners_leases_are_renewed_and_given_back_together),
+        CASE(a_note_is_what_was_written_last),
+        CASE(a_retirement_is_undone_only_before_its_files_go),
         CASE(a_catalog_that_is_there_answers),
     };
 #undef CASE
