@@ -53,8 +53,10 @@ struct decoders {
     struct list waiting, handed, finished;
     struct list alone, fresh;
     struct decoders_stats stats;
-    uv_timer_t later; /* calls back what submit() refused */
-    unsigned open;    /* children and the timer */
+    struct decode_memo *memo; /* owned */
+    struct buf text;          /* what it said last */
+    uv_timer_t later;         /* calls back what submit() refused */
+    unsigned open;            /* children and the timer */
     bool stopping;
     void (*on_stopped)(void *data);
     void *data;
@@ -85,17 +87,51 @@ static void pool_refuse(struct decoders *pool, struct decode_item *item, const c
     pool->stats.refused++;
 }
 
+static void item_set_keys(struct decode_item *item, struct slice keys)
+{
+    item->keys = malloc(keys.size + 1);
+    assert(item->keys != NULL);
+    memcpy(item->keys, keys.data, keys.size);
+    item->keys[keys.size] = '\0';
+    item->keys_size = keys.size;
+}
+
+/* Whatever became of a child, what is handed on is a JSON object. */
+static bool is_object(struct slice text)
+{
+    json_t *json = NULL;
+    bool is = json_parse(text.data, text.size, &json, NULL) == STATUS_OK && json_is_object(json);
+
+    json_decref(json);
+    return is;
+}
+
 static void pool_take_keys(struct decoders *pool, struct decode_item *item, struct slice body)
 {
     static const char no_object[] = "decoder gave keys that are no JSON object";
 
-    if (json_parse(body.data, body.size, &item->keys, NULL) == STATUS_OK && json_is_object(item->keys)) {
-        pool->stats.decoded++;
+    if (!is_object(body)) {
+        pool_refuse(pool, item, no_object, sizeof no_object - 1);
         return;
     }
-    json_decref(item->keys);
-    item->keys = NULL;
-    pool_refuse(pool, item, no_object, sizeof no_object - 1);
+    item_set_keys(item, body);
+    decode_memo_learn(pool->memo, item->head, item->size, body);
+    pool->stats.decoded++;
+}
+
+static void pool_take_refusal(struct decoders *pool, struct decode_item *item, struct slice body)
+{
+    decode_memo_learn(pool->memo, item->head, item->size, slice_of(NULL, 0));
+    pool_refuse(pool, item, (const char *)body.data, body.size);
+}
+
+static bool pool_remembers(struct decoders *pool, struct decode_item *item)
+{
+    buf_clear(&pool->text);
+    if (!decode_memo_find(pool->memo, item->head, item->size, &pool->text))
+        return false;
+    item_set_keys(item, slice_of(pool->text.data, pool->text.size));
+    return true;
 }
 
 static void batch_finish(struct decoders *pool, struct decode_batch *batch, enum status status)
@@ -150,6 +186,8 @@ static unsigned batch_cut(struct decoders *pool, struct decode_batch *batch, str
         pool->queued--;
     while (batch->next < batch->count && count < DECODER_JOB_MAX) {
         size_t at = batch->next++;
+        if (batch->items[at].keys != NULL)
+            continue; /* remembered */
         if (item_too_large(pool, &batch->items[at]))
             refused++;
         else
@@ -244,6 +282,8 @@ static void pool_on_ready(struct decoder_child *child, struct slice about)
 
     if (json_parse(about.data, about.size, &json, NULL) == STATUS_OK)
         json_opt_string(json, "eccodes", "", &release, NULL);
+    if (strcmp(pool->release, release) != 0)
+        decode_memo_clear(pool->memo); /* the package was replaced under us */
     snprintf(pool->release, sizeof pool->release, "%s", release);
     json_decref(json);
     pool_pump(pool);
@@ -259,7 +299,7 @@ static void pool_on_answer(struct decoder_child *child, unsigned at, bool decode
     if (decoded)
         pool_take_keys(decoder->pool, item, body);
     else
-        pool_refuse(decoder->pool, item, (const char *)body.data, body.size);
+        pool_take_refusal(decoder->pool, item, body);
 }
 
 static void decoder_forget_job(struct decoder *decoder)
@@ -408,6 +448,8 @@ static void pool_closed(struct decoders *pool)
         free(pool->decoders[i].lone);
     lones_free(&pool->alone);
     lones_free(&pool->fresh);
+    decode_memo_free(pool->memo);
+    buf_fini(&pool->text);
     free(pool);
     if (on_stopped != NULL)
         on_stopped(data);
@@ -509,6 +551,8 @@ enum status decoders_start(const struct decoders_options *options, struct decode
     pool->open = count + 1;
     pool->queue_max = options->queue_max > 0 ? options->queue_max : QUEUE_MAX;
     pool->heads_max = options->heads_max > 0 ? options->heads_max : HEADS_MAX;
+    pool->memo = decode_memo_new(options->memo_size, options->memo_check_every);
+    buf_init(&pool->text, DECODER_ANSWER_SIZE_MAX);
     list_init(&pool->waiting);
     list_init(&pool->handed);
     list_init(&pool->finished);
@@ -525,16 +569,21 @@ enum status decoders_start(const struct decoders_options *options, struct decode
 
 void decoders_submit(struct decoders *pool, struct decode_batch *batch)
 {
-    for (size_t i = 0; i < batch->count; i++) {
-        batch->items[i].keys = NULL;
-        batch->items[i].reason[0] = '\0';
-    }
+    bool refused = pool->stopping || pool->queued >= pool->queue_max;
+
     batch->next = 0;
     batch->left = batch->count;
     batch->status = STATUS_OK;
     list_init(&batch->list);
-    if (pool->stopping || pool->queued >= pool->queue_max || batch->count == 0) {
-        enum status status = batch->count == 0 ? STATUS_OK : STATUS_OVERLOADED;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct decode_item *item = &batch->items[i];
+        item->keys = NULL;
+        item->keys_size = 0;
+        item->reason[0] = '\0';
+        batch->left -= !refused && pool_remembers(pool, item);
+    }
+    if (refused || batch->left == 0) {
+        enum status status = refused ? STATUS_OVERLOADED : STATUS_OK;
         batch_finish(pool, batch, pool->stopping ? STATUS_CANCELLED : status);
     } else {
         pool->queued++;
@@ -565,6 +614,7 @@ const char *decoders_release(const struct decoders *pool)
 void decoders_stats(const struct decoders *pool, struct decoders_stats *stats)
 {
     *stats = pool->stats;
+    decode_memo_stats(pool->memo, &stats->memo);
     for (unsigned i = 0; i < pool->count; i++) {
         stats->alive += pool->decoders[i].child.state != DECODER_DOWN;
         stats->busy += pool->decoders[i].child.state == DECODER_BUSY;

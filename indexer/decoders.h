@@ -4,14 +4,16 @@
  * A batch is cut into jobs of some heads, each for one child. When the child dies or takes too long, it is replaced and the heads that had
  * no answer are tried one by one, each in a fresh or idle child; refused is only what killed a fresh one, because a head may
  * leave damage that kills with the next. The one that kills gets a refusal with the reason ("decoder died: signal 6 (abort)", "decoder timed
- * out after 10 s"), the rest their keys. */
+ * out after 10 s"), the rest their keys.
+ *
+ * What a head like this one decoded to before is remembered (decode_memo.h), and no child is asked. */
 #ifndef INDEXER_DECODERS_H
 #define INDEXER_DECODERS_H
 
+#include "indexer/decode_memo.h"
 #include "proto/base/list.h"
 #include "proto/base/status.h"
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <uv.h>
 
@@ -19,11 +21,13 @@ struct decoders;
 
 struct decoders_options {
     uv_loop_t *loop;
-    const char *program; /* path of gribstore-decoder; NULL: beside the running executable */
-    unsigned children;   /* [number of cores] */
-    uint64_t timeout_ms; /* a head may take so long [10 s] */
-    uint64_t memory_max; /* RLIMIT_AS [1 GiB] */
-    unsigned queue_max;  /* batches waiting [64] */
+    const char *program;       /* path of gribstore-decoder; NULL: beside the running executable */
+    unsigned children;         /* [number of cores] */
+    uint64_t timeout_ms;       /* a head may take so long [10 s] */
+    uint64_t memory_max;       /* RLIMIT_AS [1 GiB] */
+    unsigned queue_max;        /* batches waiting [64] */
+    size_t memo_size;          /* bytes of memory for what was decoded [0: nothing is remembered] */
+    uint64_t memo_check_every; /* hits, then one is decoded in full as well [0: never] */
     uint64_t heads_max; /* of one child, then it is replaced: ecCodes keeps memory of heads that it gives up on [200,000] */
 };
 
@@ -31,7 +35,8 @@ struct decode_item {
     const uint8_t *head; /* borrowed until on_done */
     size_t size;
     /* out */
-    json_t *keys; /* owned by the item; NULL: refused */
+    char *keys; /* owned by the item: a JSON object as text; NULL: refused */
+    size_t keys_size;
     char reason[256];
 };
 
@@ -55,8 +60,9 @@ void decoders_submit(struct decoders *decoders, struct decode_batch *batch);
 void decoders_stop(struct decoders *decoders, void (*on_stopped)(void *data), void *data); /* frees */
 
 struct decoders_stats {
-    uint64_t decoded, refused, deaths, timeouts;
+    uint64_t decoded, refused, deaths, timeouts; /* decoded: by a child */
     unsigned alive, busy;
+    struct decode_memo_stats memo;
 };
 void decoders_stats(const struct decoders *decoders, struct decoders_stats *stats);
 

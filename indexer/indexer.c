@@ -37,6 +37,8 @@ static enum status indexer_start_engines(struct indexer *indexer, struct error *
         .program = settings->decoder,
         .children = (unsigned)settings->decoders,
         .timeout_ms = settings->decode_timeout_ms,
+        .memo_size = settings->memo_size,
+        .memo_check_every = settings->memo_check,
     };
     struct transfer_options transfer = {
         .connections_max = 1024,

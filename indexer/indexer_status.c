@@ -102,6 +102,34 @@ void status_nodes_route(struct http_exchange *ex)
     http_reply(ex, 200, "application/json", &body);
 }
 
+static void status_memo_metrics(const struct decode_memo_stats *memo, struct buf *body)
+{
+    const struct {
+        const char *name, *help;
+        enum metric_kind kind;
+        uint64_t value;
+    } samples[] = {
+        { "gribstore_decode_memo_hits_total", "Heads whose keys were remembered.", METRIC_COUNTER,
+          memo->hits },
+        { "gribstore_decode_memo_misses_total",
+          "Heads that were decoded in full, checks among them.", METRIC_COUNTER, memo->misses },
+        { "gribstore_decode_memo_unusual_total", "Decoded heads that are not remembered.",
+          METRIC_COUNTER, memo->unusual },
+        { "gribstore_decode_memo_checks_total",
+          "Remembered keys that were compared with a full decode.", METRIC_COUNTER, memo->checks },
+        { "gribstore_decode_memo_mismatches_total",
+          "Comparisons that failed: the log has both; heads of that kind are remembered no more.",
+          METRIC_COUNTER, memo->mismatches },
+        { "gribstore_decode_memo_entries", "Heads remembered.", METRIC_GAUGE, memo->entries },
+        { "gribstore_decode_memo_bytes", "Memory that they take.", METRIC_GAUGE, memo->bytes },
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(samples); i++) {
+        metric_head(body, samples[i].name, samples[i].help, samples[i].kind);
+        metric_sample(body, samples[i].name, NULL, (double)samples[i].value);
+    }
+}
+
 static void status_decoder_metrics(struct indexer *indexer, struct buf *body)
 {
     struct decoders_stats stats;
@@ -115,6 +143,7 @@ static void status_decoder_metrics(struct indexer *indexer, struct buf *body)
     metric_head(body, "gribstore_decoder_deaths_total",
                 "Decoders that died or were killed for taking too long.", METRIC_COUNTER);
     metric_sample(body, "gribstore_decoder_deaths_total", NULL, (double)(stats.deaths + stats.timeouts));
+    status_memo_metrics(&stats.memo, body);
     metric_head(body, "gribstore_decoders", "Decoders alive.", METRIC_GAUGE);
     metric_sample(body, "gribstore_decoders", NULL, stats.alive);
 }

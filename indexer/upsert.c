@@ -198,15 +198,20 @@ static void upsert_refuse(struct decoded *decoded, unsigned sub, const char *rea
     snprintf(decoded->reason, sizeof decoded->reason, "field %u: %.200s", sub, reason);
 }
 
-/* Where the values of a message's only field lie: no head tells that it is the only one. */
-static void upsert_put_place(json_t *keys, const struct grib_head *head)
+/* Where the values of a message's only field lie: no head tells that it is the only one. The members go to the end of the object. */
+static void upsert_put_place(struct decode_item *result, const struct grib_head *head)
 {
     uint64_t offset, length;
+    char members[96];
 
-    if (!grib_packing_place(head, &offset, &length))
+    if (!grib_packing_place(head, &offset, &length) || result->keys_size <= 2)
         return;
-    json_object_set_new(keys, "data_offset", json_integer((json_int_t)offset));
-    json_object_set_new(keys, "data_length", json_integer((json_int_t)length));
+    int size = snprintf(members, sizeof members,
+                        ",\"data_offset\":%" PRIu64 ",\"data_length\":%" PRIu64 "}", offset, length);
+    result->keys = realloc(result->keys, result->keys_size + (size_t)size);
+    assert(result->keys != NULL && result->keys[result->keys_size - 1] == '}');
+    memcpy(result->keys + result->keys_size - 1, members, (size_t)size + 1);
+    result->keys_size += (size_t)size - 1;
 }
 
 /* The fields of one message; one that can't be decoded refuses the message. */
@@ -228,10 +233,10 @@ static void upsert_take_fields(struct upsert_machine *machine, struct upsert_ite
         } else {
             grib_head_identity(&head, decoded->fields[i].identity);
             if (item->heads_count == 1)
-                upsert_put_place(result->keys, &head);
-            decoded->fields[i].keys = json_dumps(result->keys, JSON_COMPACT);
-            assert(decoded->fields[i].keys != NULL);
-            decoded->fields[i].keys_size = strlen(decoded->fields[i].keys);
+                upsert_put_place(result, &head);
+            decoded->fields[i].keys = result->keys;
+            decoded->fields[i].keys_size = result->keys_size;
+            result->keys = NULL; /* handed over */
             decoded->fields_count = i + 1;
         }
     }
@@ -282,7 +287,7 @@ static void upsert_settle_ours(struct upsert_machine *machine, bool decoded)
 static void upsert_drop_heads(struct upsert_machine *machine)
 {
     for (size_t i = 0; i < machine->decode_count; i++)
-        json_decref(machine->decode_items[i].keys);
+        free(machine->decode_items[i].keys);
     free(machine->decode_items);
     machine->decode_items = NULL;
     machine->decode_count = machine->decode_capacity = 0;

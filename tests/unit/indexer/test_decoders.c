@@ -3,6 +3,7 @@
 #include "indexer/decoders.h"
 #include "proto/base/buf.h"
 #include "proto/base/clock.h"
+#include "proto/base/json_read.h"
 #include "proto/base/log.h"
 #include "proto/grib_head.h"
 
@@ -102,6 +103,8 @@ static void submit(struct fixture *fixture, struct job *job)
 
 static void wait_for(struct fixture *fixture, struct job *job)
 {
+    /* A timer that is due already fires in front of the poll, which then would wait for nothing. */
+    uv_run(&fixture->loop, UV_RUN_NOWAIT);
     while (!job->done)
         uv_run(&fixture->loop, UV_RUN_ONCE);
 }
@@ -116,22 +119,50 @@ static void run_job(struct fixture *fixture, struct job *job)
 static void free_job(struct job *job)
 {
     for (size_t i = 0; i < job->batch.count; i++)
-        json_decref(job->items[i].keys);
+        free(job->items[i].keys);
     free(job->items);
+}
+
+/* A new reference. */
+static json_t *keys_of(const struct decode_item *item)
+{
+    json_t *keys = NULL;
+
+    if (item->keys == NULL)
+        fail_msg("%.*s: %s", (int)item->size, (const char *)item->head, item->reason);
+    assert_int_equal(item->keys_size, strlen(item->keys));
+    assert_int_equal(json_parse(item->keys, item->keys_size, &keys, NULL), STATUS_OK);
+    return keys;
+}
+
+static json_int_t whole_key(const struct decode_item *item, const char *name)
+{
+    json_t *keys = keys_of(item);
+    json_int_t value = json_integer_value(json_object_get(keys, name));
+
+    json_decref(keys);
+    return value;
+}
+
+static void assert_text_key(const struct decode_item *item, const char *name, const char *value)
+{
+    json_t *keys = keys_of(item);
+
+    assert_string_equal(json_string_value(json_object_get(keys, name)), value);
+    json_decref(keys);
 }
 
 /* The stand-in said this head back. */
 static void assert_echo(const struct decode_item *item)
 {
-    const char *head = json_string_value(json_object_get(item->keys, "head"));
+    json_t *keys = keys_of(item);
+    const char *head = json_string_value(json_object_get(keys, "head"));
 
-    if (head == NULL) {
-        fail_msg("%.*s: %s", (int)item->size, (const char *)item->head, item->reason);
-        return;
-    }
+    assert_non_null(head);
     assert_int_equal(strlen(head), item->size);
     assert_memory_equal(head, item->head, item->size);
     assert_string_equal(item->reason, "");
+    json_decref(keys);
 }
 
 static void assert_refused(const struct decode_item *item, const char *reason)
@@ -336,7 +367,7 @@ static void a_child_is_replaced_after_so_many_heads(void **state)
         struct job job;
         make_job(&job, heads, ARRAY_COUNT(heads));
         run_job(&fixture, &job);
-        json_int_t pid = json_integer_value(json_object_get(job.items[2].keys, "pid"));
+        json_int_t pid = whole_key(&job.items[2], "pid");
         if (round % 2 == 0)
             assert_int_not_equal(pid, first); /* a new one for every other batch */
         else
@@ -492,9 +523,8 @@ static void assert_real_keys(const struct job *job)
     for (size_t i = 0; i < job->batch.count; i++) {
         if (job->items[i].keys == NULL)
             fail_msg("head %zu: %s", i, job->items[i].reason);
-        assert_string_equal(json_string_value(json_object_get(job->items[i].keys, "param")), "2t");
-        assert_int_equal(json_integer_value(json_object_get(job->items[i].keys, "step_seconds")),
-                         i % 200 * 3600);
+        assert_text_key(&job->items[i], "param", "2t");
+        assert_int_equal(whole_key(&job->items[i], "step_seconds"), i % 200 * 3600);
     }
 }
 
@@ -529,12 +559,38 @@ static void the_real_decoder_tells_its_release_and_decodes(void **state)
     run_job(&fixture, &job);
     assert_null(job.items[1].keys);
     assert_true(strlen(job.items[1].reason) > 0);
-    assert_string_equal(json_string_value(json_object_get(job.items[2].keys, "valid_time")),
-                        "2013-04-08T02:00:00Z");
+    assert_text_key(&job.items[2], "valid_time", "2013-04-08T02:00:00Z");
     assert_int_equal(stats_of(&fixture).deaths, 0);
     close_pool(&fixture);
     free_job(&job);
     free(heads);
+}
+
+/* The next day's heads cost no decode, but for the first of their kind. */
+static void heads_that_differ_in_dates_only_are_remembered(void **state)
+{
+    (void)state;
+    enum { COUNT = 150, AT_DAY = 22 };
+    struct decode_memo_stats memo;
+    struct fixture fixture;
+    struct job job;
+    uint8_t *heads;
+
+    open_pool(&fixture, REAL(.children = 1, .memo_size = 1 << 20));
+    for (uint8_t day = 8; day < 12; day++) {
+        make_real_job(&job, COUNT, &heads);
+        for (size_t i = 0; i < COUNT; i++)
+            heads[i * sizeof small_head + AT_DAY] = day;
+        run_job(&fixture, &job);
+        assert_real_keys(&job);
+        assert_int_equal(whole_key(&job.items[COUNT - 1], "date"), 20130400 + day);
+        free_job(&job);
+        free(heads);
+    }
+    memo = stats_of(&fixture).memo;
+    assert_int_equal(memo.hits + stats_of(&fixture).decoded, 4 * COUNT);
+    assert_true(memo.hits >= 2 * COUNT && memo.checks > 0 && memo.mismatches == 0);
+    close_pool(&fixture);
 }
 
 static void a_killed_child_loses_no_head(void **state)
@@ -665,6 +721,7 @@ int main(void)
         cmocka_unit_test(a_missing_program_does_not_spin),
         cmocka_unit_test(a_program_that_is_no_decoder_is_never_ready),
         cmocka_unit_test(the_real_decoder_tells_its_release_and_decodes),
+        cmocka_unit_test(heads_that_differ_in_dates_only_are_remembered),
         cmocka_unit_test(a_killed_child_loses_no_head),
         cmocka_unit_test(a_head_that_kills_ecCodes_is_refused_and_no_other),
         cmocka_unit_test(a_child_lives_in_its_sandbox),
