@@ -190,14 +190,23 @@ static enum status group_merge(struct group *group, struct error *err)
     return STATUS_OK;
 }
 
-static void group_write_make(const struct group *group, struct record_write *write)
+/* A first revision for each of a batch: one look at the system's random numbers is enough for all (record_rev_new()). */
+static uint64_t rev_make(uint64_t seed, size_t i)
+{
+    uint64_t mixed = (seed + i) * UINT64_C(0x9e3779b97f4a7c15);
+
+    mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    return ((mixed ^ (mixed >> 27)) >> 16) + 1;
+}
+
+static void group_write_make(const struct group *group, struct record_write *write, uint64_t first_rev)
 {
     const struct field_document *document = &group->document;
 
     *write = (struct record_write){ .id = group->id, .rev_was = document->rev };
     if (document->issues_count == 0)
         return;
-    write->rev = document->rev == 0 ? record_rev_new() : document->rev + 1;
+    write->rev = document->rev == 0 ? first_rev : document->rev + 1;
     write->document = document;
 }
 
@@ -213,6 +222,8 @@ struct round {
 /* Merges; what changed becomes a write, the rest is done, but for what was not read and took something away again. */
 static enum status apply_merge(struct apply *apply, struct round *round, bool *again)
 {
+    uint64_t seed = record_rev_new();
+
     for (size_t i = 0; i < apply->count; i++) {
         struct group *group = &apply->groups[i];
         if (group->done)
@@ -228,7 +239,7 @@ static enum status apply_merge(struct apply *apply, struct round *round, bool *a
         group->done = !group->changed;
         if (group->done)
             continue;
-        group_write_make(group, &round->writes[round->count]);
+        group_write_make(group, &round->writes[round->count], rev_make(seed, i));
         round->groups[round->count++].group = group;
     }
     return STATUS_OK;

@@ -121,6 +121,41 @@ static bool term_decides(const struct catalog_query *query, const struct query_t
     return next == query->terms + query->terms_count || !next->alternative;
 }
 
+static bool query_source(const struct catalog_query *query, struct slice *name)
+{
+    const struct query_term *source = query_find(query, "source");
+
+    if (!term_decides(query, source))
+        return false;
+    *name = slice_text(source->values[0].text);
+    return source_valid(*name);
+}
+
+/* Keys of older issues are in no index. */
+bool catalog_query_is_sharp(const struct catalog_query *query)
+{
+    return !query->all && query->as_of_us == 0 &&
+           (catalog_query_has(query, "param") || catalog_query_has(query, "paramId") ||
+            catalog_query_has(query, "digest"));
+}
+
+bool catalog_query_range(const struct catalog_query *query, struct record_range *range)
+{
+    struct slice source;
+    struct run_key run;
+
+    if (catalog_query_is_sharp(query))
+        return false;
+    if (catalog_query_names_run(query, &run)) {
+        record_range_run(range, &run, GRIB_IDENTITY_SIZE);
+        return true;
+    }
+    if (!query_source(query, &source))
+        return false;
+    record_range_source(range, source, GRIB_IDENTITY_SIZE);
+    return true;
+}
+
 bool catalog_query_names_run(const struct catalog_query *query, struct run_key *run)
 {
     const struct query_term *source = query_find(query, "source");

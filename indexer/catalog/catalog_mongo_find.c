@@ -112,26 +112,24 @@ static void append_terms(bson_t *filter, const struct catalog_query *query)
 
 /* --- where to look, and in which order --- */
 
-/* Ids of one run are a range, so that a page begins where the last one ended, without sorting the run. */
+/* Ids of one run, or source, are a range, so that a page begins where the last one ended, without sorting the run. Where an index is
+ * sharper the range is left out, or the planner might take it. */
 static void append_place(bson_t *filter, const struct catalog_query *query, bool paged)
 {
     struct record_range range;
     struct record_id after;
-    struct run_key run;
     bson_t bounds;
-    bool in_run = catalog_query_names_run(query, &run);
+    bool in_range = catalog_query_range(query, &range);
     bool behind = paged && query->after.size > 0 && query->sorts_count == 0;
 
-    if (in_run)
-        record_range_run(&range, &run, GRIB_IDENTITY_SIZE);
-    if (!in_run && !behind)
+    if (!in_range && !behind)
         return;
     bson_append_document_begin(filter, "_id", -1, &bounds);
     if (behind) {
         record_id_set(&after, query->after.bytes, query->after.size);
         mongo_append_id(&bounds, "$gt", CATALOG_FIELDS, &after);
     }
-    if (in_run) {
+    if (in_range) {
         mongo_append_id(&bounds, "$gte", CATALOG_FIELDS, &range.from);
         mongo_append_id(&bounds, "$lte", CATALOG_FIELDS, &range.to);
     }

@@ -24,6 +24,7 @@ enum catalog_table {
 
 enum {
     RECORD_ID_SIZE_MAX = NODE_ID_SIZE_MAX + 1 + RUN_ID_SIZE_MAX,
+    RECORD_TIME_SIZE = 8,     /* a base_time in an id */
     CATALOG_FORMAT = 2,       /* of a database; one of a higher form is refused (catalog_format.c) */
     CATALOG_CHUNK_MAX = 5000, /* documents merged and written at once */
     CATALOG_ROUNDS_MAX = 100, /* so often is a lost race run again, then CONFLICT */
@@ -135,6 +136,9 @@ void record_id_quarantine(struct record_id *id, const struct run_key *run, const
 /* All ids of a run that have this many bytes behind the run's. */
 void record_range_run(struct record_range *range, const struct run_key *run, size_t tail_size);
 
+/* All ids of a source's runs, with as many bytes behind the run's. */
+void record_range_source(struct record_range *range, struct slice source, size_t tail_size);
+
 /* The revision of a record made now: random, so that a record deleted and made again is another one. */
 uint64_t record_rev_new(void);
 
@@ -180,6 +184,10 @@ enum status catalog_quarantine_remove_locations(struct catalog *catalog, const s
 /* Whether an issue of a document matches all terms. */
 bool catalog_matches(const struct catalog_query *query, const struct field_document *document,
                      unsigned issue);
+/* Whether an index finds what matches sooner than a range of ids does. */
+bool catalog_query_is_sharp(const struct catalog_query *query);
+/* Whether all that matches lies in a range of ids, of one run or one source, and no index is sharper than that. */
+bool catalog_query_range(const struct catalog_query *query, struct record_range *range);
 bool catalog_query_has(const struct catalog_query *query, const char *key);
 
 #endif

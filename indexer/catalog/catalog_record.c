@@ -53,6 +53,19 @@ void record_range_run(struct record_range *range, const struct run_key *run, siz
     record_id_extend(&range->to, tail, tail_size);
 }
 
+void record_range_source(struct record_range *range, struct slice source, size_t tail_size)
+{
+    uint8_t tail[1 + RECORD_TIME_SIZE + DIGEST_SIZE] = { 0 }; /* a zero byte ends the name, then the base_time */
+
+    assert(source.size <= SOURCE_SIZE_MAX && tail_size <= DIGEST_SIZE);
+    *range = (struct record_range){ .whole = false };
+    record_id_set(&range->from, source.data, source.size);
+    range->to = range->from;
+    record_id_extend(&range->from, tail, 1 + RECORD_TIME_SIZE + tail_size);
+    memset(tail + 1, 0xff, sizeof tail - 1);
+    record_id_extend(&range->to, tail, 1 + RECORD_TIME_SIZE + tail_size);
+}
+
 uint64_t record_rev_new(void)
 {
     uint64_t random;

@@ -362,8 +362,7 @@ static void find_place(struct find *find)
     const struct catalog_query *query = find->query;
     struct run_key run;
 
-    find->in_run = catalog_query_names_run(query, &run) && !catalog_query_has(query, "param") &&
-                   !catalog_query_has(query, "digest");
+    find->in_run = catalog_query_names_run(query, &run) && !catalog_query_is_sharp(query);
     if (find->in_run)
         record_range_run(&find->range, &run, GRIB_IDENTITY_SIZE);
     if (query->after.size == 0 || query->sorts_count > 0 || find->count)

@@ -109,8 +109,11 @@ void sqlite_link_close(struct sqlite_link *link)
 /* --- the schema --- */
 
 /* With the id at its end an index gives a page in order, and stops where the page ends. */
-static const char schema_rest[] =
-    "CREATE INDEX IF NOT EXISTS fields_param ON fields (param, base_time, step_seconds, id);"
+#define SCHEMA_PARAMS                                                                              \
+    "CREATE INDEX IF NOT EXISTS fields_field ON fields "                                           \
+    "(param, base_time, step_seconds, levelist, number, id);"                                      \
+    "CREATE INDEX IF NOT EXISTS fields_paramid ON fields (paramId, base_time, step_seconds, id);"
+static const char schema_rest[] = SCHEMA_PARAMS
     "CREATE INDEX IF NOT EXISTS fields_run ON fields (source, base_time, param, id);"
     "CREATE INDEX IF NOT EXISTS fields_digest ON fields (digest);"
     "CREATE TABLE IF NOT EXISTS quarantine (id BLOB NOT NULL PRIMARY KEY, rev INTEGER NOT NULL,"
@@ -137,7 +140,7 @@ static void schema_print(struct buf *sql)
 
 /* What leads from the form before to this one. Programs of form 1 look into `settings`, all later ones at user_version. */
 static const char *const schema_steps[CATALOG_FORMAT + 1] = {
-    [2] = "",
+    [2] = "DROP INDEX IF EXISTS fields_param; " SCHEMA_PARAMS,
 };
 
 /* One transaction with its number: a file is in one form or in the other. */
@@ -183,7 +186,8 @@ enum status sqlite_format_step(struct catalog *catalog, unsigned format, struct 
 }
 
 /* The number that a statement of one row and one column gives; 0: no row. */
-static enum status schema_number(struct sqlite_link *link, const char *sql, uint64_t *number, struct error *err)
+static enum status schema_number(struct sqlite_link *link, const char *sql, uint64_t *number,
+                                 struct error *err)
 {
     sqlite3_stmt *statement = NULL;
     enum status status = STATUS_OK;
@@ -208,12 +212,14 @@ enum status sqlite_format_read(struct catalog *catalog, uint64_t *format, struct
 
     if (status != STATUS_OK || *format != 0)
         return status;
-    status = schema_number(link, "SELECT count(*) FROM sqlite_master WHERE name = 'settings'", &tables, err);
+    status = schema_number(link, "SELECT count(*) FROM sqlite_master WHERE name = 'settings'",
+                           &tables, err);
     if (status != STATUS_OK || tables == 0)
         return status;
     /* Form 1 had no user_version. */
-    return schema_number(link, "SELECT json_extract(doc, '$.format') FROM settings WHERE id = CAST('format' AS BLOB)",
-                         format, err);
+    return schema_number(
+        link, "SELECT json_extract(doc, '$.format') FROM settings WHERE id = CAST('format' AS BLOB)",
+        format, err);
 }
 
 /* --- statements --- */

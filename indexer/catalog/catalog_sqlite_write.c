@@ -243,9 +243,10 @@ enum status sqlite_lease_renew(struct catalog *catalog, const char *owner, uint6
     enum status status = transaction_begin(sqlite, err);
 
     if (status == STATUS_OK)
-        status = lease_step(&sqlite->writer,
-                            "UPDATE leases SET expires_us = ?4 WHERE owner = ?2 AND expires_us > ?3 AND ?1 = ''",
-                            "", owner, ttl_ms, NULL, err);
+        status = lease_step(
+            &sqlite->writer,
+            "UPDATE leases SET expires_us = ?4 WHERE owner = ?2 AND expires_us > ?3 AND ?1 = ''",
+            "", owner, ttl_ms, NULL, err);
     return transaction_end(sqlite, status, err);
 }
 
@@ -280,8 +281,10 @@ enum status sqlite_lease_scan(struct catalog *catalog,
         while (more && (step = sqlite3_step(statement)) == SQLITE_ROW) {
             /* Rounded up: what has not run out has something left. */
             struct catalog_lease lease = { .left_ms = (sqlite3_column_int64(statement, 2) - now + 999) / 1000 };
-            snprintf(lease.name, sizeof lease.name, "%s", (const char *)sqlite3_column_text(statement, 0));
-            snprintf(lease.owner, sizeof lease.owner, "%s", (const char *)sqlite3_column_text(statement, 1));
+            snprintf(lease.name, sizeof lease.name, "%s",
+                     (const char *)sqlite3_column_text(statement, 0));
+            snprintf(lease.owner, sizeof lease.owner, "%s",
+                     (const char *)sqlite3_column_text(statement, 1));
             more = each(data, &lease);
         }
         if (more && step != SQLITE_DONE)
