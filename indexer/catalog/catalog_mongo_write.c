@@ -24,8 +24,8 @@ struct bulk {
     enum catalog_table table;
     struct record_write *writes;
     size_t count;
-    size_t *order;             /* the operation's i-th write is writes[order[i]] */
-    bson_t selector, document; /* used again for each write */
+    size_t *order;               /* the operation's i-th write is writes[order[i]] */
+    bson_t *selector, *document; /* owned, used again for each write; by pointer, for a bson_t wants 128 bytes of alignment */
     bson_t *insert_opts; /* nothing to prove: keys are UTF-8 since they were parsed, the rest is ours */
     int64_t counts[WRITE_KINDS];
 };
@@ -51,20 +51,20 @@ static enum status bulk_add(struct bulk *bulk, const struct record_write *write,
     enum status status = STATUS_OK;
     bool good = false;
 
-    bson_reinit(&bulk->selector);
-    bson_reinit(&bulk->document);
+    bson_reinit(bulk->selector);
+    bson_reinit(bulk->document);
     if (kind != WRITE_INSERT)
-        append_selector(&bulk->selector, bulk->table, write);
-    if (kind != WRITE_DELETE && !append_document(&bulk->document, bulk->table, write))
+        append_selector(bulk->selector, bulk->table, write);
+    if (kind != WRITE_DELETE && !append_document(bulk->document, bulk->table, write))
         status = error_set(err, STATUS_TOO_LARGE, "a document that is no BSON");
     else if (kind == WRITE_INSERT)
-        good = mongoc_bulk_operation_insert_with_opts(bulk->operation, &bulk->document,
+        good = mongoc_bulk_operation_insert_with_opts(bulk->operation, bulk->document,
                                                       bulk->insert_opts, &failure);
     else if (kind == WRITE_REPLACE)
-        good = mongoc_bulk_operation_replace_one_with_opts(bulk->operation, &bulk->selector,
-                                                           &bulk->document, NULL, &failure);
+        good = mongoc_bulk_operation_replace_one_with_opts(bulk->operation, bulk->selector,
+                                                           bulk->document, NULL, &failure);
     else
-        good = mongoc_bulk_operation_remove_one_with_opts(bulk->operation, &bulk->selector, NULL,
+        good = mongoc_bulk_operation_remove_one_with_opts(bulk->operation, bulk->selector, NULL,
                                                           &failure);
     if (status == STATUS_OK && !good)
         status = mongo_failed(&failure, err, "a document");
@@ -173,8 +173,8 @@ enum status mongo_write(struct catalog *catalog, enum catalog_table table,
     struct mongo_call call;
     bson_t *opts = BCON_NEW("ordered", BCON_BOOL(false));
 
-    bson_init(&bulk.selector);
-    bson_init(&bulk.document);
+    bulk.selector = bson_new();
+    bulk.document = bson_new();
     bulk.insert_opts = BCON_NEW("validate", BCON_BOOL(false));
     mongo_begin(&call, catalog, mongo_collection_name(table));
     bulk.operation = mongoc_collection_create_bulk_operation_with_opts(call.collection, opts);
@@ -192,8 +192,8 @@ enum status mongo_write(struct catalog *catalog, enum catalog_table table,
         status = bulk_execute(&bulk, err);
     mongoc_bulk_operation_destroy(bulk.operation);
     free(bulk.order);
-    bson_destroy(&bulk.selector);
-    bson_destroy(&bulk.document);
+    bson_destroy(bulk.selector);
+    bson_destroy(bulk.document);
     bson_destroy(bulk.insert_opts);
     bson_destroy(opts);
     mongo_end(&call);
