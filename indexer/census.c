@@ -73,8 +73,9 @@ void census_touch(struct indexer *indexer, const struct run_key *key)
 void censuses_refresh(struct indexer *indexer, const struct catalog_cursor *cursors, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        census_find(indexer, &cursors[i].run)->cursors_next +=
-            XXH3_64bits(cursors[i].node, strlen(cursors[i].node)) * (cursors[i].rev | 1);
+        census_find(indexer, &cursors[i].run)->cursors_next += XXH3_64bits(cursors[i].node,
+                                                                           strlen(cursors[i].node)) *
+                                                               (cursors[i].rev | 1);
     for (struct census_run *run = indexer->censuses->runs; run != NULL; run = run->hh.next) {
         run->changes += run->cursors_next != run->cursors_sum;
         run->cursors_sum = run->cursors_next;

@@ -132,7 +132,7 @@ static enum fsm_next retire_lease(struct fsm *fsm)
     if (retire_leaves(retire))
         return fsm_go(fsm, MOVE_END);
     if (!catalog_is_shared(retire->indexer->catalog))
-        return fsm_go(fsm, MOVE_KEEP); /* there is no other */
+        return fsm_go(fsm, MOVE_KEEP);    /* there is no other */
     if (retire->indexer->share == NULL) { /* at the start */
         uv_timer_start(&retire->timer, retire_on_timer, RETIRE_MAP_MS, 0);
         return fsm_wait(fsm, 1, MOVE_LEASE);

@@ -27,8 +27,8 @@ static enum status run_guard_stale(const struct catalog_run *stored, struct erro
                      (unsigned long long)stored->info.incarnation);
 }
 
-enum status run_guard_before(struct catalog *catalog, const struct run_key *run, uint64_t incarnation,
-                             struct error *err)
+enum status run_guard_before(struct catalog *catalog, const struct run_key *run,
+                             uint64_t incarnation, struct error *err)
 {
     struct catalog_run stored = { .step = 0 };
     enum status status = catalog_run_get(catalog, run, &stored, err);
@@ -40,8 +40,8 @@ enum status run_guard_before(struct catalog *catalog, const struct run_key *run,
     return run_guard_stale(&stored, err);
 }
 
-enum status run_guard_after(struct catalog *catalog, const struct run_key *run, uint64_t incarnation,
-                            struct error *err)
+enum status run_guard_after(struct catalog *catalog, const struct run_key *run,
+                            uint64_t incarnation, struct error *err)
 {
     struct catalog_run stored = { .step = 0 };
     size_t removed = RUN_GUARD_BATCH;

@@ -9,9 +9,9 @@
 #include "indexer/catalog/catalog.h"
 
 /* STALE_RUN: the run is retired, purged, of another incarnation, or not in the catalog. */
-enum status run_guard_before(struct catalog *catalog, const struct run_key *run, uint64_t incarnation,
-                             struct error *err);
-enum status run_guard_after(struct catalog *catalog, const struct run_key *run, uint64_t incarnation,
-                            struct error *err);
+enum status run_guard_before(struct catalog *catalog, const struct run_key *run,
+                             uint64_t incarnation, struct error *err);
+enum status run_guard_after(struct catalog *catalog, const struct run_key *run,
+                            uint64_t incarnation, struct error *err);
 
 #endif

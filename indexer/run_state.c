@@ -41,8 +41,8 @@ struct run_op {
 
 struct run_entry {
     char name[RUN_TEXT_SIZE];
-    struct catalog_run run; /* incarnation 0: the catalog has it not */
-    struct list ops;        /* the first is under way */
+    struct catalog_run run;       /* incarnation 0: the catalog has it not */
+    struct list ops;              /* the first is under way */
     uint64_t touched_ns, seen_ns; /* when it was last written here; found in the catalog */
     struct indexer *indexer;
     UT_hash_handle hh;
@@ -286,9 +286,9 @@ static void run_write_run(struct work *work)
     if (op->forgets)
         work->status = catalog_cursor_remove(catalog, NULL, &op->next.run, &work->err);
     if (op->writes && work->status == STATUS_OK) /* undone only as long as no node was told to delete, by whichever indexer */
-        work->status = catalog_run_put_before(catalog, &op->next, &op->was,
-                                              op->kind == RUN_OP_CHANGE && op->forgets ? RETIRE_GRACE : UINT_MAX,
-                                              &work->err);
+        work->status = catalog_run_put_before(
+            catalog, &op->next, &op->was,
+            op->kind == RUN_OP_CHANGE && op->forgets ? RETIRE_GRACE : UINT_MAX, &work->err);
     /* Another indexer was faster, or our own write was thought lost: what is there now holds. */
     if (work->status == STATUS_CONFLICT &&
         catalog_run_get(catalog, &op->next.run, &op->next, &work->err) != STATUS_OK)
@@ -464,7 +464,8 @@ void run_state_purged(struct indexer *indexer, const struct run_key *run,
 
 /* --- what the catalog has now --- */
 
-static void run_refresh_one(struct indexer *indexer, struct run_entry *entry, const struct catalog_run *stored)
+static void run_refresh_one(struct indexer *indexer, struct run_entry *entry,
+                            const struct catalog_run *stored)
 {
     struct run_info was = entry->run.info;
     int order = run_info_compare(&stored->info, &was);
@@ -476,8 +477,11 @@ static void run_refresh_one(struct indexer *indexer, struct run_entry *entry, co
         census_touch(indexer, &entry->run.run);
         run_follow(entry, &was, false);
     } else { /* the database is an older one: the nodes know what came since */
-        log_msg(LOG_WARN, "run.went-back", "%s: the index has incarnation %" PRIu64 ", version %" PRIu64 ", it had %" PRIu64 ", %" PRIu64,
-                entry->name, stored->info.incarnation, stored->info.version, was.incarnation, was.version);
+        log_msg(LOG_WARN, "run.went-back",
+                "%s: the index has incarnation %" PRIu64 ", version %" PRIu64 ", it had %" PRIu64
+                ", %" PRIu64,
+                entry->name, stored->info.incarnation, stored->info.version, was.incarnation,
+                was.version);
         entry->run = *stored;
         census_touch(indexer, &entry->run.run);
         tails_weigh(indexer, &entry->run.run);
@@ -505,7 +509,8 @@ void run_states_refresh(struct indexer *indexer, const struct catalog_run *runs,
     }
     for (struct run_entry *entry = indexer->run_states->runs; entry != NULL; entry = entry->hh.next) {
         struct catalog_run none = { .run = entry->run.run };
-        if (entry->seen_ns != started_ns && entry->run.info.incarnation > 0 && !run_newer(entry, started_ns))
+        if (entry->seen_ns != started_ns && entry->run.info.incarnation > 0 &&
+            !run_newer(entry, started_ns))
             run_refresh_one(indexer, entry, &none);
     }
 }

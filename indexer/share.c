@@ -23,7 +23,7 @@ enum {
     SHARE_RETRY_MS = 1000,
     SHARE_SOON_MS = 10,
     SHARE_READ_PART = 50, /* at most a fiftieth of the time goes into reading runs and cursors again */
-    SHARE_BACK_MAX = 64,  /* leases given back with one look */
+    SHARE_BACK_MAX = 64, /* leases given back with one look */
 };
 
 struct share_node {
@@ -149,7 +149,8 @@ static bool look_on_cursor(void *data, const struct catalog_cursor *cursor)
     return true;
 }
 
-static const struct catalog_lease *look_lease(const struct share_look *look, const char *kind, const char *id)
+static const struct catalog_lease *look_lease(const struct share_look *look, const char *kind,
+                                              const char *id)
 {
     const struct catalog_lease *leases = look->leases.items;
     size_t size = strlen(kind);
@@ -308,7 +309,9 @@ static void share_take_nodes(struct share *share)
             continue; /* new in the map: the next look has it */
         if (node->held != now->held || node->leaving != now->leaving)
             log_msg(LOG_INFO, "share.node", "%s: %s", node->id,
-                    now->leaving ? "given up" : now->held ? "ours" : "not ours");
+                    now->leaving ? "given up"
+                    : now->held  ? "ours"
+                                 : "not ours");
         node->held = now->held;
         node->leaving = now->leaving;
     }
@@ -547,7 +550,8 @@ static void share_name(struct share *share)
     if (settings->name != NULL) {
         snprintf(share->name, sizeof share->name, "%s", settings->name);
     } else if (settings->url != NULL && strstr(settings->url, "://") != NULL) {
-        snprintf(share->name, sizeof share->name, "%.*s", SHARE_NAME_MAX, strstr(settings->url, "://") + 3);
+        snprintf(share->name, sizeof share->name, "%.*s", SHARE_NAME_MAX,
+                 strstr(settings->url, "://") + 3);
     } else {
         const char *port = strrchr(settings->listen, ':');
         gethostname(host, sizeof host - 1);

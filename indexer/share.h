@@ -16,7 +16,8 @@ enum { SHARE_NAME_MAX = 48 };
 enum status share_start(struct indexer *indexer, struct error *err);
 /* Nodes are given up: tails end, then the leases go at once, not when they run out. */
 void share_leave(struct indexer *indexer);
-void share_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer)); /* after tails and retirements */
+void share_stop(struct indexer *indexer,
+                void (*on_stopped)(struct indexer *indexer)); /* after tails and retirements */
 
 bool share_holds(const struct indexer *indexer, const char *node);
 void share_look(struct indexer *indexer); /* now, not when the time has come: nodes, states, cursors */
@@ -24,7 +25,7 @@ void share_on_tail_closed(struct indexer *indexer);
 /* The owner's name in leases of this process. */
 const char *share_owner(const struct indexer *indexer);
 void share_give_back(struct indexer *indexer, const char *lease); /* soon */
-unsigned share_alive(const struct indexer *indexer); /* indexers, this one too */
+unsigned share_alive(const struct indexer *indexer);              /* indexers, this one too */
 /* The leases as of the last look, borrowed until the next return to the loop. */
 const struct catalog_lease *share_leases(const struct indexer *indexer, size_t *count);
 

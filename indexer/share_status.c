@@ -57,8 +57,8 @@ static void put_nodes_of(struct json_writer *json, const struct catalog_lease *l
 }
 
 /* A database for one indexer has no leases: it is this one, with every node that it tails. */
-static void put_alone(struct json_writer *json, struct indexer *indexer, const struct tail_status *tails,
-                      size_t count)
+static void put_alone(struct json_writer *json, struct indexer *indexer,
+                      const struct tail_status *tails, size_t count)
 {
     const char *owner = share_owner(indexer);
     char name[64];

@@ -55,7 +55,7 @@ struct sweeps {
     struct fsm fsm;
     uv_timer_t timer;
     bool running, wanted, due_now;
-    uint64_t ended_us; /* as the catalog has it */
+    uint64_t ended_us;        /* as the catalog has it */
     struct catalog_run *runs; /* owned */
     size_t runs_count, runs_size, at;
     struct sweep_file *files, *next; /* owned table; the next to look at */
@@ -140,7 +140,8 @@ static void sweep_take_run(struct work *work)
     if (work->status != STATUS_OK)
         return;
     /* A clock that was put back makes it due, rather than never. */
-    bool due = sweeps->due_now || (every_us > 0 && (now_us < sweeps->ended_us || now_us - sweeps->ended_us >= every_us));
+    bool due = sweeps->due_now ||
+               (every_us > 0 && (now_us < sweeps->ended_us || now_us - sweeps->ended_us >= every_us));
     sweeps->skipped = !due;
     if (due && catalog_is_shared(indexer->catalog)) {
         work->status = catalog_lease_take(indexer->catalog, sweep_lease, sweeps->owner,

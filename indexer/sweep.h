@@ -17,7 +17,7 @@ struct sweep_status {
     bool running;
     char run[RUN_TEXT_SIZE]; /* being swept */
     uint64_t runs_done, runs_count;
-    uint64_t started_us, ended_us; /* wall clock; 0: none yet */
+    uint64_t started_us, ended_us;                 /* wall clock; 0: none yet */
     uint64_t locations_removed, documents_removed; /* by this process, ever */
     uint64_t nodes_skipped;                        /* of the last one */
 };

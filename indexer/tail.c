@@ -410,8 +410,9 @@ static void tail_stop(struct tail *tail)
 
 static bool tail_serves(const struct tail *tail, const struct map_node *node)
 {
-    return !tail->stopping && share_holds(tail->indexer, node->id) && tail->out == (node->state == NODE_OUT) &&
-           strcmp(tail->id, node->id) == 0 && strcmp(tail->url, node->url) == 0;
+    return !tail->stopping && share_holds(tail->indexer, node->id) &&
+           tail->out == (node->state == NODE_OUT) && strcmp(tail->id, node->id) == 0 &&
+           strcmp(tail->url, node->url) == 0;
 }
 
 void tails_on_map(struct indexer *indexer, struct cluster_map *map)
@@ -424,7 +425,8 @@ void tails_on_map(struct indexer *indexer, struct cluster_map *map)
         if (node == NULL || !tail_serves(tail, node))
             tail_stop(tail);
     }
-    for (unsigned i = 0; i < map->nodes_count; i++) /* one that still ends is waited for: two at one node would be in each other's way */
+    for (unsigned i = 0; i < map->nodes_count;
+         i++) /* one that still ends is waited for: two at one node would be in each other's way */
         if (share_holds(indexer, map->nodes[i].id) && !tails_has(indexer, map->nodes[i].id))
             tail_start(indexer, &map->nodes[i]);
 }
@@ -526,8 +528,9 @@ static bool tail_cursor_known(const struct tail_run *run, const struct catalog_c
 static void tail_take_cursor(struct tail *tail, struct tail_run *run, const struct catalog_cursor *cursor)
 {
     if (!run->unsure)
-        log_msg(LOG_INFO, "tail.cursor", "%s on %s: the index has it %s record %" PRIu64 ", not at %" PRIu64,
-                run->name, tail->id, cursor == NULL ? "nowhere, from" : "at",
+        log_msg(LOG_INFO, "tail.cursor",
+                "%s on %s: the index has it %s record %" PRIu64 ", not at %" PRIu64, run->name,
+                tail->id, cursor == NULL ? "nowhere, from" : "at",
                 cursor == NULL ? 0 : cursor->record, run->has_cursor ? run->cursor.record : 0);
     run->has_cursor = cursor != NULL;
     if (cursor != NULL)

@@ -65,12 +65,14 @@ struct tail_run {
     struct tail_named *named; /* owned; in journal order, each once */
     size_t named_count;
     unsigned generation; /* counts up with tails_reread() */
-    uint64_t seen_ns; /* when its cursor was last found in the catalog */
+    uint64_t seen_ns;    /* when its cursor was last found in the catalog */
     uint64_t touched_ns; /* when the cursor was last written here, or tried to be */
     UT_hash_handle hh;
 };
 
-enum { TAIL_BAD_MAX = 1000 }; /* bad records that are acted on at once: the run's documents are read once for them */
+enum {
+    TAIL_BAD_MAX = 1000
+}; /* bad records that are acted on at once: the run's documents are read once for them */
 
 /* Reads one run to its end; tail_reader.c. */
 struct tail_reader {
@@ -95,7 +97,7 @@ struct tail_reader {
     struct catalog_cursor cursor, cursor_was; /* being written; what it has to stand at */
     bool whole; /* a removal by list is part of what the cursor covers */
     bool wrote; /* something since the cursor was as cursor_was: it is looked at before the reader leaves */
-    char **keep_only;             /* owned; ended by NULL */
+    char **keep_only; /* owned; ended by NULL */
     bool run_gone;
 };
 
@@ -108,8 +110,8 @@ struct tail {
     bool polling, reading, loading, stopping;
     bool out; /* the map counts the node out: nothing is asked of it, all that the index says of it goes */
     bool cursors_known, listed_once, reachable;
-    bool relist; /* the next listing has to be a full one */
-    uint64_t even_ms; /* monotonic: when it was last caught up, or began */
+    bool relist;       /* the next listing has to be a full one */
+    uint64_t even_ms;  /* monotonic: when it was last caught up, or began */
     uint64_t known_ns; /* when the cursors were */
     uint64_t last_heard_us, records_read, retry_ms;
     char error[256];
@@ -140,7 +142,7 @@ void tail_trouble(struct tail *tail, const struct error *err); /* kept for statu
 /* Starts reading a run that has news, if any has; or sets the timer for those that failed. */
 void tail_reader_next(struct tail *tail);
 void tail_reader_cancel(struct tail *tail); /* it ends sooner: its request is not waited for */
-bool tail_cursor_holds(const struct tail_run *run); /* a cursor of the journal listed */
+bool tail_cursor_holds(const struct tail_run *run);   /* a cursor of the journal listed */
 uint64_t tail_files_hash(const struct tail_run *run); /* of what the listing names */
 uint64_t tail_retry_after(uint64_t retry_ms); /* the pause after one of this many milliseconds; 0: the first */
 void tails_check_settled(struct tails *tails);

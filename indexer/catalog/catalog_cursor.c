@@ -89,8 +89,8 @@ static enum status cursor_get(struct catalog *catalog, const struct record_id *i
     return status;
 }
 
-static enum status cursor_write(struct catalog *catalog, const struct record_id *id, uint64_t rev_was,
-                                struct catalog_cursor *cursor, struct error *err)
+static enum status cursor_write(struct catalog *catalog, const struct record_id *id,
+                                uint64_t rev_was, struct catalog_cursor *cursor, struct error *err)
 {
     struct record_write write = { .id = *id,
                                   .rev_was = rev_was,
@@ -122,9 +122,11 @@ enum status catalog_cursor_put(struct catalog *catalog, struct catalog_cursor *c
         cursor->rev = stored.rev;
         return STATUS_OK;
     }
-    if (status == STATUS_OK && (stored.rev != was->rev || (stored.rev != 0 && !cursor_same(&stored, was))))
+    if (status == STATUS_OK &&
+        (stored.rev != was->rev || (stored.rev != 0 && !cursor_same(&stored, was))))
         status = error_set(err, STATUS_CONFLICT,
-                           "it stands at record %" PRIu64 ", not at %" PRIu64 ": another indexer, or an older database",
+                           "it stands at record %" PRIu64 ", not at %" PRIu64
+                           ": another indexer, or an older database",
                            stored.record, was->record);
     if (status == STATUS_OK)
         status = cursor_write(catalog, &id, stored.rev, cursor, err);
@@ -149,8 +151,8 @@ static struct catalog_cursor cursor_earlier(const struct catalog_cursor *stored,
     return to;
 }
 
-enum status catalog_cursor_check(struct catalog *catalog, const struct catalog_cursor *was, bool whole,
-                                 struct error *err)
+enum status catalog_cursor_check(struct catalog *catalog, const struct catalog_cursor *was,
+                                 bool whole, struct error *err)
 {
     struct record_id id;
     enum status status = STATUS_CONFLICT;
@@ -166,9 +168,10 @@ enum status catalog_cursor_check(struct catalog *catalog, const struct catalog_c
         struct catalog_cursor to = cursor_earlier(&stored, was, whole);
         status = cursor_write(catalog, &id, stored.rev, &to, err);
         if (status == STATUS_OK)
-            return error_set(err, STATUS_CONFLICT,
-                             "cursor: another indexer was at %s on %s, or the database is an older one: set back to record %" PRIu64,
-                             was->run.source, was->node, to.record);
+            return error_set(
+                err, STATUS_CONFLICT,
+                "cursor: another indexer was at %s on %s, or the database is an older one: set back to record %" PRIu64,
+                was->run.source, was->node, to.record);
     }
     return error_wrap(err, "cursor");
 }

@@ -15,7 +15,8 @@ static void files_of_issue(struct files_reading *reading, const json_t *issue)
     json_t *locations;
 
     reading->status = json_get_array(issue, "locations", &locations, reading->err);
-    for (size_t i = 0; reading->status == STATUS_OK && reading->more && i < json_array_size(locations); i++) {
+    for (size_t i = 0;
+         reading->status == STATUS_OK && reading->more && i < json_array_size(locations); i++) {
         const json_t *location = json_array_get(locations, i);
         const char *node, *file;
         reading->status = json_get_string(location, "node", &node, reading->err);
@@ -42,13 +43,15 @@ enum status catalog_scan_files(struct catalog *catalog, const struct run_key *ru
                                void *data, struct error *err)
 {
     struct error own;
-    struct files_reading reading = { .each = each, .data = data, .more = true, .err = err != NULL ? err : &own };
+    struct files_reading reading = {
+        .each = each, .data = data, .more = true, .err = err != NULL ? err : &own
+    };
     struct record_range range;
 
     record_range_run(&range, run, GRIB_IDENTITY_SIZE);
     range.brief = true;
-    enum status status = catalog->ops->scan(catalog, CATALOG_FIELDS, &range, files_on_record, &reading,
-                                            reading.err);
+    enum status status = catalog->ops->scan(catalog, CATALOG_FIELDS, &range, files_on_record,
+                                            &reading, reading.err);
     if (status == STATUS_OK)
         status = reading.status;
     return status == STATUS_OK ? STATUS_OK : error_wrap(reading.err, "files of %s", run->source);

@@ -117,11 +117,11 @@ static enum status lease_command_run(struct catalog *catalog, const bson_t *comm
 enum status mongo_lease_renew(struct catalog *catalog, const char *owner, uint64_t ttl_ms,
                               struct error *err)
 {
-    bson_t *command = BCON_NEW(
-        "update", BCON_UTF8("leases"), "updates", "[", "{", "q", "{", "owner", BCON_UTF8(owner),
-        "$expr", "{", "$gt", "[", BCON_UTF8("$expires"), BCON_UTF8("$$NOW"), "]", "}", "}", "u",
-        "[", "{", "$set", "{", "expires", "{", "$add", "[", BCON_UTF8("$$NOW"),
-        BCON_INT64((int64_t)ttl_ms), "]", "}", "}", "}", "]", "multi", BCON_BOOL(true), "}", "]");
+    bson_t *command = BCON_NEW("update", BCON_UTF8("leases"), "updates", "[", "{", "q", "{", "owner",
+                               BCON_UTF8(owner), "$expr", "{", "$gt", "[", BCON_UTF8("$expires"),
+                               BCON_UTF8("$$NOW"), "]", "}", "}", "u", "[", "{", "$set", "{", "expires",
+                               "{", "$add", "[", BCON_UTF8("$$NOW"), BCON_INT64((int64_t)ttl_ms),
+                               "]", "}", "}", "}", "]", "multi", BCON_BOOL(true), "}", "]");
     enum status status = lease_command_run(catalog, command, err);
 
     bson_destroy(command);
@@ -130,8 +130,8 @@ enum status mongo_lease_renew(struct catalog *catalog, const char *owner, uint64
 
 enum status mongo_lease_release_all(struct catalog *catalog, const char *owner, struct error *err)
 {
-    bson_t *command = BCON_NEW("delete", BCON_UTF8("leases"), "deletes", "[", "{", "q", "{", "owner",
-                               BCON_UTF8(owner), "}", "limit", BCON_INT32(0), "}", "]");
+    bson_t *command = BCON_NEW("delete", BCON_UTF8("leases"), "deletes", "[", "{", "q", "{",
+                               "owner", BCON_UTF8(owner), "}", "limit", BCON_INT32(0), "}", "]");
     enum status status = lease_command_run(catalog, command, err);
 
     bson_destroy(command);
@@ -157,17 +157,17 @@ enum status mongo_lease_scan(struct catalog *catalog,
                              void *data, struct error *err)
 {
     struct mongo_call call;
-    bson_t *pipeline = BCON_NEW("pipeline", "[", "{", "$project", "{", "owner", BCON_INT32(1), "left",
-                                "{", "$subtract", "[", BCON_UTF8("$expires"), BCON_UTF8("$$NOW"),
-                                "]", "}", "}", "}", "]");
+    bson_t *pipeline = BCON_NEW("pipeline", "[", "{", "$project", "{", "owner", BCON_INT32(1),
+                                "left", "{", "$subtract", "[", BCON_UTF8("$expires"),
+                                BCON_UTF8("$$NOW"), "]", "}", "}", "}", "]");
     enum status status = STATUS_OK;
     bson_error_t failure;
     const bson_t *bson;
     bool more = true;
 
     mongo_begin(&call, catalog, "leases");
-    mongoc_cursor_t *cursor = mongoc_collection_aggregate(call.collection, MONGOC_QUERY_NONE, pipeline,
-                                                          NULL, NULL);
+    mongoc_cursor_t *cursor = mongoc_collection_aggregate(call.collection, MONGOC_QUERY_NONE,
+                                                          pipeline, NULL, NULL);
     while (more && mongoc_cursor_next(cursor, &bson)) {
         struct catalog_lease lease;
         if (lease_of_bson(bson, &lease)) /* what is none of ours is nobody's */

@@ -37,7 +37,8 @@ enum status catalog_note_get(struct catalog *catalog, const char *name,
     return status;
 }
 
-enum status catalog_note_put(struct catalog *catalog, const char *name, const char *text, struct error *err)
+enum status catalog_note_put(struct catalog *catalog, const char *name, const char *text,
+                             struct error *err)
 {
     struct record_id id;
     enum status status = STATUS_CONFLICT;

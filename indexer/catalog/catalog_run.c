@@ -142,7 +142,8 @@ static enum status run_compare(const struct record *stored, const json_t *wanted
                            "the run is %s at incarnation %" PRIu64 ", version %" PRIu64,
                            run_state_name(run.info.state), run.info.incarnation, run.info.version);
     if (status == STATUS_OK && run.step > step_max)
-        status = error_set(err, STATUS_CONFLICT, "the run is at step %u of its retirement already", run.step);
+        status = error_set(err, STATUS_CONFLICT, "the run is at step %u of its retirement already",
+                           run.step);
     return status;
 }
 

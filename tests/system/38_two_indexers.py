@@ -1,6 +1,6 @@
 """Several indexers on one database: they share the nodes, one goes on for the other, and one that slept does no harm.
 
-GRIBSTORE_SLEEP_S: how long it sleeps (the short form: a few leases).
+GRIBSTORE_SLEEP_S: how long it sleeps (the short form: a few leases); GRIBSTORE_SLEEP_MOMENTS: seconds into the batch at which it stops, several by commas.
 """
 
 import os
@@ -15,6 +15,7 @@ from processes import BIN, Client, Cluster, await_condition
 
 LEASE_S = 3
 SLEEP_S = float(os.environ.get("GRIBSTORE_SLEEP_S", "8"))
+MOMENTS_S = [float(text) for text in os.environ.get("GRIBSTORE_SLEEP_MOMENTS", "0.15").split(",")]
 LEASE = ["--lease", f"{LEASE_S}s", "--grace", "0s"]
 
 
@@ -139,15 +140,15 @@ def sleeper_of(pair, node):
     return both.pop(name), both.popitem()[1]
 
 
-@pytest.mark.parametrize("moment_s", [0.0, 0.15, 0.4])
+@pytest.mark.parametrize("moment_s", MOMENTS_S)
 def test_an_indexer_that_slept_over_its_lease_does_no_harm(pair, stamped, moment_s):
     """It stops in the middle of a batch; meanwhile a run is retired and purged, a file is damaged, a run goes on."""
     for hour in ("00", "06", "12"):
         put(pair.nodes[0], "sleep", stamped(f"20261101T{hour}00Z", 200))
     pair.indexer.await_messages("sleep", 600, copies=2)
     sleeper, awake = sleeper_of(pair, "n1")
-    put(pair.nodes[0], "sleep", stamped("20261101T0000Z", 3000))
-    put(pair.nodes[1], "sleep", stamped("20261101T1200Z", 3000))
+    put(pair.nodes[0], "sleep", stamped("20261101T0000Z", 1500))
+    put(pair.nodes[1], "sleep", stamped("20261101T1200Z", 1500))
     time.sleep(moment_s)
     sleeper.process.send_signal(signal.SIGSTOP)
     slept = time.monotonic()

@@ -177,7 +177,8 @@ static bool cursor_take(void *data, const struct catalog_cursor *cursor)
     return true;
 }
 
-static struct catalog_cursor cursor_of(struct catalog *catalog, const char *node, const struct run_key *run)
+static struct catalog_cursor cursor_of(struct catalog *catalog, const char *node,
+                                       const struct run_key *run)
 {
     struct cursor_wanted wanted = { .run = run };
 
