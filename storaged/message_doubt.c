@@ -37,6 +37,8 @@ void message_note_no(struct message_get *get, enum status status)
 
     if (reader->file != NULL && (status == STATUS_IO || status == STATUS_CORRUPT))
         message_note_unreadable(get);
+    else if (reader->file != NULL) /* no memory for it, say: it is here all the same */
+        get->open_err = reader->err;
     if (reader->peer != NULL && !said_no)
         message_holders_no_answer(&get->holders, reader->peer);
 }

@@ -155,8 +155,10 @@ static enum status pick_here(struct message_get *get)
     struct error err;
 
     error_init(&err);
-    if (get->find_status != STATUS_OK)
+    if (get->find_status != STATUS_OK) { /* a record that can't be read is no proof that it is not here */
+        note_unopened(get, get->find_status, &get->find_err);
         return STATUS_NOT_FOUND;
+    }
     if (damaged_list_has(&loop->damaged, &get->digest, NULL, get->place.record, uv_now(&loop->uv))) {
         get->damaged = true;
         get->find_status = STATUS_NOT_FOUND;

@@ -25,7 +25,7 @@ struct message_get {
     /* this node */
     struct work work;
     struct file_wait opening;
-    struct error open_err; /* why its file could not be opened, when it may be another time */
+    struct error open_err; /* why it could not be found, opened or read, when it may be another time */
     struct run_key run;
     struct store_place place;
     enum status find_status;

@@ -348,6 +348,20 @@ def test_fsck_after_a_kill_calls_nothing_damage(daemons):
     assert re.fullmatch(r"1 runs, [0-9]+ data files, 50 messages, 100000 bytes: 1 damaged", last)
 
 
+def test_a_message_whose_record_can_not_be_read_is_not_said_to_be_nowhere(daemons):
+    """404 would say that nobody has it: its bytes are here, and the next start finds them."""
+    node = daemons.node(arguments=SCRUB_OFF)
+    messages, lines = put_all(node, "rot", 3)
+    journal = path_of(node, lines[1]["locations"][0]).parent / "journal"
+    flip(journal, journal.read_bytes().index(bytes.fromhex(lines[1]["digest"])) + 40)
+    answer = node.get(f"/sha256/{lines[1]['digest']}")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "record" in answer.json()["detail"]
+    for place in (0, 2):
+        assert node.get(f"/sha256/{lines[place]['digest']}").content == messages[place]
+    assert node.get(f"/sha256/{'0' * 64}").status_code == 404
+
+
 # --- a disk that answers EIO ---
 
 @pytest.fixture
