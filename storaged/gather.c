@@ -90,6 +90,12 @@ void gather_add(struct gather *gather, const void *text, size_t size)
         gather_spill(gather);
 }
 
+void gather_fail(struct gather *gather, enum status status)
+{
+    if (gather->status == STATUS_OK)
+        gather->status = status;
+}
+
 bool gather_is_full(const struct gather *gather)
 {
     return gather->is_busy && gather->memory.size > GATHER_MEMORY_MAX;

@@ -39,6 +39,7 @@ void gather_fini(struct gather *gather); /* not while it is busy; safe twice */
 
 /* One more item of a JSON array: a comma goes in front of all but the first. Not while it is full. */
 void gather_add(struct gather *gather, const void *text, size_t size);
+void gather_fail(struct gather *gather, enum status status); /* an item could not be made */
 bool gather_is_full(const struct gather *gather); /* the memory is, and the one before is still on its way */
 bool gather_is_busy(const struct gather *gather); /* something is on its way to the file */
 

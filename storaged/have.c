@@ -342,10 +342,12 @@ static void have_on_body(struct http_exchange *ex, enum status status, struct sl
     if (status == STATUS_OK) {
         buf_init(&have->body, HAVE_BODY_MAX);
         buf_append(&have->body, body.data, body.size);
-        status = work_start(&have->work, have->loop, have_run, have_done, &err);
-    } else {
-        error_set(&err, status, "the question: %s", status_title(status));
+        status = buf_status(&have->body);
     }
+    if (status != STATUS_OK)
+        error_set(&err, status, "the question: %s", status_title(status));
+    else
+        status = work_start(&have->work, have->loop, have_run, have_done, &err);
     if (status == STATUS_OK)
         return;
     request_fail(ex, &err);

@@ -167,6 +167,8 @@ static void heads_on_body(struct http_exchange *ex, enum status status, struct s
     struct heads_job *job = http_user(ex);
 
     buf_append(&job->question, body.data, body.size);
+    if (status == STATUS_OK)
+        status = buf_status(&job->question);
     if (status != STATUS_OK)
         error_set(&job->err, status, "the question: %s", status_title(status));
     else

@@ -98,6 +98,14 @@ static void ingest_stop(struct ingest *ingest)
     buf_clear(&ingest->held);
 }
 
+/* Bytes that can't be taken now. Without memory for them the body has a hole. */
+static void ingest_hold(struct ingest *ingest, struct buf *buf, struct slice bytes)
+{
+    buf_append(buf, bytes.data, bytes.size);
+    if (buf_status(buf) != STATUS_OK)
+        ingest_fail(ingest, ingest->scan.offset, buf_status(buf), NULL);
+}
+
 /* --- puts that come back --- */
 
 static void ingest_take_result(struct ingest *ingest, struct put *put)
@@ -301,7 +309,7 @@ static void ingest_take_bytes(struct ingest *ingest, struct slice bytes)
         if (bytes.size > 0)
             ingest_write(ingest);
     }
-    buf_append(&ingest->piece, bytes.data, bytes.size);
+    ingest_hold(ingest, &ingest->piece, bytes);
 }
 
 static void ingest_on_data(struct ingest *ingest, struct slice bytes)
@@ -475,7 +483,7 @@ static void ingest_on_chunk(struct http_exchange *ex, struct slice chunk)
     size_t used = ingest_scan(ingest, chunk);
     ingest->going_on = false;
     if (!ingest->failed)
-        buf_append(&ingest->held, chunk.data + used, chunk.size - used);
+        ingest_hold(ingest, &ingest->held, slice_of(chunk.data + used, chunk.size - used));
     if (ingest->failed || ingest_is_blocked(ingest))
         http_body_pause(ex);
     if (ingest->failed)

@@ -91,6 +91,16 @@ static void print_line(struct json_writer *json, const struct put *put)
     json_object_end(json);
 }
 
+/* Half a line is none. */
+static void gather_line(struct gather *gather, struct buf *line)
+{
+    if (buf_status(line) == STATUS_OK)
+        gather_add(gather, line->data, line->size);
+    else
+        gather_fail(gather, buf_status(line));
+    buf_fini(line);
+}
+
 void ingest_answer_add(struct ingest_answer *answer, const struct put *put)
 {
     struct json_writer json;
@@ -107,8 +117,7 @@ void ingest_answer_add(struct ingest_answer *answer, const struct put *put)
     buf_init(&line, LINE_SIZE_MAX);
     json_init(&json, &line);
     print_line(&json, put);
-    gather_add(&answer->messages, line.data, line.size);
-    buf_fini(&line);
+    gather_line(&answer->messages, &line);
 }
 
 void ingest_answer_skip(struct ingest_answer *answer, uint64_t offset, uint64_t length)
@@ -118,8 +127,7 @@ void ingest_answer_skip(struct ingest_answer *answer, uint64_t offset, uint64_t 
     buf_init(&line, 128);
     buf_format(&line, "{\"offset\":%llu,\"length\":%llu}", (unsigned long long)offset,
                (unsigned long long)length);
-    gather_add(&answer->skipped, line.data, line.size);
-    buf_fini(&line);
+    gather_line(&answer->skipped, &line);
 }
 
 /* --- the reply --- */
@@ -204,7 +212,7 @@ void ingest_answer_reply(struct ingest_answer *answer, struct http_exchange *ex,
         reply_headers(answer, ex, url);
     if (http_status == 503 || http_status == 429)
         http_reply_header(ex, "Retry-After", "%d", RETRY_AFTER_S);
-    if (pieces[0].fd < 0 && pieces[1].fd < 0) {
+    if ((pieces[0].fd < 0 && pieces[1].fd < 0) || buf_status(&text) != STATUS_OK) {
         free(pieces);
         http_reply(ex, http_status, type, &text);
     } else {

@@ -3,6 +3,7 @@
 #include "storaged/node.h"
 #include "storaged/node_metrics.h"
 
+#include "proto/base/json_read.h"
 #include "proto/base/log.h"
 #include "proto/base/metric.h"
 
@@ -100,6 +101,7 @@ static void setup_process(const struct settings *settings)
     setenv("UV_THREADPOOL_SIZE", threads, 1);
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    json_end_without_memory();
     metric_register(&build_info);
     http_metrics_register();
     store_metrics_register();

@@ -66,6 +66,17 @@ static void stream_finish(struct message_stream *stream, struct buf *before)
     stream_push(stream, true);
 }
 
+/* No memory for what is withheld: an answer with a hole is none. False: it was cut. */
+static bool stream_is_whole(struct message_stream *stream, struct buf *before)
+{
+    if (buf_status(&stream->held) == STATUS_OK)
+        return true;
+    buf_fini(before);
+    log_msg(LOG_WARN, "message.cut", "%s", status_title(buf_status(&stream->held)));
+    http_stream_fail(stream->ex);
+    return false;
+}
+
 static void stream_take(struct message_stream *stream)
 {
     struct message_reader *reader = stream->reader;
@@ -74,6 +85,8 @@ static void stream_take(struct message_stream *stream)
 
     digest_stream_update(stream->digests, reader->piece.data, reader->piece.size);
     stream_hold(stream, begin, &reader->piece);
+    if (!stream_is_whole(stream, &before))
+        return;
     if (reader->at == reader->size) {
         stream_finish(stream, &before);
         return;

@@ -2,6 +2,21 @@
 #include "proto/base/json_read.h"
 
 #include <assert.h>
+#include <stdlib.h>
+
+static void *json_malloc_or_end(size_t size)
+{
+    void *memory = malloc(size);
+
+    if (memory == NULL)
+        abort();
+    return memory;
+}
+
+void json_end_without_memory(void)
+{
+    json_set_alloc_funcs(json_malloc_or_end, free);
+}
 
 enum status json_parse(const void *data, size_t size, json_t **value, struct error *err)
 {

@@ -19,6 +19,10 @@
  * caller's to limit. */
 enum status json_parse(const void *data, size_t size, json_t **value, struct error *err);
 
+/* For daemons, before the first value: jansson calls a text malformed in some places where it had no memory, and who sent it
+ * would not try again. From now on the process ends on it. */
+void json_end_without_memory(void);
+
 /* Required members; null counts as missing. */
 enum status json_get_string(const json_t *object, const char *key, const char **text, struct error *err);
 enum status json_get_u64(const json_t *object, const char *key, uint64_t max, uint64_t *value,
