@@ -24,7 +24,7 @@ struct put_body {
     struct digest digest;
     uint64_t incarnation;      /* of the run, as the sender knows it; 0: it did not say */
     struct source_rules rules; /* what may come in of the source */
-    bool has_run; /* with an incarnation there is one run only: */
+    bool has_run;              /* with an incarnation there is one run only: */
     int64_t base_time;
 };
 

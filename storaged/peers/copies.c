@@ -189,7 +189,8 @@ static void batch_on_done(struct copy_batch *batch, enum status status, const st
     copies_finish(&open, status, err);
     if (!batch->answered && !peer_is_up(channel->peer))
         channel_fail_waiting(channel, status, err);
-    uv_timer_start(&channel->copies->turn_end, copies_on_turn_end, 0, 0);
+    if (!list_empty(&channel->lanes[batch->lane].waiting))
+        uv_timer_start(&channel->copies->turn_end, copies_on_turn_end, 0, 0);
     copy_batch_free(batch);
     node_loop_end(loop);
 }

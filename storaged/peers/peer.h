@@ -15,7 +15,7 @@ enum {
     PEER_PROBE_DELAY_MIN_MS = 100,
     PEER_PROBE_DELAY_MAX_MS = 5000,
     PEER_REFUSED_DELAY_MS = 1000, /* without PUTs, after a 503 or 507 */
-    PEER_TOKEN_SAID_MS = 60000,   /* between two lines of the log about one that takes no token of ours */
+    PEER_TOKEN_SAID_MS = 60000, /* between two lines of the log about one that takes no token of ours */
 };
 
 struct peer {
@@ -28,7 +28,7 @@ struct peer {
     _Atomic uint64_t epoch;            /* of its map, as last heard */
     _Atomic bool probing;              /* a probe is under way */
     _Atomic bool clock_off;            /* its clock is far from ours */
-    _Atomic uint64_t token_said_ms;    /* monotonic; that it does not take our token is said again then */
+    _Atomic uint64_t token_said_ms; /* monotonic; that it does not take our token is said again then */
     struct list list;
 };
 
