@@ -36,6 +36,8 @@ enum status work_status_shown(enum status status, const struct error *err, struc
     if (status == STATUS_UNREACHABLE || status == STATUS_TIMEOUT)
         return error_set(shown, STATUS_OVERLOADED,
                          "the index database does not answer in time: %.300s", err->text);
+    if (status == STATUS_FULL || status == STATUS_READ_ONLY)
+        return error_set(shown, STATUS_OVERLOADED, "the index database takes no writes: %.300s", err->text);
     *shown = *err;
     return status;
 }

@@ -7,6 +7,7 @@
  *
  * Second copies and replays meet their documents nearly always. So a batch that did makes the next one of that node and run
  * read first, until most of one is not there. */
+#include "indexer/catalog/catalog_health.h"
 #include "indexer/catalog/catalog_ops.h"
 #include "proto/base/log.h"
 #include "proto/base/metric.h"
@@ -22,6 +23,7 @@ static struct metric apply_dropped = { .name = "gribstore_index_locations_droppe
 void catalog_apply_metrics(void)
 {
     metric_register(&apply_dropped);
+    catalog_health_start();
 }
 
 /* A place in the list of events, sorted by field. */

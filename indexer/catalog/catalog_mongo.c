@@ -1,5 +1,6 @@
 /* catalog_mongo.c: the catalog in MongoDB, for clusters: the driver, its pool of clients, the indexes. */
 #include "indexer/catalog/catalog_mongo.h"
+#include "indexer/catalog/catalog_health.h"
 #include "proto/base/log.h"
 
 #include <assert.h>
@@ -91,7 +92,9 @@ enum status mongo_failed(const bson_error_t *failure, struct error *err, const c
     default:
         status = status_of_server(failure->code);
     }
-    return error_set(err, status, "MongoDB: %s: %s", what, failure->message);
+    error_set(err, status, "MongoDB: %s: %s", what, failure->message);
+    catalog_health_failed(status, err->text);
+    return status;
 }
 
 /* --- calls --- */

@@ -1,4 +1,5 @@
 /* catalog_mongo_read.c: records by id, and by ranges of ids. */
+#include "indexer/catalog/catalog_health.h"
 #include "indexer/catalog/catalog_mongo.h"
 
 #include <assert.h>
@@ -24,6 +25,8 @@ enum status mongo_each(mongoc_cursor_t *cursor, record_each *each, void *data, s
     }
     if (status == STATUS_OK && more && mongoc_cursor_error(cursor, &failure))
         status = mongo_failed(&failure, err, "reading");
+    else if (status == STATUS_OK)
+        catalog_health_read();
     mongoc_cursor_destroy(cursor);
     return status;
 }

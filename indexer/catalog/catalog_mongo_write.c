@@ -3,6 +3,7 @@
  * No transactions over several documents: each write stands for itself, and what is not there is made again by the caller. The
  * server names the inserts that met a document; of replacements and deletions it tells only how many met theirs, so
  * when one did not, all of their kind are told as lost. */
+#include "indexer/catalog/catalog_health.h"
 #include "indexer/catalog/catalog_mongo.h"
 
 #include <assert.h>
@@ -24,8 +25,9 @@ struct bulk {
     enum catalog_table table;
     struct record_write *writes;
     size_t count;
-    size_t *order;               /* the operation's i-th write is writes[order[i]] */
-    bson_t *selector, *document; /* owned, used again for each write; by pointer, for a bson_t wants 128 bytes of alignment */
+    size_t *order; /* the operation's i-th write is writes[order[i]] */
+    bson_t *selector,
+        *document; /* owned, used again for each write; by pointer, for a bson_t wants 128 bytes of alignment */
     bson_t *insert_opts; /* nothing to prove: keys are UTF-8 since they were parsed, the rest is ours */
     int64_t counts[WRITE_KINDS];
 };
@@ -64,8 +66,7 @@ static enum status bulk_add(struct bulk *bulk, const struct record_write *write,
         good = mongoc_bulk_operation_replace_one_with_opts(bulk->operation, bulk->selector,
                                                            bulk->document, NULL, &failure);
     else
-        good = mongoc_bulk_operation_remove_one_with_opts(bulk->operation, bulk->selector, NULL,
-                                                          &failure);
+        good = mongoc_bulk_operation_remove_one_with_opts(bulk->operation, bulk->selector, NULL, &failure);
     if (status == STATUS_OK && !good)
         status = mongo_failed(&failure, err, "a document");
     return status;
@@ -137,6 +138,13 @@ static bool has_write_concern_errors(const bson_t *reply)
            bson_iter_next(&list);
 }
 
+static enum status mongo_unconfirmed(struct error *err)
+{
+    error_set(err, STATUS_TIMEOUT, "MongoDB: the majority did not confirm in time");
+    catalog_health_failed(STATUS_TIMEOUT, err->text);
+    return STATUS_TIMEOUT;
+}
+
 static void bulk_lose(struct bulk *bulk, enum write_kind kind)
 {
     for (size_t i = 0; i < bulk->count; i++)
@@ -153,7 +161,7 @@ static enum status bulk_execute(struct bulk *bulk, struct error *err)
 
     /* First of all: unconfirmed is unknown, whatever else the reply says. */
     if (has_write_concern_errors(&reply))
-        status = error_set(err, STATUS_TIMEOUT, "MongoDB: the majority did not confirm in time");
+        status = mongo_unconfirmed(err);
     else if (!good && failure.code != MONGO_DUPLICATE)
         status = mongo_failed(&failure, err, "writing");
     if (status == STATUS_OK)
@@ -190,6 +198,8 @@ enum status mongo_write(struct catalog *catalog, enum catalog_table table,
         status = bulk_fill(&bulk, err);
     if (status == STATUS_OK)
         status = bulk_execute(&bulk, err);
+    if (status == STATUS_OK)
+        catalog_health_wrote();
     mongoc_bulk_operation_destroy(bulk.operation);
     free(bulk.order);
     bson_destroy(bulk.selector);
@@ -245,7 +255,9 @@ static enum status remove_window(struct mongo_call *call, enum catalog_table tab
     if (!mongoc_collection_delete_many(call->collection, &selector, NULL, &reply, &failure))
         status = mongo_failed(&failure, err, "removing");
     else if (has_write_concern_errors(&reply))
-        status = error_set(err, STATUS_TIMEOUT, "MongoDB: the majority did not confirm in time");
+        status = mongo_unconfirmed(err);
+    else
+        catalog_health_wrote();
     *removed += (size_t)reply_count(&reply, "deletedCount");
     bson_destroy(&reply);
     bson_destroy(&selector);

@@ -1,6 +1,7 @@
 /* catalog_sqlite.c: the catalog in one file, for one machine: opening, the readers, reading.
  *
  * There is exactly one indexer to a file: an exclusive lock on FILE.lock, held from open to close. */
+#include "indexer/catalog/catalog_health.h"
 #include "indexer/catalog/catalog_sqlite.h"
 #include "proto/base/json_read.h"
 
@@ -170,6 +171,7 @@ enum status sqlite_each(struct sqlite_link *link, sqlite3_stmt *statement, recor
         *more = each(data, &record);
         json_decref(record.doc);
     }
+    catalog_health_read();
     return STATUS_OK;
 }
 

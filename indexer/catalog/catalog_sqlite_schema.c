@@ -1,4 +1,5 @@
 /* catalog_sqlite_schema.c: connections to the file: its tables, its settings, the statements that are used again and again. */
+#include "indexer/catalog/catalog_health.h"
 #include "indexer/catalog/catalog_sqlite.h"
 
 #include <assert.h>
@@ -49,6 +50,9 @@ enum status sqlite_failed(const struct sqlite_link *link, struct error *err, con
     case SQLITE_FULL:
         status = STATUS_FULL;
         break;
+    case SQLITE_READONLY:
+        status = STATUS_READ_ONLY;
+        break;
     case SQLITE_NOMEM:
         status = STATUS_NO_MEMORY;
         break;
@@ -58,7 +62,6 @@ enum status sqlite_failed(const struct sqlite_link *link, struct error *err, con
         break;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
     case SQLITE_PERM:
         status = STATUS_IO;
         break;
@@ -68,7 +71,9 @@ enum status sqlite_failed(const struct sqlite_link *link, struct error *err, con
     default:
         status = STATUS_INTERNAL;
     }
-    return error_set(err, status, "SQLite: %s: %s", what, sqlite3_errmsg(link->db));
+    error_set(err, status, "SQLite: %s: %s", what, sqlite3_errmsg(link->db));
+    catalog_health_failed(status, err->text);
+    return status;
 }
 
 enum status sqlite_execute(struct sqlite_link *link, const char *sql, struct error *err)

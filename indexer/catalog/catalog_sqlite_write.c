@@ -1,4 +1,5 @@
 /* catalog_sqlite_write.c: changes: one transaction each, on the one writing connection. */
+#include "indexer/catalog/catalog_health.h"
 #include "indexer/catalog/catalog_sqlite.h"
 #include "proto/base/clock.h"
 
@@ -23,6 +24,8 @@ static enum status transaction_end(struct catalog_sqlite *sqlite, enum status st
 {
     if (status == STATUS_OK)
         status = sqlite_execute(&sqlite->writer, "COMMIT", err);
+    if (status == STATUS_OK)
+        catalog_health_wrote();
     /* A failed commit may or may not have ended it. */
     if (sqlite3_get_autocommit(sqlite->writer.db) == 0)
         sqlite3_exec(sqlite->writer.db, "ROLLBACK", NULL, NULL, NULL);

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { PIECE = 20000, THREADS_MAX = 64, RANGE_STEPS = 20, RANGE_LEVELS = 5, SAMPLES_MAX = 4000000 };
+enum { PIECE = 4000, THREADS_MAX = 64, RANGE_STEPS = 20, RANGE_LEVELS = 5, SAMPLES_MAX = 4000000 };
 
 struct bench {
     mongoc_client_pool_t *pool;
