@@ -4,7 +4,8 @@
  *   1. A run's directory that its state in runs.log does not allow goes to purged/. So does what was half made.
  *   2. In a journal only the last batch can be torn. Its records are checked and its messages re-hashed; the journal ends
  *      before its first record that does not hold. The journal is cut and flushed before any data file is cut.
- *   3. Any other damage: the journal is made anew from the data files (rebuild.h), its messages adopted.
+ *   3. Any other damage, or a journal that can't be read (twice): it is made anew from the data files (rebuild.h), its messages
+ *      adopted. What lies between them is damaged.
  *   4. A *file* record whose file is missing or empty is void, and so are the messages it was to hold. A message of an earlier
  *      batch that lies behind its file's end is bad.
  *   5. A data file ends after its last record that holds; one without a *file* record goes to purged/.
