@@ -28,6 +28,7 @@ struct settings {
     uint64_t grace_ms;   /* after records are removed, before nodes delete [60 s] */
     uint64_t memo_size;  /* remembered decodes, bytes [128 MiB] */
     uint64_t memo_check; /* of remembered ones one in so many is decoded as well [1,000] */
+    bool reindex_names;  /* make names anew, and leave */
     uint64_t cache_size; /* decoded heads kept, bytes [64 MiB] */
     char *name;          /* among the indexers of one database; by where it is reached otherwise */
     uint64_t lease_ms;   /* of nodes, retirements, sweeps [10 s] */

@@ -1,5 +1,6 @@
 /* main.c: the indexer's flags, signals and loop. */
 #include "indexer/indexer.h"
+#include "indexer/reindex_main.h"
 #include "indexer/share.h"
 #include "proto/base/config.h"
 #include "proto/base/log.h"
@@ -56,6 +57,9 @@ static const struct config_option main_options[] = {
     { "log", "access-log", 0, CONFIG_BOOL, AT(access_log), "no", NULL, NULL, "One line a request." },
     { NULL, "config", 0, CONFIG_TEXT, AT(config), NULL, "GRIBSTORE_INDEXER_CONFIG", "FILE",
       "Settings, as ini: the options below are its keys." },
+    { NULL, "reindex-names", 0, CONFIG_BOOL, AT(reindex_names), "no", NULL, NULL,
+      "Make the names of all fields anew with this ecCodes, from what the index keeps of their heads, and leave. Beside running indexers with "
+      "MongoDB; with SQLite the indexer has to be stopped. Ended half way, it goes on when started again." },
     { NULL, "check-config", 0, CONFIG_BOOL, AT(check_config), "no", NULL, NULL,
       "Read the settings, print them, and leave: 0 if they are sound." },
     { NULL, NULL, 0, CONFIG_TEXT, 0, NULL, NULL, NULL, NULL },
@@ -254,7 +258,9 @@ int main(int argc, char **argv)
         config_free(&main_program, &settings);
         return 2;
     }
-    int code = settings.check_config ? main_check_files(&settings) : main_run(&settings);
+    int code = settings.check_config    ? main_check_files(&settings)
+               : settings.reindex_names ? reindex_main(&settings)
+                                        : main_run(&settings);
     config_free(&main_program, &settings);
     return code;
 }

@@ -1,0 +1,324 @@
+"""What a document says of its field: found by its own keys, kept apart from its neighbours, named anew by another decoder."""
+
+import base64
+import collections
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from conftest import Daemons
+from mongod import die_with_parent
+from processes import BIN, LEAK_FREE, SANITIZER_REPORTS, await_condition
+
+COMMAND_TIMEOUT_S = 120
+
+# What tells fields of a run apart, where a field has it.
+OWN_KEYS = (
+    "param", "paramId", "levtype", "levelist", "level", "topLevel", "bottomLevel", "typeOfLevel", "number", "step", "stepRange",
+    "stepType", "date", "time", "type", "stream", "class", "expver", "discipline", "parameterCategory", "parameterNumber",
+    "typeOfFirstFixedSurface", "typeOfSecondFixedSurface", "scaledValueOfFirstFixedSurface", "typeOfStatisticalProcessing",
+    "table2Version", "indicatorOfParameter", "gridType", "direction", "frequency",
+)
+
+
+def put(node, source, data):
+    answer = node.put(f"/ingest/{source}/", data=data)
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json()
+
+
+def read(session, location):
+    first, last = location["offset"], location["offset"] + location["length"] - 1
+    answer = session.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=30)
+    assert answer.status_code == 206
+    return answer.content
+
+
+def source_of(name):
+    return name.lower().replace("_", "-")
+
+
+def query_of(field):
+    """A query that names a field by all that it says of itself."""
+    keys = {key: field[key] for key in OWN_KEYS if key in field and "/" not in str(field[key])}
+    return {"source": field["source"], "base_time": field["base_time"], **keys}
+
+
+def gribgen(out, *arguments):
+    command = [str(BIN / "gribgen"), "--out", str(out), *arguments]
+    done = subprocess.run(command, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False, env={**os.environ, **LEAK_FREE})
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    return out.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A node and an indexer for the tests that only read."""
+    running = Daemons(tmp_path_factory.mktemp("keys"))
+    node = running.node()
+    yield node, running.indexer([node])
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def loaded(world, grib):
+    """Every real file in the index; by name, the documents in the order of their messages."""
+    node, indexer = world
+    files = sorted(grib.manifest())
+    for name in files:
+        put(node, source_of(name), (grib.GRIB_DIR / name).read_bytes())
+    fields = {}
+    for name in files:
+        indexer.await_messages(source_of(name), grib.manifest()[name]["messages"])
+        order = {(row["digest"], row["sub"]): i for i, row in enumerate(grib.fields(name))}
+        fields[name] = sorted(indexer.fields(source=source_of(name), limit=1000),
+                              key=lambda field: order[field["digest"], field["sub"]])
+    return fields
+
+
+@pytest.fixture(scope="module")
+def reader(world, loaded):
+    """The indexer that has them."""
+    return world[1]
+
+
+def test_every_real_field_is_found_by_its_own_keys_byte_for_byte(loaded, reader, grib):
+    import requests
+
+    session = requests.Session()
+    for name, fields in loaded.items():
+        data = (grib.GRIB_DIR / name).read_bytes()
+        for field, row in zip(fields, grib.fields(name), strict=True):
+            answer = session.get(reader.url + "/v1/fields", params=query_of(field), timeout=30)
+            assert answer.status_code == 200, answer.text
+            found = answer.json()["fields"]
+            assert field["id"] in {other["id"] for other in found}, query_of(field)
+            assert len(found) == 1, (query_of(field), len(found))
+            assert found[0]["length"] == row["length"]
+            if row["sub"] == 1:
+                assert read(session, found[0]["locations"][0]) == data[row["offset"]:row["offset"] + row["length"]]
+
+
+def test_the_place_of_values_lies_in_the_message(loaded, grib):
+    """Section 7, or 4 of edition 1, by an eye of its own; messages of several fields do not say."""
+    for name, fields in loaded.items():
+        data = (grib.GRIB_DIR / name).read_bytes()
+        rows = grib.fields(name)
+        counts = collections.Counter(row["digest"] for row in rows)
+        for field, row in zip(fields, rows, strict=True):
+            if counts[row["digest"]] > 1:
+                assert "data_offset" not in field
+                continue
+            message = data[row["offset"]:row["offset"] + row["length"]]
+            at, length = field["data_offset"], field["data_length"]
+            assert message[at + length:] == b"7777"
+            if message[7] == 2:
+                assert int.from_bytes(message[at:at + 4], "big") == length and message[at + 4] == 7
+            else:
+                assert int.from_bytes(message[at:at + 3], "big") == length
+
+
+LS_KEYS = ("shortName", "paramId", "typeOfLevel", "level:d", "topLevel:d", "bottomLevel:d", "stepRange", "startStep", "endStep",
+           "validityDate", "validityTime", "gridType", "packingType", "bitsPerValue", "decimalScaleFactor", "binaryScaleFactor")
+DOCUMENT_NAMES = {"shortName": "param"}
+
+
+@pytest.mark.parametrize("name", ["gfs-308-fields.grib2", "nam-multi-field.grib2", "ens_50.grib", "regular_gg_ml_g2.grib"])
+def test_keys_are_those_of_grib_ls(node, indexer, grib, name):
+    put(node, "ls", (grib.GRIB_DIR / name).read_bytes())
+    indexer.await_messages("ls", grib.manifest()[name]["messages"])
+    order = {(row["digest"], row["sub"]): i for i, row in enumerate(grib.fields(name))}
+    fields = sorted(indexer.fields(source="ls", limit=1000), key=lambda field: order[field["digest"], field["sub"]])
+    told = subprocess.run(["grib_get", "-p", ",".join(LS_KEYS), grib.GRIB_DIR / name], capture_output=True, text=True,
+                          timeout=COMMAND_TIMEOUT_S, check=True).stdout.splitlines()
+    assert len(told) == len(fields)
+    for field, line in zip(fields, told, strict=True):
+        for key, value in zip(LS_KEYS, line.split(), strict=True):
+            name = key.split(":")[0]
+            ours = field.get(DOCUMENT_NAMES.get(name, name))
+            if name in ("topLevel", "bottomLevel") and ours is None:
+                continue    # one surface
+            if isinstance(ours, str) and not value.isdigit():
+                assert ours == value, (key, field["id"])
+            else:
+                assert float(ours) == pytest.approx(float(value), rel=1e-5), (key, field["id"])
+
+
+def test_layers_are_told_apart_by_both_their_surfaces(loaded, reader):
+    layers = [field for field in loaded["gfs-308-fields.grib2"] if field["typeOfLevel"] == "depthBelowLandLayer"]
+    bounds = {(field["topLevel"], field["bottomLevel"]) for field in layers}
+    assert bounds == {(0, 0.1), (0.1, 0.4), (0.4, 1), (1, 2)}
+    for top, bottom in bounds:
+        found = reader.fields(source=source_of("gfs-308-fields.grib2"), typeOfLevel="depthBelowLandLayer",
+                               topLevel=top, bottomLevel=bottom)
+        assert {(field["topLevel"], field["bottomLevel"]) for field in found} == {(top, bottom)}
+        assert len(found) == sum(1 for field in layers if (field["topLevel"], field["bottomLevel"]) == (top, bottom))
+
+
+@pytest.mark.parametrize("spelled", [("2t", "167", "167.128", "128167"), ("t", "130", "130.128", "128130"), ("z", "129", "129.128"),
+                                     ("sp", "134", "134.128"), ("10u", "165", "165.128")])
+def test_a_parameter_answers_to_every_spelling(loaded, reader, spelled):
+    """GRIB2 fields as well: 167.128 is how Metview and MARS of edition 1 spell 2t."""
+    every = [field for fields in loaded.values() for field in fields]
+    named = {field["id"] for field in every if field["param"] == spelled[0]}
+    numbered = {field["id"] for field in every if field["paramId"] == int(spelled[1])}
+    assert numbered and numbered <= named
+    for name in spelled[1:]:
+        assert {field["id"] for field in reader.fields(param=name, limit=1000)} == numbered, name
+        assert {field["id"] for field in reader.fields(param=f"{spelled[0]}/{name}", limit=1000)} == named, name
+    assert {field["id"] for field in reader.fields(param=spelled[0], limit=1000)} == named
+    assert {field["id"] for field in reader.fields(shortName=spelled[0], limit=1000)} == named
+    assert {field["id"] for field in reader.fields(paramId=spelled[1], limit=1000)} == numbered
+
+
+def test_what_has_no_name_is_found_by_its_numbers(loaded, reader):
+    unknown = [field for fields in loaded.values() for field in fields if field["param"] == "unknown"]
+    assert len(unknown) > 0
+    for field in unknown:
+        keys = ("discipline", "parameterCategory", "parameterNumber") if field["edition"] == 2 else (
+            "table2Version", "indicatorOfParameter")
+        found = reader.fields(source=field["source"], centre=field["centre"], **{key: field[key] for key in keys}, limit=1000)
+        assert field["id"] in {other["id"] for other in found}
+        octets = base64.b64decode(field["octets"], validate=True)
+        assert octets[0] == field["edition"]
+        if field["edition"] == 2:
+            assert octets[1] == field["discipline"]
+
+
+def test_members_of_any_centre_stay_apart_and_absent_is_not_0(node, indexer, tmp_path, grib):
+    for source, arguments in (("ncep", ("--edition", "2", "--centre", "kwbc", "--members", "3", "--control")),
+                              ("ecmf", ("--edition", "1", "--members", "3")), ("alone", ("--edition", "2"))):
+        data = gribgen(tmp_path / f"{source}.grib", *arguments)
+        put(node, source, data)
+        indexer.await_messages(source, len(grib.split_bytes(data)))
+    for source, numbers in (("ncep", {0, 1, 2, 3}), ("ecmf", {1, 2, 3})):
+        fields = indexer.fields(source=source, limit=1000)
+        assert {field["number"] for field in fields} == numbers
+        assert {field["perturbationNumber"] for field in fields} == numbers
+        counts = collections.Counter(field["number"] for field in fields)
+        for number in numbers:
+            found = indexer.fields(source=source, number=number, limit=1000)
+            assert len(found) == counts[number] and {field["number"] for field in found} == {number}
+    assert all("number" not in field for field in indexer.fields(source="alone", limit=1000))
+    assert indexer.fields(source="alone", number=0) == []
+    assert {field["typeOfEnsembleForecast"] for field in indexer.fields(source="ncep", limit=1000)} != set()
+
+
+def test_a_reissue_takes_the_place_of_what_has_the_same_keys(node, indexer, tmp_path, grib):
+    first, second = gribgen(tmp_path / "first.grib"), gribgen(tmp_path / "second.grib", "--seed", "2")
+    put(node, "reissued", first)
+    count = len(grib.split_bytes(first))
+    indexer.await_messages("reissued", count)
+    before = {field["id"]: field for field in indexer.fields(source="reissued", limit=1000)}
+    put(node, "reissued", second)
+    indexer.await_messages("reissued", 2 * count)
+    after = indexer.fields(source="reissued", limit=1000)
+    assert {field["id"] for field in after} == set(before)
+    for field in after:
+        assert field["digest"] != before[field["id"]]["digest"]
+        assert [old["digest"] for old in field["older"]] == [before[field["id"]]["digest"]]
+        found = indexer.fields(**query_of(field))
+        assert [other["digest"] for other in found] == [field["digest"]]
+
+
+def test_moments_are_found_by_the_two_numbers_of_grib(loaded, reader):
+    field = next(field for field in loaded["gfs-308-fields.grib2"] if field["step"] > 0)
+    assert field["valid_time"].replace("-", "").startswith(str(field["validityDate"]))
+    found = reader.fields(source=field["source"], validityDate=field["validityDate"], validityTime=field["validityTime"], limit=1000)
+    assert field["id"] in {other["id"] for other in found}
+    assert reader.fields(source=field["source"], validityDate="19000101") == []
+    by_date = reader.fields(source=field["source"], dataDate=field["date"], dataTime=field["time"], endStep=field["step"], limit=1000)
+    assert field["id"] in {other["id"] for other in by_date}
+
+
+def test_text_of_a_head_is_escaped_wherever_it_shows(node, indexer, grib):
+    """expver of ECMWF's local section is four octets of anything."""
+    message = bytearray(grib.split_bytes((grib.GRIB_DIR / "era5-levels-members.grib").read_bytes())[0].data)
+    texts = (b"<b>\"", b"\x01\x1f\x7f\\", b"\xff\xfe\xc3\x28", b"a\r\nb", b"</s>")
+    for i, text in enumerate(texts):
+        message[8 + 45:8 + 49] = text
+        put(node, f"odd{i}", bytes(message))
+        run = indexer.await_messages(f"odd{i}", 1)[0]
+        answer = indexer.get("/v1/fields", params={"source": f"odd{i}"})
+        assert all(byte >= 0x20 or byte == 0x0A for byte in answer.content)
+        assert answer.headers["Content-Type"].startswith("application/json")
+        fields = json.loads(answer.content.decode("utf-8", errors="strict"))["fields"]
+        assert len(fields) + run["quarantined"] == 1
+        lines = indexer.get("/v1/fields", params={"source": f"odd{i}", "format": "ndjson"})
+        assert len([line for line in lines.content.split(b"\n") if line]) == len(fields)
+        for field in fields:
+            assert all(len(value) < 2048 for value in field.values() if isinstance(value, str))
+
+
+# ---- names made anew ----
+
+NAMED_FILES = ("eta-154-fields.grib2", "regular_latlon_surface.grib1", "reduced_gg.grib", "t_on_different_level_types.grib")
+
+def definitions():
+    return pathlib.Path(subprocess.run(["codes_info", "-d"], capture_output=True, text=True, check=True).stdout.strip().split(":")[0])
+
+
+@pytest.fixture
+def other_names(tmp_path):
+    """Environment of an ecCodes whose table calls 2t "t2m" and whose 167 is 4242."""
+    folder = tmp_path / "definitions"
+    for file in ("shortName.def", "paramId.def"):
+        for path in definitions().glob(f"grib[12]/**/{file}"):
+            text = path.read_text()
+            changed = re.sub(r"^'2t' =", "'t2m' =", re.sub(r"^'167' =", "'4242' =", text, flags=re.M), flags=re.M)
+            if changed != text:
+                target = folder / path.relative_to(definitions())
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(changed)
+    assert any(folder.rglob("*.def"))
+    return {"ECCODES_DEFINITION_PATH": f"{folder}:{definitions()}"}
+
+
+def reindex(catalog, environment=None):
+    done = subprocess.run([str(BIN / "indexer"), "--catalog", catalog, "--reindex-names"], capture_output=True,
+                          timeout=COMMAND_TIMEOUT_S, check=False, preexec_fn=die_with_parent,
+                          env={**os.environ, **LEAK_FREE, **(environment or {})})
+    told = (done.stdout + done.stderr).decode(errors="replace")
+    assert not any(report in told for report in SANITIZER_REPORTS), told
+    return done.returncode, told
+
+
+def without_names(field):
+    return {key: value for key, value in field.items() if key not in ("param", "paramId")}
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "mongodb"])
+def test_names_are_made_anew_and_nothing_else(daemons, node, grib, backend, request, other_names):
+    catalog = request.getfixturevalue("mongod").replace("/?", "/gribstore?") if backend == "mongodb" else None
+    indexer = daemons.indexer([node], catalog=catalog)
+    for name in NAMED_FILES:
+        put(node, source_of(name), (grib.GRIB_DIR / name).read_bytes())
+        indexer.await_messages(source_of(name), grib.manifest()[name]["messages"])
+    before = {field["id"]: field for field in indexer.fields(limit=1000)}
+    named = [field for field in before.values() if field["param"] == "2t"]
+    assert {field["edition"] for field in named} == {1, 2}
+
+    if backend == "sqlite":
+        code, told = reindex(indexer.catalog, other_names)
+        assert code == 1 and "reindex.start" in told    # the indexer has the file
+        indexer.stop()
+    code, told = reindex(indexer.catalog, other_names)
+    assert code == 0, told
+    assert f"{len(named)} have new names, 0 without octets, 0 refused" in told.splitlines()[-1], told
+    code, told = reindex(indexer.catalog, other_names)
+    assert code == 0 and " 0 have new names" in told.splitlines()[-1], told
+    if backend == "sqlite":
+        indexer.start().wait_ready()
+
+    after = {field["id"]: field for field in indexer.fields(limit=1000)}
+    assert {key: without_names(field) for key, field in after.items()} == {
+        key: without_names(field) for key, field in before.items()}
+    assert {field["id"] for field in indexer.fields(param="t2m", limit=1000)} == {field["id"] for field in named}
+    assert {field["id"] for field in indexer.fields(param="4242", limit=1000)} == {field["id"] for field in named}
+    assert indexer.fields(param="2t") == []
+    await_condition(indexer.caught_up, "the index has caught up")
+    assert sum(run["messages"] for run in indexer.runs()) == sum(grib.manifest()[name]["messages"] for name in NAMED_FILES)
