@@ -1,7 +1,7 @@
 /* fuzz_tail_listing.c: a node's listings of its runs, one after another.
  *
  * Input: answers of GET /cluster/runs, a line each. What a listing names is known from then on with just that; a full one
- * leaves nothing else; one that can't be read says why. The parser stands in tail.c with the table it fills: so that file is
+ * leaves nothing else; one that can't be read says why. The table that they fill stands in tail.c: so that file is
  * part of this one. */
 #include "indexer/tail.c" /* NOLINT(bugprone-suspicious-include) */
 
@@ -13,9 +13,9 @@ static void check_run(struct tail *tail, const json_t *runs, size_t at)
     struct tail_listing listing, later;
     bool last = true;
 
-    MUST(tail_parse_run(json_array_get(runs, at), &listing, NULL) == STATUS_OK);
+    MUST(tail_listing_parse(json_array_get(runs, at), &listing, NULL) == STATUS_OK);
     for (size_t i = at + 1; i < json_array_size(runs); i++) {
-        MUST(tail_parse_run(json_array_get(runs, i), &later, NULL) == STATUS_OK);
+        MUST(tail_listing_parse(json_array_get(runs, i), &later, NULL) == STATUS_OK);
         last = last && run_key_compare(&listing.run, &later.run) != 0;
         free(later.files);
     }
