@@ -30,7 +30,9 @@ static void call_prepare(struct gs_session *session, const struct call *call,
     if (call->answer_max > 0)
         request->answer_max = call->answer_max;
     if (call->body.size > 0)
-        request->headers[headers++] = (struct transfer_header){ "Content-Type", "application/json" };
+        request->headers[headers++] = (struct transfer_header){
+            "Content-Type", call->content_type != NULL ? call->content_type : "application/json"
+        };
     if (call->header.name != NULL)
         request->headers[headers++] = call->header;
 }

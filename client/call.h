@@ -13,7 +13,8 @@ struct call {
     const char *url; /* CALL_URL: "http://host:port" */
     const char *method;
     const char *path;              /* with its query */
-    struct slice body;             /* JSON */
+    struct slice body;             /* JSON, unless */
+    const char *content_type;      /* says otherwise */
     struct transfer_header header; /* one more; name NULL: none */
     size_t answer_max;             /* 0: 1 MiB */
     bool once;                     /* each server once, and no waiting */

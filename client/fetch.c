@@ -110,9 +110,9 @@ static void fetch_on_done(struct transfer_request *request, enum status done, co
 
 /* ---- candidates ---- */
 
-static struct node *fetch_node(struct fetch *fetch, const char *url)
+struct node *fetch_node_of(struct gs_session *session, const char *url)
 {
-    struct nodes *nodes = &fetch->session->nodes;
+    struct nodes *nodes = &session->nodes;
 
     for (unsigned i = 0; i < nodes->count; i++) {
         size_t size = strlen(nodes->items[i].url);
@@ -127,7 +127,7 @@ static void fetch_start(struct fetch *fetch)
 {
     struct error err;
 
-    fetch->node = fetch_node(fetch, fetch->url);
+    fetch->node = fetch_node_of(fetch->session, fetch->url);
     buf_clear(&fetch->data);
     transfer_request_fini(&fetch->request);
     transfer_request_init(&fetch->request);
@@ -194,6 +194,32 @@ static bool fetch_is_down(const struct node *node)
     return node != NULL && node->down_until_ms > clock_monotonic_ms();
 }
 
+void fetch_offer(struct fetch *fetch, struct buf *bytes, const char *url)
+{
+    struct digest digest;
+    struct error err;
+
+    digest_of(bytes->data, bytes->size, &digest);
+    if (digest_compare(&digest, &fetch->digest) == 0) {
+        buf_fini(&fetch->data);
+        fetch->data = *bytes;
+        buf_init(bytes, GRIB_MESSAGE_SIZE_MAX);
+        fetch_end(fetch, STATUS_OK);
+        return;
+    }
+    /* Alone it asks that place once more, and then says the same. */
+    fetch->corrupt = true;
+    fetch_note(fetch, error_set(&err, STATUS_CORRUPT, "%s: the bytes don't have the digest", url), &err);
+}
+
+const struct fetch_location *fetch_first(const struct fetch *fetch)
+{
+    for (unsigned i = 0; i < fetch->locations_count; i++)
+        if (!fetch_is_down(fetch_node_of(fetch->session, fetch->locations[i].url)))
+            return &fetch->locations[i];
+    return fetch->locations_count > 0 ? &fetch->locations[0] : NULL;
+}
+
 /* Locations, then /sha256/ of each node; those of nodes that are down once more at the end, for each of them may cost the
  * time that a connection may take. false: this step has nothing to ask. */
 static bool fetch_try(struct fetch *fetch, unsigned step, unsigned candidates)
@@ -205,7 +231,7 @@ static bool fetch_try(struct fetch *fetch, unsigned step, unsigned candidates)
         const struct fetch_location *location = &fetch->locations[at];
         uint32_t bit = UINT32_C(1) << at;
 
-        if (!late && fetch_is_down(fetch_node(fetch, location->url)))
+        if (!late && fetch_is_down(fetch_node_of(fetch->session, location->url)))
             fetch->put_off |= bit;
         if (late != ((fetch->put_off & bit) != 0))
             return false;
@@ -224,7 +250,8 @@ void fetch_step(struct fetch *fetch)
 {
     unsigned candidates = fetch->locations_count + fetch->session->nodes.count;
 
-    if (fetch->done || fetch->request.transfer != NULL || fetch->retry_at_ms > clock_monotonic_ms())
+    if (fetch->done || fetch->batched || fetch->request.transfer != NULL ||
+        fetch->retry_at_ms > clock_monotonic_ms())
         return;
     while (fetch->next < 2 * candidates) {
         if (fetch_try(fetch, fetch->next++, candidates))
@@ -237,7 +264,7 @@ uint64_t fetch_wait_ms(const struct fetch *fetch)
 {
     uint64_t now_ms = clock_monotonic_ms();
 
-    if (fetch->request.transfer != NULL)
+    if (fetch->batched || fetch->request.transfer != NULL)
         return UINT32_MAX;
     return fetch->retry_at_ms > now_ms ? fetch->retry_at_ms - now_ms : 0;
 }

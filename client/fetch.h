@@ -28,6 +28,8 @@ struct fetch {
     struct error err;
     struct buf data; /* the message, checked */
     unsigned bad_copies;
+    /* the batch's (batch.h) */
+    bool batched; /* one has it under way: it does not go on alone */
     /* the fetch's */
     unsigned next;        /* step of the round: a candidate, or one that was put off */
     uint32_t put_off;     /* bits of locations whose node is down: last of all */
@@ -45,6 +47,13 @@ void fetch_init(struct fetch *fetch, struct gs_session *session, const struct di
 /* OK; BAD_VALUE: no such location can be; one more than FETCH_LOCATIONS_MAX is left out. */
 enum status fetch_add(struct fetch *fetch, const char *url, uint64_t offset, uint64_t length);
 void fetch_fini(struct fetch *fetch); /* cancels; nothing of it is under way then */
+
+/* These bytes were brought by somebody else, from this URL: the end when they have the digest; their memory may be taken. */
+void fetch_offer(struct fetch *fetch, struct buf *bytes, const char *url);
+/* The first location whose node is not known to be down; NULL: none is given. */
+const struct fetch_location *fetch_first(const struct fetch *fetch);
+/* The node that a URL is of; NULL. */
+struct node *fetch_node_of(struct gs_session *session, const char *url);
 
 /* Starts the next candidate if none is under way and the time has come. Called until done; wait with session_wait(). */
 void fetch_step(struct fetch *fetch);

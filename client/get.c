@@ -1,6 +1,7 @@
 /* get.c: messages to a sink, in order, several fetched at a time; ranges of data files. */
 #include "client/get.h"
 
+#include "client/batch.h"
 #include "client/fetch.h"
 #include "client/query.h"
 #include "proto/grib_frame.h"
@@ -11,8 +12,10 @@
 #include <stdlib.h>
 
 enum {
-    GET_PARALLEL = 16,
-    GET_AHEAD_SIZE_MAX = 256 << 20, /* bytes fetched before it is their turn */
+    GET_PARALLEL = 16,             /* messages fetched alone at a time */
+    GET_BATCHES_PARALLEL = 6,      /* requests of many ranges at a time */
+    GET_ROUND_MAX = 2000,          /* messages of a round */
+    GET_ROUND_SIZE_MAX = 64 << 20, /* their bytes, the last message excepted: so much is in memory */
     GET_SEEN_CAPACITY = 1024,
 };
 
@@ -95,7 +98,9 @@ struct get {
     gs_sink sink;
     void *user;
     struct list fetches; /* in the order of the sink */
+    struct list batches; /* of the round */
     unsigned count;
+    uint64_t round_size;
     struct seen seen;
     struct gs_get_summary summary;
     enum status status;
@@ -106,6 +111,7 @@ static void get_init(struct get *get, struct gs_session *session, gs_sink sink, 
 {
     *get = (struct get){ .session = session, .sink = sink, .user = user };
     list_init(&get->fetches);
+    list_init(&get->batches);
     error_init(&get->err);
 }
 
@@ -117,8 +123,19 @@ static void get_drop(struct get *get, struct fetch *fetch)
     free(fetch);
 }
 
+static void get_drop_batches(struct get *get)
+{
+    while (!list_empty(&get->batches)) {
+        struct batch *batch = list_first(&get->batches, struct batch, list);
+
+        list_remove(&batch->list);
+        batch_free(batch);
+    }
+}
+
 static void get_fini(struct get *get)
 {
+    get_drop_batches(get);
     while (!list_empty(&get->fetches))
         get_drop(get, list_first(&get->fetches, struct fetch, list));
     free(get->seen.slots);
@@ -153,10 +170,31 @@ static void get_hand_over(struct get *get, struct fetch *fetch)
     get_drop(get, fetch);
 }
 
+/* As many batches as may be under way are started; those that are over go. */
+static void get_step_batches(struct get *get)
+{
+    unsigned active = 0;
+
+    for (struct list *item = get->batches.next, *next; item != &get->batches; item = next) {
+        struct batch *batch = container_of(item, struct batch, list);
+
+        next = item->next;
+        if (!batch->done && batch->request.transfer == NULL && active < GET_BATCHES_PARALLEL)
+            batch_start(batch);
+        if (batch->done && batch->request.transfer == NULL) {
+            list_remove(&batch->list);
+            batch_free(batch);
+        } else {
+            active += batch->request.transfer != NULL;
+        }
+    }
+}
+
 /* Moves everything on; returns how long to wait. */
 static uint64_t get_step(struct get *get)
 {
-    uint64_t wait_ms = UINT32_MAX, ahead = 0;
+    uint64_t wait_ms = UINT32_MAX;
+    unsigned active = 0;
 
     while (get->status == STATUS_OK && !list_empty(&get->fetches)) {
         struct fetch *first = list_first(&get->fetches, struct fetch, list);
@@ -166,33 +204,65 @@ static uint64_t get_step(struct get *get)
         get_hand_over(get, first);
         wait_ms = 0;
     }
+    get_step_batches(get);
     list_for_each (item, &get->fetches) {
         struct fetch *fetch = container_of(item, struct fetch, list);
-        uint64_t ms;
 
-        if (item == get->fetches.next || ahead < GET_AHEAD_SIZE_MAX)
-            fetch_step(fetch);
-        ahead += fetch->locations_count > 0 ? fetch->locations[0].length : 1;
-        ms = fetch->done ? UINT32_MAX : fetch_wait_ms(fetch);
-        if (ahead < GET_AHEAD_SIZE_MAX || item == get->fetches.next)
-            wait_ms = ms < wait_ms ? ms : wait_ms;
+        if (fetch->done || fetch->batched)
+            continue;
+        if (active++ == GET_PARALLEL)
+            break;
+        fetch_step(fetch);
+        uint64_t ms = fetch->done ? 0 : fetch_wait_ms(fetch);
+        wait_ms = ms < wait_ms ? ms : wait_ms;
     }
     return !list_empty(&get->fetches) && list_first(&get->fetches, struct fetch, list)->done ? 0 : wait_ms;
 }
 
-/* Until at most so many fetches are left, or one failed. */
-static void get_run(struct get *get, unsigned left)
+/* Until every fetch is handed over, or one failed. */
+static void get_run(struct get *get)
 {
-    while (get->status == STATUS_OK && get->count > left) {
+    while (get->status == STATUS_OK && get->count > 0) {
         struct error err;
         uint64_t wait_ms = get_step(get);
 
-        if (get->count <= left)
+        if (get->count == 0)
             break;
         enum status status = session_wait(get->session, wait_ms, &err);
         if (status != STATUS_OK)
             get_fail(get, status, &err);
     }
+}
+
+/* Into the last batch of its file, or a new one; alone where there is no memory for one. */
+static void get_batch(struct get *get, struct fetch *fetch)
+{
+    const struct fetch_location *location = fetch_first(fetch);
+
+    if (location == NULL)
+        return;
+    for (struct list *item = get->batches.prev; item != &get->batches; item = item->prev) {
+        struct batch *batch = container_of(item, struct batch, list);
+
+        if (strcmp(batch->url, location->url) == 0 && batch_add(batch, fetch))
+            return;
+    }
+    struct batch *batch = batch_new(get->session, location->url);
+    if (batch == NULL)
+        return;
+    list_append(&get->batches, &batch->list);
+    batch_add(batch, fetch);
+}
+
+/* What was gathered: many messages of a file at once, then handed over in order. */
+static void get_round(struct get *get)
+{
+    if (get->count > 1)
+        list_for_each (item, &get->fetches)
+            get_batch(get, container_of(item, struct fetch, list));
+    get_run(get);
+    get_drop_batches(get);
+    get->round_size = 0;
 }
 
 static struct fetch *get_add(struct get *get, const struct digest *digest)
@@ -250,7 +320,7 @@ enum gs_status gs_get_digest(struct gs_session *session, const char *digest_text
         return gs_error_fill(error, status, &err);
     get_init(&get, session, sink, user);
     get_add(&get, &digest);
-    get_run(&get, 0);
+    get_run(&get);
     status = get_end(&get, NULL, &err);
     return gs_error_fill(error, status, &err);
 }
@@ -283,7 +353,9 @@ static int get_on_field(void *user, const struct gs_field *field)
         if (gs_field_location(field, i, &location) == 0)
             (void)fetch_add(fetch, location.url, location.offset, location.length); /* /sha256/ comes after them */
     }
-    get_run(get, GET_PARALLEL - 1);
+    get->round_size += fetch != NULL && fetch->locations_count > 0 ? fetch->locations[0].length : 0;
+    if (get->count >= GET_ROUND_MAX || get->round_size >= GET_ROUND_SIZE_MAX)
+        get_round(get);
     return get->status != STATUS_OK;
 }
 
@@ -303,7 +375,7 @@ enum gs_status gs_get_query(struct gs_session *session, const char *const *keys,
     if (status == STATUS_OK)
         status = query_run(session, keys, count, options, get_on_field, &get, &query_err);
     if (status == STATUS_OK)
-        get_run(&get, 0);
+        get_round(&get);
     else
         get_fail(&get, status, &query_err);
     status = get_end(&get, summary, &err);

@@ -153,6 +153,10 @@ GS_EXPORT int gs_field_location(const struct gs_field *field, size_t index,
 struct gs_query_options {
     uint64_t limit; /* at most so many fields [0: all] */
     int all;        /* older issues too */
+    const char *as_of; /* each field as it was then: "2013-04-08T06:30:00Z" [now] */
+    const char *sort;  /* "step,-levelist": source, base_time, valid_time, step, param, paramId, levelist, level, number, length, stored_at */
+    const char *colo;  /* locations in this colo come first */
+    const char *request; /* MARS requests as text ("retrieve, param=t, step=24"), or JSON; keys apply to each of them */
 };
 
 /* on_field returns 0 to go on, anything else to stop (the call then returns OK). keys are "key=value" in the MARS grammar:
@@ -161,6 +165,35 @@ GS_EXPORT enum gs_status gs_query(struct gs_session *session, const char *const 
                                   const struct gs_query_options *options,
                                   int (*on_field)(void *user, const struct gs_field *field),
                                   void *user, struct gs_error *error);
+
+/* How many there are. */
+GS_EXPORT enum gs_status gs_query_count(struct gs_session *session, const char *const *keys, size_t count,
+                                        const struct gs_query_options *options, uint64_t *fields,
+                                        struct gs_error *error);
+
+/* Which values each key has among them, key by key, ascending. on_value returns 0 to go on. */
+GS_EXPORT enum gs_status gs_query_axes(struct gs_session *session, const char *const *keys, size_t count,
+                                       const struct gs_query_options *options, uint64_t *fields,
+                                       int (*on_value)(void *user, const char *key, const char *value),
+                                       void *user, struct gs_error *error);
+
+/* What was asked for by value and is not there. Each callback may be NULL. */
+struct gs_query_gaps {
+    /* Requests in MARS form ("param=t,step=240/246"); the last is "..." where there are too many. */
+    void (*on_missing)(void *user, const char *request);
+    void (*on_hint)(void *user, const char *key, const char *value, const char *nearest); /* "2tt": "2t"? */
+    void (*on_gone)(void *user, const char *source, const char *base_time, const char *state); /* purged */
+    void *user;
+};
+GS_EXPORT enum gs_status gs_query_gaps(struct gs_session *session, const char *const *keys, size_t count,
+                                       const struct gs_query_options *options, uint64_t *fields,
+                                       const struct gs_query_gaps *gaps, struct gs_error *error);
+
+/* The answer as the indexer gives it, as it comes in: format "ndjson" or "csv". on_data returns 0 to go on. */
+GS_EXPORT enum gs_status gs_query_text(struct gs_session *session, const char *const *keys, size_t count,
+                                       const struct gs_query_options *options, const char *format,
+                                       int (*on_data)(void *user, const void *data, size_t size),
+                                       void *user, struct gs_error *error);
 
 /* ---- get ---- */
 

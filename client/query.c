@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-enum { QUERY_PATH_MAX = 7 << 10, FIELD_JSON_MAX = 16 << 20 };
+enum { QUERY_PATH_MAX = 7 << 10, QUERY_TEXT_MAX = 1 << 20, FIELD_JSON_MAX = 16 << 20 };
 
 /* ---- the request ---- */
 
@@ -25,6 +25,17 @@ void url_escape(struct buf *buf, struct slice text)
     }
 }
 
+static bool query_key_is_option(struct slice key)
+{
+    static const char *const names[] = { "limit", "cursor", "all",   "as_of", "sort",
+                                         "colo",  "format", "count", "axes",  "missing" };
+
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+        if (slice_equals(key, names[i]))
+            return true;
+    return false;
+}
+
 static enum status query_print_pair(const char *pair, size_t size, struct buf *path, bool *first,
                                     struct error *err)
 {
@@ -35,9 +46,9 @@ static enum status query_print_pair(const char *pair, size_t size, struct buf *p
                          (int)size, pair);
     size_t key_size = (size_t)(equals - pair);
     struct slice key = slice_of(pair, key_size);
-    if (slice_equals(key, "limit") || slice_equals(key, "cursor") || slice_equals(key, "all"))
+    if (query_key_is_option(key))
         return error_set(err, STATUS_BAD_VALUE,
-                         "%.*s is no key of fields: it is an option, --limit N or --all",
+                         "%.*s is no key of fields: it is an option, as in --limit N, --all, --sort step",
                          (int)key_size, pair);
     buf_text(path, *first ? "?" : "&");
     *first = false;
@@ -66,6 +77,100 @@ enum status query_print(const char *const *keys, size_t count, struct buf *path,
     }
     return buf_status(path) == STATUS_OK ? STATUS_OK
                                          : error_set(err, STATUS_BAD_VALUE, "the request is too long");
+}
+
+/* A pair of a list of pairs ("a=b,c=d"), moved behind it. */
+static struct slice pair_next(const char **at)
+{
+    size_t size = strcspn(*at, ",");
+    struct slice pair = slice_of(*at, size);
+
+    *at += size + ((*at)[size] == ',');
+    return pair;
+}
+
+/* The same as JSON, for what no URL holds: {"param": "t/z"}. query_print() has found it good. */
+static void query_print_body(const char *const *keys, size_t count, struct buf *body)
+{
+    struct json_writer json;
+
+    json_init(&json, body);
+    json_object_begin(&json);
+    for (size_t i = 0; i < count; i++) {
+        for (const char *at = keys[i]; *at != '\0';) {
+            struct slice pair = pair_next(&at);
+            if (pair.size == 0)
+                continue;
+            size_t key_size = (size_t)((const uint8_t *)memchr(pair.data, '=', pair.size) - pair.data);
+            char key[256];
+            snprintf(key, sizeof key, "%.*s", (int)key_size, (const char *)pair.data);
+            json_key(&json, key);
+            json_slice(&json, slice_of(pair.data + key_size + 1, pair.size - key_size - 1));
+        }
+    }
+    json_object_end(&json);
+}
+
+static void query_print_option(struct buf *path, const char *name, const char *value)
+{
+    if (value == NULL || value[0] == '\0')
+        return;
+    buf_format(path, "%c%s=", strchr(buf_string(path), '?') != NULL ? '&' : '?', name);
+    url_escape(path, slice_text(value));
+}
+
+static enum status query_ask_keys(struct query_ask *ask, const char *const *keys, size_t count,
+                                  const char *request, struct error *err)
+{
+    struct buf all;
+
+    buf_init(&all, QUERY_TEXT_MAX);
+    buf_text(&all, INDEXER_FIELDS_PATH);
+    enum status status = query_print(keys, count, &all, err);
+    if (status == STATUS_OK && request != NULL) {
+        buf_text(&ask->body, request);
+        request += strspn(request, " \t\r\n");
+        ask->content_type = request[0] == '{' || request[0] == '[' ? "application/json" : "text/plain";
+    }
+    if (status == STATUS_OK && (request != NULL || all.size <= QUERY_PATH_MAX - 1024)) {
+        buf_append(&ask->path, all.data, all.size);
+    } else if (status == STATUS_OK) {
+        buf_text(&ask->path, INDEXER_FIELDS_PATH);
+        ask->content_type = "application/json";
+        query_print_body(keys, count, &ask->body);
+    }
+    buf_fini(&all);
+    return status;
+}
+
+enum status query_ask_make(struct query_ask *ask, const char *const *keys, size_t count,
+                           const struct gs_query_options *options, const char *more, struct error *err)
+{
+    static const struct gs_query_options none;
+
+    *ask = (struct query_ask){ .content_type = NULL };
+    buf_init(&ask->path, QUERY_PATH_MAX);
+    buf_init(&ask->body, QUERY_TEXT_MAX);
+    if (options == NULL)
+        options = &none;
+    enum status status = query_ask_keys(ask, keys, count, options->request, err);
+    if (status != STATUS_OK)
+        return status;
+    query_print_option(&ask->path, "all", options->all ? "1" : NULL);
+    query_print_option(&ask->path, "as_of", options->as_of);
+    query_print_option(&ask->path, "sort", options->sort);
+    query_print_option(&ask->path, "colo", options->colo);
+    if (more[0] != '\0')
+        buf_format(&ask->path, "%c%s", strchr(buf_string(&ask->path), '?') != NULL ? '&' : '?', more);
+    return buf_status(&ask->path) == STATUS_OK && buf_status(&ask->body) == STATUS_OK
+               ? STATUS_OK
+               : error_set(err, STATUS_BAD_VALUE, "the request is too long");
+}
+
+void query_ask_fini(struct query_ask *ask)
+{
+    buf_fini(&ask->path);
+    buf_fini(&ask->body);
 }
 
 /* ---- fields ---- */
@@ -126,9 +231,9 @@ int gs_field_location(const struct gs_field *field, size_t index, struct gs_loca
 
 struct query {
     struct gs_session *session;
-    struct buf path;   /* of the first page */
-    uint64_t left;     /* fields still wanted */
-    char cursor[1024]; /* "" on the first page */
+    struct query_ask ask; /* of the first page */
+    uint64_t left;        /* fields still wanted */
+    char cursor[1024];    /* "" on the first page */
     bool stopped, more;
     int (*on_field)(void *user, const struct gs_field *field);
     void *user;
@@ -178,15 +283,20 @@ static enum status query_take_page(struct query *query, const json_t *page, stru
 
 static enum status query_page(struct query *query, struct error *err)
 {
-    struct call call = { .to = CALL_INDEXERS, .method = "GET", .answer_max = INDEXER_ANSWER_MAX };
+    struct call call = { .to = CALL_INDEXERS,
+                         .method = query->ask.body.size > 0 ? "POST" : "GET",
+                         .body = slice_of(query->ask.body.data, query->ask.body.size),
+                         .content_type = query->ask.content_type,
+                         .answer_max = INDEXER_ANSWER_MAX };
     uint64_t limit = query->left < INDEXER_PAGE_FIELDS ? query->left : INDEXER_PAGE_FIELDS;
     struct buf path;
     json_t *page = NULL;
 
     buf_init(&path, QUERY_PATH_MAX + 2 * sizeof query->cursor);
-    buf_append(&path, query->path.data, query->path.size);
-    buf_format(&path, "%climit=%" PRIu64, strchr(buf_string(&query->path), '?') != NULL ? '&' : '?',
-               limit);
+    buf_append(&path, query->ask.path.data, query->ask.path.size);
+    /* What is missing is asked for apart (gs_query_gaps). */
+    buf_format(&path, "%climit=%" PRIu64 "&missing=0",
+               strchr(buf_string(&query->ask.path), '?') != NULL ? '&' : '?', limit);
     if (query->cursor[0] != '\0') {
         buf_text(&path, "&cursor=");
         url_escape(&path, slice_text(query->cursor));
@@ -208,14 +318,10 @@ enum status query_run(struct gs_session *session, const char *const *keys, size_
     struct query query = { .session = session, .on_field = on_field, .user = user, .more = true };
 
     query.left = options != NULL && options->limit > 0 ? options->limit : UINT64_MAX;
-    buf_init(&query.path, QUERY_PATH_MAX);
-    buf_text(&query.path, INDEXER_FIELDS_PATH);
-    enum status status = query_print(keys, count, &query.path, err);
-    if (options != NULL && options->all)
-        buf_text(&query.path, strchr(buf_string(&query.path), '?') != NULL ? "&all=1" : "?all=1");
+    enum status status = query_ask_make(&query.ask, keys, count, options, "", err);
     while (status == STATUS_OK && query.more && !query.stopped && query.left > 0)
         status = query_page(&query, err);
-    buf_fini(&query.path);
+    query_ask_fini(&query.ask);
     return status;
 }
 

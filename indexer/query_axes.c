@@ -685,6 +685,8 @@ const char *axes_nearest(const struct axes *axes, const char *key, const char *v
             continue;
         const char *text = (const char *)values->items[i].text.data;
         size_t far = query_word_distance(slice_text(value), text);
+        if (far == 0)
+            return NULL; /* it is there: something else is missing */
         if (far < best && 2 * far <= strlen(value)) {
             best = far;
             nearest = text;

@@ -60,6 +60,13 @@ static bool is_word(int c)
     return c > 0 && (isalnum(c) || strchr("_:.@+*-", c) != NULL);
 }
 
+/* A "." by itself: the end of the request. */
+static bool is_end(const struct text *text, size_t at)
+{
+    return at < text->in.size && text->in.data[at] == '.' &&
+           (at + 1 == text->in.size || isspace(text->in.data[at + 1]) || text->in.data[at + 1] == '#');
+}
+
 /* --- words and quotes, appended to `out` --- */
 
 static enum status text_quoted(struct text *text, struct buf *out)
@@ -117,8 +124,8 @@ static enum status text_value(struct text *text, struct buf *out)
     }
     status = text_bare(text, out);
     /* Single blanks join words. */
-    while (status == STATUS_OK && !text->ended && text_peek(text) == ' ' &&
-           text->at + 1 < text->in.size && is_word(text->in.data[text->at + 1])) {
+    while (status == STATUS_OK && !text->ended && text_peek(text) == ' ' && text->at + 1 < text->in.size &&
+           is_word(text->in.data[text->at + 1]) && !is_end(text, text->at + 1)) {
         text->at++;
         buf_text(out, " ");
         status = text_bare(text, out);
@@ -128,10 +135,16 @@ static enum status text_value(struct text *text, struct buf *out)
 
 /* --- what is said --- */
 
+/* Names of MARS and their aliases are in lower case; those of documents are not all. */
 static const struct query_key *key_find(struct slice name)
 {
     const struct query_key *found = query_key_find(name);
+    char lower[TEXT_WORD_MAX];
 
+    for (size_t i = 0; i < name.size; i++)
+        lower[i] = (char)tolower(name.data[i]);
+    if (found == NULL)
+        found = query_key_find(slice_of(lower, name.size));
     for (const struct query_key *key = query_keys; found == NULL && key->name != NULL; key++)
         if (strlen(key->name) == name.size &&
             strncasecmp((const char *)name.data, key->name, name.size) == 0)

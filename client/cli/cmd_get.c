@@ -2,6 +2,7 @@
 #include "client/cli/cmd_get.h"
 
 #include "client/cli/cmd.h"
+#include "client/cli/cmd_query.h"
 #include "client/cli/progress.h"
 #include "client/get.h"
 
@@ -15,20 +16,14 @@
 
 struct get_settings {
     struct common_settings common;
-    char *output, *url, *range, *expect;
-    uint64_t limit;
-    bool all;
+    struct ask_settings ask;
+    char *output, *url, *range;
 };
 
 static const struct config_option get_options[] = {
     { NULL, "output", 'o', CONFIG_TEXT, offsetof(struct get_settings, output), "-", NULL, "FILE",
       "Where to write; it has its name only once it is whole. -: standard output." },
-    { NULL, "expect", 0, CONFIG_TEXT, offsetof(struct get_settings, expect), NULL, NULL, "any|N",
-      "N: exactly so many fields; any: none is fine too. Without it at least one is expected." },
-    { NULL, "limit", 'l', CONFIG_COUNT, offsetof(struct get_settings, limit), "0", NULL, "N",
-      "At most so many fields; 0: all." },
-    { NULL, "all", 0, CONFIG_BOOL, offsetof(struct get_settings, all), NULL, NULL, NULL,
-      "Older issues of a field too." },
+    ASK_OPTIONS(struct get_settings),
     { NULL, "url", 0, CONFIG_TEXT, offsetof(struct get_settings, url), NULL, NULL, "URL",
       "A data file, with --range: its bytes as they are." },
     { NULL, "range", 0, CONFIG_LIST, offsetof(struct get_settings, range), NULL, NULL,
@@ -145,13 +140,6 @@ bool range_parse(const char **rest, uint64_t *offset, uint64_t *length)
     return true;
 }
 
-bool expect_parse(const char *text, bool *any, uint64_t *count)
-{
-    *count = 0;
-    *any = strcmp(text, "any") == 0;
-    return *any || decimal_parse(text, strlen(text), UINT32_MAX, count) == 0;
-}
-
 /* ---- the three ways ---- */
 
 static int get_ranges(struct cli *cli, const struct get_settings *settings, struct output *output)
@@ -183,45 +171,36 @@ static int get_digests(struct cli *cli, char **arguments, size_t count, struct o
     return GS_OK;
 }
 
-static int get_judge(struct cli *cli, const struct get_settings *settings,
-                     const struct gs_get_summary *summary)
+static void get_say(struct cli *cli, struct output *output, const struct gs_get_summary *summary)
 {
-    struct error err;
-    uint64_t expected;
-    bool any = false;
+    char bytes[CLI_SIZE_TEXT];
 
-    if (settings->expect == NULL) {
-        if (summary->fields > 0)
-            return GS_OK;
-        error_set(&err, STATUS_NOT_FOUND, "no field has these keys (--expect any, if that is fine)");
-        return cli_fail_status(cli, STATUS_NOT_FOUND, &err);
-    }
-    expect_parse(settings->expect, &any, &expected);
-    if (any || summary->fields == expected)
-        return GS_OK;
-    error_set(&err, STATUS_NOT_FOUND, "%" PRIu64 " fields were found, %" PRIu64 " expected",
-              summary->fields, expected);
-    return cli_fail_status(cli, STATUS_NOT_FOUND, &err);
+    progress_clear(&output->progress);
+    if (output->part_path != NULL && summary->messages > 0)
+        cli_say(cli, "%" PRIu64 " messages, %s, every one checked", summary->messages,
+                text_of_size(summary->bytes, bytes));
+    if (summary->bad_copies > 0)
+        cli_say(cli, "%" PRIu64 " copies had wrong bytes and were passed over", summary->bad_copies);
 }
 
 static int get_query(struct cli *cli, const struct get_settings *settings, char **arguments,
                      size_t count, struct output *output)
 {
-    struct gs_query_options options = { .limit = settings->limit, .all = settings->all };
+    struct gs_query_options options;
     struct gs_get_summary summary;
     struct gs_error error;
-    char bytes[CLI_SIZE_TEXT];
+    char *request;
 
-    if (gs_get_query(cli->session, (const char *const *)arguments, count, &options, output_sink,
-                     output, &summary, &error) != GS_OK)
-        return cli_fail(cli, &error);
-    progress_clear(&output->progress);
-    if (output->part_path != NULL && summary.messages > 0)
-        cli_say(cli, "%" PRIu64 " messages, %s, every one checked", summary.messages,
-                text_of_size(summary.bytes, bytes));
-    if (summary.bad_copies > 0)
-        cli_say(cli, "%" PRIu64 " copies had wrong bytes and were passed over", summary.bad_copies);
-    return get_judge(cli, settings, &summary);
+    int code = ask_options(cli, &settings->ask, &options, &request);
+    if (code == GS_OK && gs_get_query(cli->session, (const char *const *)arguments, count, &options,
+                                      output_sink, output, &summary, &error) != GS_OK)
+        code = cli_fail(cli, &error);
+    if (code == GS_OK) {
+        get_say(cli, output, &summary);
+        code = ask_judge(cli, &settings->ask, arguments, count, &options, summary.fields, false);
+    }
+    free(request);
+    return code;
 }
 
 static int get_run(struct cli *cli, void *data, char **arguments, size_t count)
@@ -230,12 +209,12 @@ static int get_run(struct cli *cli, void *data, char **arguments, size_t count)
     struct digest digest;
     struct output output;
     uint64_t expected;
-    bool any;
+    bool any, all;
 
-    if (count == 0 && settings->url == NULL)
-        return cli_usage(cli, "say what to get: a digest, keys (param=msl), or --url with --range");
-    if (settings->expect != NULL && !expect_parse(settings->expect, &any, &expected))
-        return cli_usage(cli, "--expect takes any or a number");
+    if (count == 0 && settings->url == NULL && settings->ask.file == NULL)
+        return cli_usage(cli, "say what to get: a digest, keys (param=msl), -f FILE, or --url with --range");
+    if (settings->ask.expect != NULL && !expect_parse(settings->ask.expect, &any, &all, &expected))
+        return cli_usage(cli, "--expect takes any, all or a number");
     if (cli->out_tty && strcmp(settings->output, "-") == 0)
         return cli_usage(cli, "GRIB is no text: give -o FILE, or send it on with | or >");
     int code = output_open(&output, cli, settings->output);
@@ -243,7 +222,7 @@ static int get_run(struct cli *cli, void *data, char **arguments, size_t count)
         return code;
     if (settings->url != NULL)
         code = get_ranges(cli, settings, &output);
-    else if (digest_parse_text(arguments[0], &digest))
+    else if (count > 0 && digest_parse_text(arguments[0], &digest))
         code = get_digests(cli, arguments, count, &output);
     else
         code = get_query(cli, settings, arguments, count, &output);
@@ -252,7 +231,7 @@ static int get_run(struct cli *cli, void *data, char **arguments, size_t count)
 
 const struct command command_get = {
     .name = "get",
-    .arguments = "DIGEST... | KEY=VALUE... | --url URL --range OFFSET-LENGTH [options]",
+    .arguments = "DIGEST... | KEY=VALUE... | -f FILE | --url URL --range OFFSET-LENGTH [options]",
     .summary = "Fetch messages, each checked against its digest",
     .examples = "  gribstore get param=msl base_time=20130408T0000Z step=0 --expect 1 -o msl.grib\n"
                 "  gribstore get sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 > a.grib\n"

@@ -8,7 +8,4 @@
 /* "OFFSET-LENGTH": two plain numbers, the length not 0. Sets *rest behind it and its comma; false: malformed. */
 bool range_parse(const char **rest, uint64_t *offset, uint64_t *length);
 
-/* "any": *any; "N": *count. false: malformed. */
-bool expect_parse(const char *text, bool *any, uint64_t *count);
-
 #endif

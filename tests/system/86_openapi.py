@@ -265,9 +265,13 @@ def end_of_a_run(node, run):
 
 
 def tour_of_an_indexer(indexer, run):
-    for query in ("?source=tour", "?source=tour&all=1&limit=1", "?source=tour&format=ndjson", "?source=tour&typeOfLevel=surface"):
+    for query in ("?source=tour", "?source=tour&all=1&limit=1", "?source=tour&format=ndjson", "?source=tour&typeOfLevel=surface", "?source=tour&format=csv",
+                  "?source=tour&count=1&missing=1&levtype=sfx", "?source=tour&axes=1", "?source=tour&limit=all&sort=-step", "?source=none&param=t"):
         assert indexer.get(f"/v1/fields{query}").status_code == 200
     assert indexer.get("/v1/fields?parm=1").status_code == 400
+    assert indexer.post("/v1/fields?limit=3", data="retrieve,source=tour,target=x.grib").status_code == 200
+    assert indexer.post("/v1/fields", json={"source": "tour", "step": {"from": 0, "to": 6}}).status_code == 200
+    assert indexer.post("/v1/fields", data="archive,source=tour").status_code == 400
     assert indexer.get("/v1/runs").status_code == 200
     run_path = f"/v1/runs/{run}"
     assert indexer.get(run_path).status_code == 200

@@ -1,5 +1,6 @@
 /* test_cli.c: what the command prints, and what it takes from its command line. */
 #include "client/cli/cmd_get.h"
+#include "client/cli/cmd_query.h"
 #include "client/cli/command.h"
 #include "client/cli/output.h"
 #include "client/cli/progress.h"
@@ -143,20 +144,19 @@ static void malformed_ranges_are_refused(void **state)
     }
 }
 
-static void expect_is_any_or_a_number(void **state)
+static void expect_is_any_all_or_a_number(void **state)
 {
+    static const char *const bad[] = { "", "-1", "al", "1x", "4294967296" };
     uint64_t count;
-    bool any;
+    bool any, all;
 
     (void)state;
-    assert_true(expect_parse("any", &any, &count));
-    assert_true(any);
-    assert_true(expect_parse("12", &any, &count));
-    assert_false(any);
+    assert_true(expect_parse("any", &any, &all, &count) && any && !all);
+    assert_true(expect_parse("all", &any, &all, &count) && all && !any);
+    assert_true(expect_parse("12", &any, &all, &count) && !any && !all);
     assert_int_equal(count, 12);
-    assert_false(expect_parse("", &any, &count));
-    assert_false(expect_parse("all", &any, &count));
-    assert_false(expect_parse("-1", &any, &count));
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
+        assert_false(expect_parse(bad[i], &any, &all, &count));
 }
 
 static void runs_are_named_by_source_and_base_time(void **state)
@@ -236,7 +236,7 @@ int main(void)
         cmocka_unit_test(progress_fits_into_its_line),
         cmocka_unit_test(ranges_are_offset_and_length),
         cmocka_unit_test(malformed_ranges_are_refused),
-        cmocka_unit_test(expect_is_any_or_a_number),
+        cmocka_unit_test(expect_is_any_all_or_a_number),
         cmocka_unit_test(runs_are_named_by_source_and_base_time),
         cmocka_unit_test(commands_are_one_or_two_words),
         cmocka_unit_test(every_command_teaches_with_examples_that_name_it),
