@@ -30,15 +30,15 @@ struct node_loop {
     bool port_opened;
     uv_async_t wake; /* drain, or (loop 0) a higher epoch was heard of */
     struct body_budget budget;
-    struct copies copies; /* messages on their way to other owners */
+    struct copies copies;         /* messages on their way to other owners */
     struct open_files open_files; /* data files that are being read */
     struct file_opens file_opens; /* those that are being opened */
-    struct damaged_list damaged; /* copies that message_get.c cut short */
-    struct list feed_waiting;    /* long polls of /cluster/runs (journal_feed.c) */
+    struct damaged_list damaged;  /* copies that message_get.c cut short */
+    struct list feed_waiting;     /* long polls of /cluster/runs (journal_feed.c) */
     uv_timer_t feed_timer;
     uint64_t message_memory; /* that messages hold on their way out (message_get.c) */
     uint64_t proof_spool;    /* bytes in unnamed files (message_proof.c) */
-    uint64_t whole_bodies; /* bytes of bodies that are gathered (request.c) */
+    uint64_t whole_bodies;   /* bytes of bodies that are gathered (request.c) */
     unsigned works;
     unsigned under_way;
     bool draining, drained, closing;

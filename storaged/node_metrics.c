@@ -71,8 +71,8 @@ struct metric metric_range_parts = {
 void node_metrics_register(void)
 {
     static struct metric *const all[] = {
-        &metric_copies_kept, &metric_copies_failed,  &metric_handoffs, &metric_body_memory,
-        &metric_body_waits,  &metric_copies_damaged, &metric_repaired, &metric_missing,
+        &metric_copies_kept, &metric_copies_failed,  &metric_handoffs,     &metric_body_memory,
+        &metric_body_waits,  &metric_copies_damaged, &metric_repaired,     &metric_missing,
         &metric_forwarded,   &metric_range_parts,    &metric_copy_batches,
     };
 

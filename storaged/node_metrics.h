@@ -7,12 +7,12 @@
 extern struct metric metric_copies_kept, metric_copies_failed; /* on other nodes */
 extern struct metric metric_copy_batches; /* messages of a request to another node */
 extern struct metric metric_handoffs; /* messages of which a copy lies on a node that does not own it */
-extern struct metric metric_body_memory;     /* reserved, of all loops */
-extern struct metric metric_body_waits;      /* bodies that had to wait for memory */
-extern struct metric metric_copies_damaged;  /* found on the way out, here or from a peer */
+extern struct metric metric_body_memory;    /* reserved, of all loops */
+extern struct metric metric_body_waits;     /* bodies that had to wait for memory */
+extern struct metric metric_copies_damaged; /* found on the way out, here or from a peer */
 extern struct metric metric_repaired, metric_missing; /* bad messages: stored anew; not yet */
-extern struct metric metric_forwarded;       /* messages passed through from another node */
-extern struct metric metric_range_parts;     /* of answers with ranges */
+extern struct metric metric_forwarded;   /* messages passed through from another node */
+extern struct metric metric_range_parts; /* of answers with ranges */
 
 void node_metrics_register(void); /* once a process */
 
