@@ -340,6 +340,6 @@ def test_a_full_disk_is_507_before_the_body_is_sent(daemons):
 
 def answers(node):
     try:
-        return node.get("/healthz").status_code == 200
+        return node.get("/healthz").status_code == 200 and "recovering" not in node.get("/readyz").text
     except requests.RequestException:
         return False

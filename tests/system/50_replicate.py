@@ -302,7 +302,7 @@ def test_a_node_that_joins_does_not_say_that_a_message_is_nowhere(daemons):
 
 def answers(node):
     try:
-        return node.get("/healthz").status_code == 200
+        return node.get("/healthz").status_code == 200 and "recovering" not in node.get("/readyz").text
     except requests.RequestException:
         return False
 
