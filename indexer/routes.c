@@ -44,6 +44,7 @@ static const struct {
     const char *route;
     const char *keys[3];
 } routes_keys[] = {
+    { "run", { "fingerprint", NULL } },
     { "runs", { "source", "state", NULL } },
     { "retire", { "grace", NULL } },
     { "lease-release", { "owner", NULL } },

@@ -1,6 +1,7 @@
 /* run_routes.c: runs over HTTP: list, one, check, ready, retire, reopen. */
 #include "indexer/census.h"
 #include "indexer/map_authority.h"
+#include "indexer/node_fingerprint.h"
 #include "indexer/run_state.h"
 #include "indexer/work.h"
 #include "proto/base/clock.h"
@@ -60,7 +61,30 @@ static void run_print_time(struct json_writer *json, const char *key, uint64_t t
     json_put_string(json, key, text);
 }
 
-static void run_print(struct json_writer *json, const struct catalog_run *run, const struct census *census)
+/* nodes: what they hold of it; NULL: nobody asked. */
+static void run_print_nodes(struct json_writer *json, const struct node_fingerprint *nodes,
+                            const struct census *census)
+{
+    char fingerprint[FINGERPRINT_TEXT_SIZE];
+    bool whole = nodes->shards_disagreed == 0 && nodes->shards_unanswered == 0;
+
+    json_key(json, "nodes");
+    json_object_begin(json);
+    if (whole) {
+        digest_set_print(&nodes->set, fingerprint);
+        json_put_string(json, "fingerprint", fingerprint);
+    }
+    json_put_bool(json, "equal",
+                  whole && nodes->set.count == census->fingerprint.count &&
+                      digest_compare(&nodes->set.sum, &census->fingerprint.sum) == 0);
+    json_put_u64(json, "shards_disagreed", nodes->shards_disagreed);
+    json_put_u64(json, "shards_unanswered", nodes->shards_unanswered);
+    json_put_u64(json, "nodes_unanswered", nodes->nodes_unanswered);
+    json_object_end(json);
+}
+
+static void run_print(struct json_writer *json, const struct catalog_run *run,
+                      const struct census *census, const struct node_fingerprint *nodes)
 {
     char base_time[BASE_TIME_TEXT_SIZE], fingerprint[FINGERPRINT_TEXT_SIZE];
 
@@ -80,6 +104,8 @@ static void run_print(struct json_writer *json, const struct catalog_run *run, c
     run_print_time(json, "ready_at", run->ready_at_us);
     run_print_time(json, "retired_at", run->retired_at_us);
     run_print_time(json, "purged_at", run->purged_at_us);
+    if (nodes != NULL)
+        run_print_nodes(json, nodes, census);
     json_object_end(json);
 }
 
@@ -91,6 +117,8 @@ struct run_one {
     struct catalog_run run;
     struct census_request census;
     struct run_state_change change;
+    bool asks_nodes;
+    struct node_fingerprint nodes;
 };
 
 static void run_on_census(struct census_request *request, enum status status,
@@ -105,7 +133,7 @@ static void run_on_census(struct census_request *request, enum status status,
     } else {
         buf_init(&body, RUN_BODY_MAX);
         json_init(&json, &body);
-        run_print(&json, &one->run, census);
+        run_print(&json, &one->run, census, one->asks_nodes ? &one->nodes : NULL);
         http_reply_header(one->exchange, "Cache-Control", "no-store");
         http_reply(one->exchange, 200, "application/json", &body);
     }
@@ -128,8 +156,26 @@ static struct run_one *run_one_new(struct http_exchange *ex)
     return one;
 }
 
+/* The nodes first: what they took in meanwhile the index may have, and a run that is written to is not equal anyway. */
+static void run_on_nodes(void *data, enum status status, const struct node_fingerprint *found)
+{
+    struct run_one *one = data;
+    struct error err;
+
+    if (status == STATUS_OK) {
+        one->nodes = *found;
+        run_answer(one);
+        return;
+    }
+    error_init(&err);
+    error_set(&err, status, "no cluster map yet: %s", map_authority_why(one->indexer));
+    http_reply_error(one->exchange, status, &err, NULL);
+    free(one);
+}
+
 void run_get_route(struct http_exchange *ex)
 {
+    struct slice asks = http_query(ex, "fingerprint");
     struct run_one *one;
     struct run_key run;
 
@@ -141,7 +187,11 @@ void run_get_route(struct http_exchange *ex)
         free(one);
         return;
     }
-    run_answer(one);
+    one->asks_nodes = slice_equals(asks, "1");
+    if (one->asks_nodes)
+        node_fingerprint_take(one->indexer, &run, run_on_nodes, one);
+    else
+        run_answer(one);
 }
 
 /* --- ready, retire, reopen --- */
@@ -262,7 +312,7 @@ static void run_list_on_census(struct census_request *request, enum status statu
         run_list_free(list);
         return;
     }
-    run_print(&list->json, &list->runs[list->next++], census);
+    run_print(&list->json, &list->runs[list->next++], census, NULL);
     run_list_next(list);
 }
 

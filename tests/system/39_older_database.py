@@ -89,6 +89,27 @@ def test_an_older_database_comes_to_the_truth_by_itself(daemons, node, stamped, 
              for shard in node.json(f"/cluster/shards/old/{run['base_time']}") if shard["count"]
              for line in node.json(f"/cluster/shards/old/{run['base_time']}?shard={shard['shard']}")}
     assert {field["digest"] for field in indexer.fields(source="old", limit=10000, all=1)} == known
+    for base_time in truth:
+        nodes = indexer.json(f"/v1/runs/old/{base_time}?fingerprint=1")["nodes"]
+        assert nodes["equal"], (base_time, nodes)
+
+
+def test_fingerprints_say_whether_index_and_nodes_hold_the_same(cluster, stamped):
+    indexer = cluster.indexer
+    put(cluster.nodes[0], stamped("20261101T0000Z", 100))
+    indexer.await_messages("old", 100, copies=2)
+    run = "/v1/runs/old/20261101T0000Z"
+    assert "nodes" not in indexer.json(run)
+    told = indexer.json(f"{run}?fingerprint=1")
+    assert told["nodes"] == {"fingerprint": told["fingerprint"], "equal": True, "shards_disagreed": 0, "shards_unanswered": 0, "nodes_unanswered": 0}
+    assert told["fingerprint"].startswith("100-")
+    # One message more on one node alone: its owners disagree, or it lies with none of them.
+    assert cluster.nodes[1].put("/replica/old", data=stamped("20261101T0000Z", 140)).status_code == 201
+    await_condition(lambda: indexer.json(run)["messages"] == 140, "it is in the index")
+    told = indexer.json(f"{run}?fingerprint=1")["nodes"]
+    assert not told["equal"] and told["shards_disagreed"] > 0 and "fingerprint" not in told
+    cluster.nodes[2].stop()
+    assert indexer.json(f"{run}?fingerprint=1")["nodes"]["nodes_unanswered"] == 1
 
 
 def test_a_start_without_news_reads_no_journal_and_scans_no_run(daemons, node, stamped):
