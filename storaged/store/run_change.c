@@ -59,8 +59,9 @@ static void run_change_detach(struct store *store, struct run *run)
     run_dir_unref(dir);
 }
 
+/* may_stay: it is as good as before when there is no room for its new name. A flush has no such excuse. */
 static enum status run_change_drop_dir(struct store *store, struct run *run, int source_fd,
-                                       struct error *err)
+                                       bool may_stay, struct error *err)
 {
     char name[PURGED_NAME_SIZE];
 
@@ -68,7 +69,8 @@ static enum status run_change_drop_dir(struct store *store, struct run *run, int
     enum status status = run_change_rename(store, &run->key, source_fd, name, err);
     if (status != STATUS_OK) {
         error_wrap(err, "purge %s", name);
-        store_fail(store, err);
+        if (status != STATUS_FULL || !may_stay)
+            store_fail(store, err);
         return status;
     }
     run_change_detach(store, run);
@@ -105,7 +107,7 @@ enum status run_change_take(struct store *store, struct run *run, const struct r
     if (status == STATUS_OK)
         status = run_change_log(store, run, info, err);
     if (status == STATUS_OK && drops)
-        status = run_change_drop_dir(store, run, source_fd, err);
+        status = run_change_drop_dir(store, run, source_fd, false, err);
     disk_close(source_fd);
     return status;
 }
@@ -149,7 +151,7 @@ static enum status run_change_do_purge(struct store *store, struct run *run, str
     int source_fd = -1;
     enum status status = run_change_open_source(store, &run->key, &source_fd, &change->err);
     if (status == STATUS_OK)
-        status = run_change_drop_dir(store, run, source_fd, &change->err);
+        status = run_change_drop_dir(store, run, source_fd, true, &change->err);
     disk_close(source_fd);
     return status;
 }

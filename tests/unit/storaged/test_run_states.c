@@ -457,6 +457,31 @@ static void without_descriptors_a_purge_is_refused_and_nothing_is_half_done(void
     assert_true(fixture_has(fixture, &second, 3, 100));
 }
 
+/* A purge is what makes room: a disk that is full to its last block does not make the node read-only by it. */
+static void without_room_for_its_new_name_a_run_stays_and_can_be_purged_later(void **state)
+{
+    struct store_fixture *fixture = *state;
+    const struct run_key run = fixture_run(0);
+    struct store_stats stats;
+
+    fixture_close(fixture);
+    fake_disk_start(fixture->dir);
+    fixture_open(fixture);
+    assert_int_equal(put_at(fixture, &run, 1, 0), STATUS_OK);
+    assert_int_equal(fixture_tell(fixture, &run, 1, 1, RUN_RETIRED), STATUS_OK);
+    fake_disk_fail_at(2, ENOSPC); /* its source is opened, then it is renamed */
+    assert_int_equal(fixture_purge(fixture, &run, 1, 1), STATUS_FULL);
+    assert_true(fake_disk_was_hit());
+    fake_disk_fail_at(0, 0);
+    store_stats(fixture->store, &stats);
+    assert_false(stats.read_only);
+    assert_true(fixture_has(fixture, &run, 1, 100));
+    assert_int_equal(fixture_purge(fixture, &run, 1, 1), STATUS_OK);
+    assert_false(fixture_has(fixture, &run, 1, 100));
+    fixture_close(fixture);
+    fake_disk_stop();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -479,6 +504,7 @@ int main(void)
         TEST(stamps_only_rise),
         TEST(one_append_too_many_is_refused),
         TEST(without_descriptors_a_purge_is_refused_and_nothing_is_half_done),
+        TEST(without_room_for_its_new_name_a_run_stays_and_can_be_purged_later),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
