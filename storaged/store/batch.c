@@ -460,7 +460,7 @@ static enum status batch_write_and_flush(struct batch *batch, struct error *err)
     if (store_is_read_only(batch->store)) /* since one of its runs could not be made */
         return error_set(err, STATUS_READ_ONLY, "a write failed before");
     enum status status = batch_write(batch, err);
-    if (status == STATUS_FULL) {
+    if (status != STATUS_OK && batch_may_undo(batch, status)) {
         struct error undo_err;
 
         if (batch_undo(batch, &undo_err) != STATUS_OK)

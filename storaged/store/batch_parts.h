@@ -25,6 +25,7 @@ struct batch_file {
     int direct_fd; /* borrowed; -1: through the page cache */
     bool is_new;
     bool has_spooled; /* some of its messages come in unnamed files */
+    bool is_unread;   /* one of those could not be read */
 };
 
 /* A run that the batch writes to. */
@@ -54,9 +55,10 @@ struct batch {
     uint64_t seed;          /* of the buckets */
 };
 
-/* Writes what was planned: data files, then journals. FULL: nothing was flushed, and batch_undo() makes it as if the batch
- * had not been. */
+/* Writes what was planned: data files, then journals. Nothing is flushed. */
 enum status batch_write(struct batch *batch, struct error *err);
+/* It failed with that status: is nothing wrong with what was written? Then batch_undo() makes it as if the batch had not been. */
+bool batch_may_undo(const struct batch *batch, enum status status);
 enum status batch_undo(struct batch *batch, struct error *err);
 /* Flushes data files, journals and directories side by side. */
 enum status batch_flush(struct batch *batch, struct error *err);

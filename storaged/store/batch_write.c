@@ -13,7 +13,8 @@ enum { BATCH_BEGIN_SIZE = 256 << 10 };
 /* --- through a stage --- */
 
 /* A message that lies in a file. */
-static enum status batch_stage_spooled(struct stage *stage, const struct append *append, struct error *err)
+static enum status batch_stage_spooled(struct batch_file *file, struct stage *stage,
+                                       const struct append *append, struct error *err)
 {
     for (uint64_t done = 0; done < append->length;) {
         size_t size;
@@ -22,7 +23,8 @@ static enum status batch_stage_spooled(struct stage *stage, const struct append 
         if (append->length - done < size)
             size = (size_t)(append->length - done);
         enum status status = disk_read(append->fd, append->fd_offset + done, room, size, true, err);
-        if (status != STATUS_OK)
+        file->is_unread = status != STATUS_OK;
+        if (file->is_unread)
             return error_wrap(err, "unnamed file");
         status = stage_filled(stage, size, err);
         if (status != STATUS_OK)
@@ -53,7 +55,7 @@ static enum status batch_stage_file(struct flush_job *job, struct stage *stage, 
         const struct append *append = item->append;
 
         if (append->fd >= 0)
-            status = batch_stage_spooled(stage, append, err);
+            status = batch_stage_spooled(file, stage, append, err);
         else
             status = stage_put(stage, append->data.data, append->data.size, err);
     }
@@ -128,6 +130,21 @@ enum status batch_write(struct batch *batch, struct error *err)
 }
 
 /* --- undo --- */
+
+/* For want of room, or since a message could not be read where it came in. */
+bool batch_may_undo(const struct batch *batch, enum status status)
+{
+    bool is_unread = false;
+
+    for (unsigned i = 0; i < batch->files_count; i++) {
+        const struct batch_file *file = &batch->files[i];
+
+        is_unread |= file->is_unread;
+        if (!file->is_unread && file->job.status != STATUS_OK && file->job.status != STATUS_FULL)
+            return false;
+    }
+    return is_unread || status == STATUS_FULL;
+}
 
 enum status batch_undo(struct batch *batch, struct error *err)
 {

@@ -2,6 +2,7 @@
 #include "storaged/store/disk.h"
 #include "tests/lib/store_fixture.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -118,6 +119,55 @@ static void each_of_the_twins_is_told_of_a_quota(void **state)
         assert_true(twins[i]->append.over_quota);
         fixture_append_free(twins[i]);
     }
+}
+
+static _Atomic int unreadable; /* a descriptor; -1: none */
+
+static ssize_t preadv2_unreadable(int fd, const struct iovec *vec, int count, off_t offset, int flags)
+{
+    if (fd != atomic_load(&unreadable))
+        return disk_posix.preadv2(fd, vec, count, offset, flags);
+    errno = EIO;
+    return -1;
+}
+
+/* It fails, with those beside it; nothing was written that is not known, and the store takes the next. */
+static void a_spooled_message_that_can_not_be_read_costs_its_batch_alone(void **state)
+{
+    enum { SIZE = 200000 };
+    struct store_fixture *fixture = *state;
+    struct run_key run = fixture_run(0);
+    struct disk_ops ops = disk_posix;
+    struct store_stats stats;
+    int fd;
+
+    fixture_close(fixture);
+    atomic_store(&unreadable, -1);
+    ops.preadv2 = preadv2_unreadable;
+    disk_replace(&ops);
+    fixture_open(fixture);
+    assert_int_equal(fixture_put(fixture, &run, 0, SIZE, NULL), STATUS_OK);
+    assert_int_equal(store_spool_open(fixture->store, &fd, NULL), STATUS_OK);
+    struct fixture_append *spooled = fixture_append_new(fixture, &run, 1, SIZE);
+    assert_int_equal(disk_write(fd, 0, spooled->bytes, SIZE, NULL), STATUS_OK);
+    spooled->append.fd = fd;
+    for (unsigned readable = 0; readable < 2; readable++) {
+        spooled->is_done = false;
+        atomic_store(&unreadable, readable ? -1 : fd);
+        store_append(fixture->store, &spooled->append);
+        fixture_wait(fixture, &spooled->is_done);
+        assert_int_equal(spooled->status, readable ? STATUS_OK : STATUS_IO);
+        store_stats(fixture->store, &stats);
+        assert_false(stats.read_only);
+        assert_int_equal(stats.messages, 1 + readable);
+    }
+    fixture_append_free(spooled);
+    store_spool_close(fixture->store, fd);
+    fixture_close(fixture);
+    disk_replace(NULL);
+    fixture_open(fixture);
+    for (uint64_t i = 0; i < 2; i++)
+        assert_true(fixture_has(fixture, &run, i, SIZE));
 }
 
 static _Atomic unsigned asked;
@@ -248,6 +298,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_known_digest_is_not_stored_again, setup, teardown),
         cmocka_unit_test_setup_teardown(twins_in_flight_are_stored_once, setup, teardown),
         cmocka_unit_test_setup_teardown(each_of_the_twins_is_told_of_a_quota, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_spooled_message_that_can_not_be_read_costs_its_batch_alone,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(figures_of_the_disk_are_those_of_the_last_look, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_in_use_is_locked, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_message_of_a_shard_after_a_start_opens_a_new_file,
