@@ -1,5 +1,6 @@
 /* catalog_suite_write.c: first inserts, what they meet, and what is written straight from a document. */
 #include "catalog_suite.h"
+#include "indexer/catalog/catalog_ops.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,6 +129,71 @@ static void a_location_too_many_stops_nothing(void **state)
     assert_int_equal(counts.locations, FIELD_LOCATIONS_MAX + 1);
 }
 
+/* Of `size` bytes, with a character of three bytes at every place where a part could be cut. */
+static char *large_map(size_t size, char filler)
+{
+    char *text = malloc(size + 1);
+
+    assert_non_null(text);
+    memset(text, filler, size);
+    for (size_t at = (1 << 20) - 64; at + 128 < size; at += 1 << 20)
+        for (size_t i = 0; i < 126; i += 3)
+            memcpy(text + at + i, "\xe2\x82\xac", 3);
+    text[size] = '\0';
+    return text;
+}
+
+static void assert_map(struct catalog *catalog, const char *wanted)
+{
+    struct buf json;
+
+    buf_init(&json, MAP_JSON_SIZE_MAX);
+    assert_ok(catalog_map_get(catalog, &json, &suite_err));
+    assert_int_equal(json.size, strlen(wanted));
+    assert_memory_equal(json.data, wanted, json.size);
+    buf_fini(&json);
+}
+
+static bool count_settings(void *data, const struct record *record)
+{
+    (void)record;
+    ++*(unsigned *)data;
+    return true;
+}
+
+static unsigned settings_count(struct catalog *catalog)
+{
+    struct record_range all = { .whole = true };
+    unsigned count = 0;
+
+    assert_ok(catalog->ops->scan(catalog, CATALOG_SETTINGS, &all, count_settings, &count, &suite_err));
+    return count;
+}
+
+/* What MongoDB takes in one document is less. */
+static void a_cluster_map_of_any_size_is_kept_and_leaves_nothing_behind(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct catalog *catalog = fixture->catalog;
+    static const size_t sizes[] = { 100, (8 << 20) - 1, 8 << 20, (8 << 20) + 1, (20 << 20) + 17, 30 << 20, 5 };
+    unsigned before = settings_count(catalog);
+    uint64_t was = UINT64_MAX;
+
+    for (unsigned i = 0; i < ARRAY_COUNT(sizes); i++) {
+        char *text = large_map(sizes[i], (char)('a' + i));
+        assert_ok(catalog_map_put(catalog, text, sizes[i], i + 1, was, &suite_err));
+        assert_ok(catalog_map_put(catalog, text, sizes[i], i + 1, was, &suite_err)); /* the same again */
+        assert_map(catalog, text);
+        unsigned kept = settings_count(catalog);
+        assert_int_equal(catalog_map_put(catalog, text, sizes[i] - 1, 99, 98, &suite_err), STATUS_STALE_EPOCH);
+        assert_int_equal(settings_count(catalog), kept);
+        assert_map(catalog, text);
+        free(text);
+        was = i + 1;
+    }
+    assert_int_equal(settings_count(catalog), before + 1);
+}
+
 int suite_run_write(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, suite_setup, suite_teardown)
@@ -137,6 +203,7 @@ int suite_run_write(void)
         CASE(copies_and_first_ones_may_come_in_any_mixture),
         CASE(what_comes_and_goes_in_one_batch_meets_what_was_there),
         CASE(a_location_too_many_stops_nothing),
+        CASE(a_cluster_map_of_any_size_is_kept_and_leaves_nothing_behind),
     };
 #undef CASE
 
