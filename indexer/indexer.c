@@ -1,6 +1,7 @@
 /* indexer.c: what the indexer owns, in the order it starts; it stops in the reverse. */
 #include "indexer/indexer.h"
 
+#include "indexer/catalog_watch.h"
 #include "indexer/census.h"
 #include "indexer/map_authority.h"
 #include "indexer/query_axes.h"
@@ -50,6 +51,9 @@ static enum status indexer_start_engines(struct indexer *indexer, struct error *
     enum status status = indexer_open_catalog(indexer, err);
     if (status != STATUS_OK)
         return error_wrap(err, "catalog");
+    status = catalog_watch_start(indexer, err);
+    if (status != STATUS_OK)
+        return status;
     status = decoders_start(&decoders, &indexer->decoders, err);
     if (status != STATUS_OK)
         return error_wrap(err, "decoders");
@@ -118,9 +122,14 @@ static void indexer_on_transfer_closed(void *data)
     indexer_on_stopped(indexer);
 }
 
-static void indexer_on_map_stopped(struct indexer *indexer)
+static void indexer_on_watch_stopped(struct indexer *indexer)
 {
     transfer_uv_close(indexer->transfer, indexer_on_transfer_closed, indexer);
+}
+
+static void indexer_on_map_stopped(struct indexer *indexer)
+{
+    catalog_watch_stop(indexer, indexer_on_watch_stopped);
 }
 
 static void indexer_on_states_stopped(struct indexer *indexer)

@@ -17,6 +17,7 @@
 struct settings {
     char *listen;  /* 127.0.0.1:8400 */
     char *catalog; /* sqlite:FILE or mongodb://...; [sqlite:gribstore-index.sqlite] */
+    char *catalog_file; /* that is read from there, when it is given */
     char *nodes;   /* --node, a comma-separated list of seeds [http://127.0.0.1:8410] */
     char *config;
     char *url; /* how others reach it [http://LISTEN] */
@@ -35,6 +36,7 @@ struct settings {
     uint64_t sweep_ms;   /* between sweeps [24 h]; 0: only when asked for */
 };
 
+struct catalog_watch;
 struct map_authority;
 struct run_states;
 struct tails;
@@ -49,6 +51,7 @@ struct indexer {
     const struct settings *settings;
     struct security security;
     struct catalog *catalog;
+    struct catalog_watch *catalog_watch;
     struct decoders *decoders;
     struct transfer *transfer;
     struct map_authority *map_authority;

@@ -1,7 +1,7 @@
 /* indexer_status.c: metrics, healthz, readyz, what each node's tail is doing. */
 #include "indexer/indexer_status.h"
 
-#include "indexer/catalog/catalog_health.h"
+#include "indexer/catalog_watch.h"
 #include "indexer/map_authority.h"
 #include "indexer/openapi.h"
 #include "indexer/tail.h"
@@ -46,7 +46,7 @@ void status_ready_route(struct http_exchange *ex)
     json_array_begin(&json);
     status_check(&json, "map", map_authority_map(indexer) != NULL, map_authority_why(indexer), &all);
     status_check(&json, "decoders", decoders_ready(indexer->decoders), "no decoder is ready yet", &all);
-    bool trouble = catalog_health_trouble(why);
+    bool trouble = catalog_watch_trouble(indexer, why);
     status_check(&json, "database", !trouble, why, &all);
     status_check(&json, "draining", !indexer->draining, "the indexer is about to stop", &all);
     json_array_end(&json);

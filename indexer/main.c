@@ -1,4 +1,5 @@
 /* main.c: the indexer's flags, signals and loop. */
+#include "indexer/catalog_uri.h"
 #include "indexer/indexer.h"
 #include "indexer/reindex_main.h"
 #include "indexer/share.h"
@@ -25,7 +26,9 @@ static const struct config_option main_options[] = {
     { "indexer", "catalog", 0, CONFIG_TEXT, AT(catalog), "sqlite:gribstore-index.sqlite",
       "GRIBSTORE_CATALOG", "URI",
       "Where the records are kept: sqlite:FILE (one machine, one indexer) or mongodb://... (a replica set). A URI with a password "
-      "belongs in the file or the environment, where other users can't read it." },
+      "belongs in a file or the environment, where other users can't read it." },
+    { "indexer", "catalog-file", 0, CONFIG_TEXT, AT(catalog_file), NULL, "GRIBSTORE_CATALOG_FILE", "FILE",
+      "The URI of the catalog is the first line of this file, in place of --catalog. Others than its owner and group may not read it." },
     { "indexer", "node", 0, CONFIG_LIST, AT(nodes), "http://127.0.0.1:8410", "GRIBSTORE_NODE", "URL",
       "A storage node to learn the cluster map from; several may be given. The map names the others." },
     { "indexer", "url", 0, CONFIG_TEXT, AT(url), NULL, NULL, "URL",
@@ -144,6 +147,18 @@ static bool main_name_holds(const char *name)
     return name[0] != '\0' && strlen(name) <= SHARE_NAME_MAX;
 }
 
+static enum status main_read_catalog(struct settings *settings, struct error *err)
+{
+    char *uri;
+    enum status status = catalog_uri_read(settings->catalog_file, &uri, err);
+
+    if (status != STATUS_OK)
+        return error_wrap(err, "--catalog-file");
+    free(settings->catalog);
+    settings->catalog = uri;
+    return STATUS_OK;
+}
+
 /* What flags and file can't say apart: values that must fit each other. */
 static enum status main_check(struct settings *settings, struct error *err)
 {
@@ -154,6 +169,8 @@ static enum status main_check(struct settings *settings, struct error *err)
     if (!http_address_parse(settings->listen, host, sizeof host, &port))
         return error_set(err, STATUS_BAD_VALUE, "--listen %s: not HOST:PORT", settings->listen);
     enum status status = security_check(&settings->security, settings->listen, err);
+    if (status == STATUS_OK && settings->catalog_file != NULL)
+        status = main_read_catalog(settings, err);
     if (status != STATUS_OK)
         return status;
     if (strncmp(settings->catalog, "sqlite:", 7) != 0 &&
@@ -199,8 +216,12 @@ static int main_check_files(const struct settings *settings)
         return 2;
     }
     security_close(&security);
+    struct settings shown = *settings; /* borrows all but the catalog, which has no password here */
+    char catalog[CATALOG_URI_SIZE_MAX + 1];
+    catalog_uri_show(settings->catalog, catalog, sizeof catalog);
+    shown.catalog = catalog;
     buf_init(&text, 1 << 20);
-    config_print_settings(&main_program, settings, &text);
+    config_print_settings(&main_program, &shown, &text);
     fputs(buf_string(&text), stdout);
     buf_fini(&text);
     return 0;
@@ -251,8 +272,11 @@ int main(int argc, char **argv)
     }
     if (status == STATUS_OK && rest < argc)
         status = error_set(&err, STATUS_BAD_VALUE, "%s: no such argument", argv[rest]);
+    bool hidden = catalog_uri_hide(argc, argv);
     if (status == STATUS_OK)
         status = main_check(&settings, &err);
+    if (status == STATUS_OK && hidden)
+        log_msg(LOG_WARN, "catalog.password", "it stood among the arguments, where other users may have read it: use --catalog-file");
     if (status != STATUS_OK) {
         fprintf(stderr, "indexer: %s\nTry indexer --help.\n", err.text);
         config_free(&main_program, &settings);

@@ -103,6 +103,7 @@ def test_the_index_catches_up_by_itself_when_the_database_is_back(daemons, node,
     refused = indexer.get("/v1/fields", params={"source": "db", "limit": 1}, timeout=60)
     assert refused.status_code in (503, 504), refused.text
     assert indexer.get("/healthz").status_code == 200
+    await_condition(lambda: failing_checks(indexer) == ["database"], "it says that it is not ready, and why")
     await_condition(lambda: indexer.json("/v1/cluster/nodes")["nodes"][0].get("error"), "it says what it waits for", 60)
 
     if how == "killed":
@@ -111,6 +112,12 @@ def test_the_index_catches_up_by_itself_when_the_database_is_back(daemons, node,
         database.process.send_signal(signal.SIGCONT)
     await_whole(indexer, 2 * COUNT)
     await_condition(lambda: "error" not in indexer.json("/v1/cluster/nodes")["nodes"][0], "the trouble is over")
+    indexer.wait_ready()
+
+
+def failing_checks(indexer):
+    """Answered at once, whatever the database does: nothing is asked for it."""
+    return [check["check"] for check in indexer.get("/readyz", timeout=2).json()["checks"] if not check["ok"]]
 
 
 def await_whole(indexer, count):
