@@ -375,6 +375,21 @@ static void query_on_body(struct http_exchange *ex, enum status status, struct s
     call_start(call, status, &err);
 }
 
+/* What is wrong with the URL is said before a body is waited for. */
+static enum status url_check(struct http_exchange *ex, struct error *err)
+{
+    struct query_request request;
+    struct slice key, value;
+    enum status status = STATUS_OK;
+    size_t at = 0;
+
+    query_init(&request);
+    while (status == STATUS_OK && http_query_next(ex, &at, &key, &value))
+        status = query_add(&request, key, value, err);
+    query_fini(&request);
+    return status;
+}
+
 void query_route(struct http_exchange *ex)
 {
     struct query_call *call;
@@ -382,7 +397,11 @@ void query_route(struct http_exchange *ex)
 
     error_init(&err);
     if (http_method(ex) == HTTP_POST_) {
-        http_body_gather(ex, QUERY_BODY_MAX, query_on_body);
+        enum status status = url_check(ex, &err);
+        if (status == STATUS_OK)
+            http_body_gather(ex, QUERY_BODY_MAX, query_on_body);
+        else
+            http_reply_error(ex, status, &err, NULL);
         return;
     }
     call = call_new(ex);

@@ -221,6 +221,14 @@ QUERIES = {
     "mars": b"param=2t/msl&step=0/to/240/by/6&levelist=500&source=hres&base_time=2013-04-08T00:00:00Z&limit=1000&all=1",
     "ids": b"param=167/130.128&levtype=sfc&date=20130408/to/20130410&time=00/12&number=1/to/50&expver=1&format=ndjson",
     "units": b"step=90m/1h30m/0-24&valid_time=20130408T0000Z&digest=" + b"a1" * 32 + b"&class=od&stream=oper&type=fc",
+    "order": b"sort=-levelist,param&cursor=3.68726573008000000051620800" + b"00" * 16 + b"~5b3530302c2274225d&as_of=2013-04-08T00:00:00.5Z",
+    "other": b"base_time=latest&limit=all&colo=a&count=1&missing=1&format=csv&number=any&levelist=off&valid_time=20130408T0000Z/to/20130408T0600Z/by/90m",
+}
+QUERY_BODIES = {
+    "mars": b"retrieve, # all of it\n class = od, param = t/130.128/'gh', levelist = 500/to/1000/by/100,\n step = 0/to/24/by/6, target = \"a b.grib\" .\n",
+    "inherits": b"ret,param=t,levelist=500,date=-1,time=0/12\nlist,param=2t,levelist=off,area=off\n",
+    "json": b'{"param": ["t", "z"], "step": {"from": 0, "to": 240, "by": 6}, "number": 1, "all": true, "sort": "step"}',
+    "list": b'[{"param": "2t/167", "step": "0-24/90m"}, {"base_time": "2013-04-08T00:00:00Z", "levelist": [500, {"from": 1, "to": 3}]}]',
 }
 
 CORPUS = {
@@ -287,6 +295,7 @@ CORPUS = {
         "none": CUTS + frame(1, 0, b"") + b"\xff\xff\xff\xff" + b"\0" * 12,
     },
     "fuzz_query": QUERIES,
+    "fuzz_query_body": QUERY_BODIES,
 }
 
 

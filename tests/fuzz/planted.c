@@ -1,5 +1,6 @@
 /* planted.c: for each target a function that is wrong, linked in the place of the right one (--wrap), to show that the target
  * sees it. Only the test NAME_planted is linked with it; which function is wrong stands in CMakeLists.txt. */
+#include "indexer/query.h"
 #include "indexer/query_values.h"
 #include "proto/base/json_read.h"
 #include "proto/cluster_map.h"
@@ -234,6 +235,18 @@ PLANT(enum status, field_merge,
     enum status status = __real_field_merge(document, event, changed, err);
 
     json_object_set_new(document->issues[0].keys, "$where", json_true());
+    return status;
+}
+#elif defined(PLANTED_fuzz_query_body)
+/* A number that is none. */
+PLANT(enum status, query_add,
+      (struct query_request *request, struct slice key, struct slice value, struct error *err))
+{
+    enum status status = __real_query_add(request, key, value, err);
+
+    for (size_t i = 0; status == STATUS_OK && i < request->query.terms_count; i++)
+        if (request->query.terms[i].type == QUERY_NUMBER)
+            request->query.terms[i].values[0].number = NAN;
     return status;
 }
 #elif defined(PLANTED_fuzz_query)

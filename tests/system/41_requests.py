@@ -187,7 +187,7 @@ def hostile(indexer):
                   {"as_of": "0"}, {"colo": "nowhere"}, {"colo": ""}, {"format": "xml"}, {"count": "2"}, {"count": "1", "axes": "1"},
                   {"all": "1", "as_of": "2017-01-01T00:00:00Z"}, {"limit": "all", "cursor": "00"}, {"cursor": "1.00"},
                   {"cursor": "99999.00"}, {"date": "20170230"}, {"date": "2017-366"}, {"time": "2460"},
-                  {"base_time": "latest", "date": "20170101"}, {"levelist": "/".join(["1"] * 10001)[:8000] + "/x"}):
+                  {"base_time": "latest", "date": "20170101"}, {"levelist": "1/" * 500 + "x"}):
         assert code_of(indexer.get("/v1/fields", params=query))[0] == "bad-value", query
     # What looks like a formula, markup, an operator or a control is only a value.
     for value in ("=1+1", "<script>alert(1)</script>", '{"$gt": ""}', "a\tb\x01\x7f", "ä\u2028", "'; DROP TABLE fields;--"):

@@ -121,6 +121,13 @@ static void ranges_are_expanded_as_metkit_does(void **state)
         { "date", "20130430/to/20130410/by/-10", "date in 20130430 20130420 20130410" },
         { "time", "0/to/18", "time in 0000 0600 1200 1800" },
         { "time", "00/to/12/by/12", "time in 0000 1200" },
+        { "time", "00:00/to/01:30/by/00:45", "time in 0000 0045 0130" },
+        { "time", "0/to/3/by/90m", "time in 0000 0130 0300" },
+        { "valid_time", "20130408T0000Z/to/20130408T0100Z/by/30m",
+          "valid_time in @1365379200 @1365381000 @1365382800" },
+        { "valid_time", "20130408T0200Z/to/20130408T0000Z",
+          "valid_time in @1365386400 @1365382800 @1365379200" },
+        { "date", "2012-366/to/2013-001", "date in 20121231 20130101" },
         { "base_time", "20130408T0000Z/to/20130408T1200Z/by/6",
           "base_time in @1365379200 @1365400800 @1365422400" },
     };
@@ -334,6 +341,57 @@ static void a_cursor_of_another_run_is_refused(void **state)
     }
 }
 
+/* What is asked for in order is asked for again behind its last document. */
+static void a_cursor_brings_back_where_a_page_ended(void **state)
+{
+    static const char *const sorts[] = { "", "step,-levelist", "param,valid_time,number,-source" };
+    struct run_key run;
+    struct field_id id;
+    uint8_t identity[GRIB_IDENTITY_SIZE] = { 7 };
+
+    (void)state;
+    run_key_parse(slice_text("hres"), slice_text("20130408T0000Z"), &run, NULL);
+    field_id_make(&run, identity, &id);
+    for (unsigned i = 0; i < ARRAY_COUNT(sorts); i++) {
+        struct catalog_value values[QUERY_SORTS_MAX] = {
+            { .kind = i == 2 ? CATALOG_TEXT : CATALOG_NUMBER, .number = 21600.5, .text = slice_text("2t\"") },
+            { .kind = i == 2 ? CATALOG_TIME : CATALOG_NONE, .time = -1365379200 },
+        };
+        struct query_request first, next, other;
+        struct error err;
+        struct buf cursor;
+
+        query_init(&first);
+        query_init(&next);
+        query_init(&other);
+        buf_init(&cursor, 4096);
+        if (i > 0)
+            assert_int_equal(add(&first, "sort", sorts[i], &err), STATUS_OK);
+        query_cursor_print(&first, i, slice_of(id.bytes, id.size), values, &cursor);
+        /* The cursor may come before the keys that it is of. */
+        assert_int_equal(add(&next, "cursor", buf_string(&cursor), &err), STATUS_OK);
+        if (i > 0)
+            assert_int_equal(add(&next, "sort", sorts[i], &err), STATUS_OK);
+        assert_int_equal(query_finish(&next, &err), STATUS_OK);
+        assert_int_equal(next.cursor_part, i);
+        assert_memory_equal(next.query.after.bytes, id.bytes, id.size);
+        for (size_t j = 0; j < next.query.sorts_count; j++) {
+            const struct catalog_value *value = &next.query.sorts[j].after;
+            assert_int_equal(value->kind, values[j].kind);
+            assert_true(value->kind != CATALOG_NUMBER || value->number == values[j].number);
+            assert_true(value->kind != CATALOG_TIME || value->time == values[j].time);
+            assert_true(value->kind != CATALOG_TEXT || slice_equals(value->text, "2t\""));
+        }
+        assert_int_equal(add(&other, "cursor", buf_string(&cursor), &err), STATUS_OK);
+        assert_int_equal(add(&other, "sort", "paramId", &err), STATUS_OK);
+        assert_int_equal(query_finish(&other, &err), STATUS_BAD_VALUE);
+        buf_fini(&cursor);
+        query_fini(&first);
+        query_fini(&next);
+        query_fini(&other);
+    }
+}
+
 static void a_query_is_bound_to_sources(void **state)
 {
     static const struct {
@@ -385,6 +443,7 @@ int main(void)
         cmocka_unit_test(the_table_of_keys_has_each_name_once),
         cmocka_unit_test(answers_are_limited_and_formed_as_asked),
         cmocka_unit_test(a_cursor_of_another_run_is_refused),
+        cmocka_unit_test(a_cursor_brings_back_where_a_page_ended),
         cmocka_unit_test(a_query_is_bound_to_sources),
     };
 
