@@ -20,7 +20,7 @@
 #include <stdlib.h>
 
 enum {
-    RETIRE_BATCH = 2000, /* documents deleted at once, so that queries get their turn */
+    RETIRE_BATCH = 20000, /* documents deleted at once, so that others get their turn; fewer cost a round trip each */
     RETIRE_RETRY_MS = 1000,
     RETIRE_MAP_MS = 100,
     RETIRE_WAIT_MS_MAX = 1000, /* the grace is waited for in pieces: wall time may jump */

@@ -170,12 +170,25 @@ static void bench_copy(struct bench *bench, const char *from, unsigned threads)
 
 /* --- remove --- */
 
+/* The run by its range of _id: what else finds it among other runs. */
+static bson_t *run_filter(void)
+{
+    static const uint8_t least[GRIB_IDENTITY_SIZE],
+        most[GRIB_IDENTITY_SIZE] = { [0 ... GRIB_IDENTITY_SIZE - 1] = 0xff };
+    struct run_key run = bench_run("20261120T0000Z");
+    struct field_id from, to;
+
+    field_id_make(&run, least, &from);
+    field_id_make(&run, most, &to);
+    return BCON_NEW("_id", "{", "$gte", BCON_BIN(BSON_SUBTYPE_BINARY, from.bytes, (uint32_t)from.size),
+                    "$lte", BCON_BIN(BSON_SUBTYPE_BINARY, to.bytes, (uint32_t)to.size), "}");
+}
+
 static void bench_remove(struct bench *bench)
 {
     mongoc_client_t *client = mongoc_client_pool_pop(bench->pool);
     mongoc_collection_t *collection = mongoc_client_get_collection(client, bench->database, "fields");
-    bson_t *filter = BCON_NEW("source", BCON_UTF8(bench_source), "base_time",
-                              BCON_DATE_TIME(bench->base_time * 1000));
+    bson_t *filter = run_filter();
     bson_error_t failure;
     bson_iter_t at;
     bson_t reply;
