@@ -4,6 +4,7 @@
 #include "storaged/ingest.h"
 #include "storaged/journal_feed.h"
 #include "storaged/node.h"
+#include "storaged/recovering.h"
 #include "storaged/routes.h"
 
 #include <stdio.h>
@@ -50,6 +51,7 @@ static enum status loop_open_server(struct node_loop *loop, const char *listen, 
         .loop = &loop->uv,
         .listen = listen,
         .reuse_port = true,
+        .shares = loop->number == 0 ? recovering_server(loop->node->recovering) : NULL,
         .limits = loop_limits(settings),
         .routes = routes_node,
         .context = loop,

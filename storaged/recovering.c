@@ -188,6 +188,11 @@ struct recovering *recovering_start(const struct settings *settings, const struc
     return recovering;
 }
 
+const struct http_server *recovering_server(const struct recovering *recovering)
+{
+    return recovering != NULL ? recovering->server : NULL;
+}
+
 void recovering_stop(struct recovering *recovering)
 {
     if (recovering == NULL || recovering->told)

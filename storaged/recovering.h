@@ -8,6 +8,7 @@
 #include "storaged/settings.h"
 #include "storaged/store/store.h"
 
+struct http_server;
 struct security;
 struct recovering;
 
@@ -15,6 +16,8 @@ struct recovering;
  * loops will say. id: "" when it is not known yet. */
 struct recovering *recovering_start(const struct settings *settings, const struct security *security,
                                     const char *id, const struct store_progress *progress);
+/* For the loop that takes over its listening socket (http_server_options.shares); NULL when recovering is. */
+const struct http_server *recovering_server(const struct recovering *recovering);
 void recovering_stop(struct recovering *recovering); /* no new connections; NULL is fine, and twice */
 void recovering_free(struct recovering *recovering); /* stops it, waits for its end; NULL is fine */
 

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -289,6 +290,16 @@ static enum status server_open(const struct http_server_options *options, int *f
     return *fd >= 0 ? STATUS_OK : error_wrap(err, "%s", options->listen);
 }
 
+static enum status server_share(const struct http_server *other, int *fd, struct error *err)
+{
+    uv_os_fd_t theirs;
+
+    if (uv_fileno((const uv_handle_t *)&other->listener, &theirs) != 0)
+        return error_set(err, STATUS_IO, "the other server does not listen");
+    *fd = fcntl(theirs, F_DUPFD_CLOEXEC, 0);
+    return *fd >= 0 ? STATUS_OK : error_set_errno(err, errno, "share a listening socket");
+}
+
 static unsigned server_find_port(const struct http_server *server)
 {
     struct sockaddr_storage address;
@@ -340,7 +351,8 @@ enum status http_server_start(const struct http_server_options *options,
     int fd = -1;
 
     *server = NULL;
-    enum status status = server_open(options, &fd, err);
+    enum status status = options->shares != NULL ? server_share(options->shares, &fd, err)
+                                                 : server_open(options, &fd, err);
     if (status != STATUS_OK)
         return status;
     made = server_new(options);

@@ -26,6 +26,9 @@ struct http_server_options {
     uv_loop_t *loop;    /* borrowed for the server's life */
     const char *listen; /* "127.0.0.1:8410", "[::1]:0" */
     bool reuse_port;
+    /* Another server, maybe of another thread, that does not drain meanwhile: its listening socket is this one's, too, so that who
+     * has connected to it and was not accepted is not lost when it ends. NULL: one of its own. */
+    const struct http_server *shares;
     struct tls *tls; /* borrowed for the server's life; NULL: plain HTTP */
     struct http_limits limits;
     const struct http_route *routes; /* borrowed for good */

@@ -98,6 +98,25 @@ def test_who_holds_on_to_a_connection_holds_up_no_start(node):
         connection.close()
 
 
+def test_who_connects_while_the_loops_take_over_has_an_answer(node):
+    """One connection after the other across that moment, none of them reset or refused."""
+    node.start().wait_ready()
+    fill(node)
+    for _ in range(5):
+        node.kill()
+        node.start()
+        heard, codes = False, set()
+        while 200 not in codes:
+            try:
+                with socket.create_connection(node.listen.split(":")) as client:
+                    client.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    codes.add(int(client.recv(65536).split()[1]))
+                heard = True
+            except ConnectionError:
+                assert not heard
+        assert codes <= {200, 503}
+
+
 def test_a_second_process_on_the_directory_says_nothing_in_its_name(node, tmp_path):
     node.start().wait_ready()
     second = DrillNode("second", tmp_path, shim=False)
