@@ -57,6 +57,7 @@ struct field_document {
 enum field_event_kind {
     FIELD_ADD,    /* issue with its locations: a union with what is there */
     FIELD_REMOVE, /* these locations go: of one node, or of one file of it */
+    FIELD_MOVE,   /* the node's locations, as they are by then, lie below base_url from now on */
     FIELD_RENAME, /* the issue of this digest and sub, if it is there, has issue.keys as its names from now on */
 };
 struct field_event {
@@ -66,6 +67,7 @@ struct field_event {
     enum field_event_kind kind;
     char node[NODE_ID_SIZE_MAX + 1]; /* REMOVE */
     char file[DATA_FILE_NAME_SIZE];  /* REMOVE; "": all of the node's */
+    const char *base_url;            /* MOVE; borrowed */
     bool has_digest;                 /* REMOVE: only of this digest (a bad message) */
     struct digest digest;
 };
@@ -75,6 +77,9 @@ struct field_event {
  * read from it, the list is the caller's to free, after a failure too. */
 enum status field_location_add(struct field_location **locations, unsigned *count,
                                const struct field_location *location, bool *changed, struct error *err);
+/* The node's locations get URLs below base_url. true: there was another one. */
+bool field_locations_move(struct field_location *locations, unsigned count, const struct run_key *run,
+                          const char *node, const char *base_url);
 json_t *field_locations_to_json(const struct field_location *locations, unsigned count);
 enum status field_locations_from_json(const json_t *object, struct field_location **locations,
                                       unsigned *count, struct error *err);

@@ -262,6 +262,32 @@ static void issue_remove_locations(struct field_issue *issue, const struct field
     issue->locations_count = kept;
 }
 
+bool field_locations_move(struct field_location *locations, unsigned count, const struct run_key *run,
+                          const char *node, const char *base_url)
+{
+    char base_time[BASE_TIME_TEXT_SIZE], url[sizeof locations->url];
+    bool changed = false;
+
+    base_time_print(run->base_time, base_time);
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(locations[i].node, node) != 0)
+            continue;
+        snprintf(url, sizeof url, "%.*s/data/%s/%s/%s", URL_SIZE_MAX, base_url, run->source,
+                 base_time, locations[i].file);
+        changed = changed || strcmp(url, locations[i].url) != 0;
+        memcpy(locations[i].url, url, sizeof url);
+    }
+    return changed;
+}
+
+static void merge_move(struct field_document *document, const struct field_event *event, bool *changed)
+{
+    for (unsigned i = 0; i < document->issues_count; i++)
+        if (field_locations_move(document->issues[i].locations, document->issues[i].locations_count,
+                                 &document->run, event->node, event->base_url))
+            *changed = true;
+}
+
 static void merge_remove(struct field_document *document, const struct field_event *event, bool *changed)
 {
     for (unsigned i = document->issues_count; i-- > 0;) {
@@ -299,6 +325,9 @@ enum status field_merge(struct field_document *document, const struct field_even
         return merge_add(document, &event->issue, changed, err);
     if (event->kind == FIELD_RENAME)
         return merge_rename(document, &event->issue, changed, err);
-    merge_remove(document, event, changed);
+    if (event->kind == FIELD_MOVE)
+        merge_move(document, event, changed);
+    else
+        merge_remove(document, event, changed);
     return STATUS_OK;
 }

@@ -9,6 +9,7 @@
 
 #include "indexer/node_request.h"
 #include "indexer/share.h"
+#include "indexer/sweep.h"
 #include "proto/base/json_write.h"
 #include "proto/base/log.h"
 
@@ -323,8 +324,21 @@ static void map_read(struct map_authority *authority)
 
 /* --- a map is taken --- */
 
+/* Does a node go by another URL? Its locations are given it by a sweep. */
+static void map_look_at_urls(struct map_authority *authority, const struct cluster_map *map)
+{
+    for (unsigned i = 0; authority->map != NULL && i < map->nodes_count; i++) {
+        const struct map_node *was = map_find(authority->map, map->nodes[i].id);
+        if (was != NULL && strcmp(was->url, map->nodes[i].url) != 0) {
+            sweep_wanted(authority->indexer, "a node goes by another URL");
+            return;
+        }
+    }
+}
+
 static void map_adopt(struct map_authority *authority, struct cluster_map *map)
 {
+    map_look_at_urls(authority, map);
     map_unref(authority->map);
     map_unref(authority->stored);
     authority->stored = NULL;

@@ -34,6 +34,7 @@ enum retire_move {
     MOVE_REMOVE,
     MOVE_GRACE,
     MOVE_DELETE,
+    MOVE_AGAIN,
     MOVE_PURGED,
     MOVE_RETRY,
     MOVE_END
@@ -291,8 +292,14 @@ static enum fsm_next retire_delete(struct fsm *fsm)
     struct retire *retire = retire_of(fsm);
 
     run_tell_all(retire->indexer, RUN_DELETE, &retire->run.run, &retire->run.info, retire_on_told, retire);
-    retire->step = RETIRE_AGAIN;
-    return fsm_wait(fsm, 1, MOVE_SETTLE);
+    return fsm_wait(fsm, 1, MOVE_AGAIN);
+}
+
+/* Written down before the last removal begins: whoever brings documents from then on sees it, and takes them away himself (run_guard.c); what came
+ * before goes now. */
+static enum fsm_next retire_again(struct fsm *fsm)
+{
+    return retire_begin(retire_of(fsm), RETIRE_AGAIN, MOVE_SETTLE);
 }
 
 static enum fsm_next retire_purged(struct fsm *fsm)
@@ -372,7 +379,8 @@ static const struct fsm_step retire_moves[] = {
     [MOVE_SETTLE] = { "settle", retire_settle, TO(REMOVE) },
     [MOVE_REMOVE] = { "remove", retire_remove, TO(REMOVE) | TO(KEEP) | TO(END) },
     [MOVE_GRACE] = { "grace", retire_grace, TO(GRACE) | TO(KEEP) | TO(END) },
-    [MOVE_DELETE] = { "delete", retire_delete, TO(SETTLE) },
+    [MOVE_DELETE] = { "delete", retire_delete, TO(AGAIN) },
+    [MOVE_AGAIN] = { "again", retire_again, TO(KEEP) },
     [MOVE_PURGED] = { "purged", retire_purged, TO(END) },
     [MOVE_RETRY] = { "retry", retire_retry, TO(LEASE) | TO(END) },
     [MOVE_END] = { "end", retire_end, 0 },

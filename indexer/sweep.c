@@ -2,6 +2,9 @@
  *
  *     TAKE -> COLLECT (a run) ... -> LIST (all nodes at once) -> REMOVE (a run's file) ... -> KEEP -> END
  *
+ * On its way a sweep gives locations the URL that their node goes by now, where the map has another than the catalog last saw (`url/{node}` among
+ * its notes, written at the end: a crash begins anew, and what was done is not done twice).
+ *
  * The order is what makes it safe: a file that is collected was there before any listing was asked for, so one that a full listing then lacks
  * is gone, and gone for good, since no file's name is used twice. What is kept in memory are names of files, not of documents. */
 #include "indexer/sweep.h"
@@ -43,6 +46,12 @@ struct sweep_file {
     UT_hash_handle hh;
 };
 
+/* What the map calls a node. */
+struct sweep_url {
+    char id[NODE_ID_SIZE_MAX + 1], url[URL_SIZE_MAX + 1];
+    bool moved; /* the note has another, or there is none */
+};
+
 struct sweep_node {
     struct node_request request;
     struct sweeps *sweeps;
@@ -58,6 +67,8 @@ struct sweeps {
     uint64_t ended_us;        /* as the catalog has it */
     struct catalog_run *runs; /* owned */
     size_t runs_count, runs_size, at;
+    struct sweep_url *urls; /* owned; the map's nodes */
+    size_t urls_count;
     struct sweep_file *files, *next; /* owned table; the next to look at */
     struct sweep_node *nodes;        /* owned; those of the map that are not out */
     size_t nodes_count;
@@ -129,18 +140,39 @@ static enum status sweep_read_note(struct sweeps *sweeps, struct error *err)
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
+/* Which nodes go by another URL than when a sweep last came to its end? */
+static enum status sweep_read_urls(struct sweeps *sweeps, bool *moved, struct error *err)
+{
+    char name[NODE_ID_SIZE_MAX + 8], text[CATALOG_NOTE_SIZE_MAX];
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < sweeps->urls_count && status == STATUS_OK; i++) {
+        struct sweep_url *url = &sweeps->urls[i];
+        snprintf(name, sizeof name, "url/%s", url->id);
+        status = catalog_note_get(sweeps->indexer->catalog, name, text, err);
+        url->moved = status == STATUS_NOT_FOUND || (status == STATUS_OK && strcmp(text, url->url) != 0);
+        *moved = *moved || (url->moved && status == STATUS_OK);
+        if (status == STATUS_NOT_FOUND) /* nobody has looked yet; that alone is no reason to sweep */
+            status = STATUS_OK;
+    }
+    return status;
+}
+
 static void sweep_take_run(struct work *work)
 {
     struct sweeps *sweeps = container_of(work, struct sweeps, work);
     struct indexer *indexer = sweeps->indexer;
     uint64_t now_us = clock_wall_us(), every_us = indexer->settings->sweep_ms * 1000;
     char holder[64];
+    bool moved = false;
 
     work->status = sweep_read_note(sweeps, &work->err);
+    if (work->status == STATUS_OK)
+        work->status = sweep_read_urls(sweeps, &moved, &work->err);
     if (work->status != STATUS_OK)
         return;
     /* A clock that was put back makes it due, rather than never. */
-    bool due = sweeps->due_now ||
+    bool due = sweeps->due_now || moved ||
                (every_us > 0 && (now_us < sweeps->ended_us || now_us - sweeps->ended_us >= every_us));
     sweeps->skipped = !due;
     if (due && catalog_is_shared(indexer->catalog)) {
@@ -158,9 +190,18 @@ static enum fsm_next sweep_take(struct fsm *fsm)
 {
     struct sweeps *sweeps = sweeps_of(fsm);
 
+    const struct cluster_map *map = map_authority_map(sweeps->indexer);
+
     sweeps->due_now = sweeps->wanted;
     sweeps->wanted = false;
     sweeps->skipped = false;
+    sweeps->urls = calloc((map != NULL ? map->nodes_count : 0) + 1, sizeof *sweeps->urls);
+    assert(sweeps->urls != NULL);
+    for (unsigned i = 0; map != NULL && i < map->nodes_count; i++) {
+        struct sweep_url *url = &sweeps->urls[sweeps->urls_count++];
+        snprintf(url->id, sizeof url->id, "%s", map->nodes[i].id);
+        snprintf(url->url, sizeof url->url, "%s", map->nodes[i].url);
+    }
     return sweep_work(sweeps, sweep_take_run, SWEEP_COLLECT);
 }
 
@@ -214,6 +255,20 @@ static enum status sweep_remove_old(struct sweeps *sweeps, const struct run_key 
     return status;
 }
 
+static enum status sweep_move_run(struct sweeps *sweeps, const struct run_key *run, struct error *err)
+{
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < sweeps->urls_count && status == STATUS_OK; i++) {
+        size_t moved;
+        if (!sweeps->urls[i].moved)
+            continue;
+        status = catalog_move_node(sweeps->indexer->catalog, run, sweeps->urls[i].id,
+                                   sweeps->urls[i].url, &moved, err);
+    }
+    return status;
+}
+
 static void sweep_collect_run(struct work *work)
 {
     struct sweeps *sweeps = container_of(work, struct sweeps, work);
@@ -222,6 +277,8 @@ static void sweep_collect_run(struct work *work)
 
     sweeps->removed_documents = 0;
     work->status = sweep_remove_old(sweeps, run, &work->err);
+    if (work->status == STATUS_OK)
+        work->status = sweep_move_run(sweeps, run, &work->err);
     if (work->status == STATUS_OK)
         work->status = catalog_scan_files(catalog, run, sweep_on_file, sweeps, &work->err);
     if (work->status == STATUS_OK)
@@ -433,10 +490,16 @@ static enum fsm_next sweep_remove(struct fsm *fsm)
 static void sweep_keep_run(struct work *work)
 {
     struct sweeps *sweeps = container_of(work, struct sweeps, work);
-    char text[32];
+    char text[32], name[NODE_ID_SIZE_MAX + 8];
 
     snprintf(text, sizeof text, "%" PRIu64, sweeps->ended_us);
     work->status = catalog_note_put(sweeps->indexer->catalog, sweep_note, text, &work->err);
+    for (size_t i = 0; i < sweeps->urls_count && work->status == STATUS_OK; i++) {
+        snprintf(name, sizeof name, "url/%s", sweeps->urls[i].id);
+        if (sweeps->urls[i].moved)
+            work->status = catalog_note_put(sweeps->indexer->catalog, name, sweeps->urls[i].url,
+                                            &work->err);
+    }
 }
 
 static enum fsm_next sweep_keep(struct fsm *fsm)
@@ -462,7 +525,10 @@ static void sweep_fini(struct sweeps *sweeps)
         free(file);
     }
     free(sweeps->runs);
+    free(sweeps->urls);
     free(sweeps->nodes);
+    sweeps->urls = NULL;
+    sweeps->urls_count = 0;
     sweeps->runs = NULL;
     sweeps->nodes = NULL;
     sweeps->next = NULL;

@@ -34,6 +34,10 @@ enum status catalog_remove_messages(struct catalog *catalog, const struct run_ke
                                     const char *node, const struct digest *digests, size_t count,
                                     struct error *err);
 
+/* The node goes by another URL: its locations in a run are given it, quarantine's too. *moved: documents and entries that were changed. */
+enum status catalog_move_node(struct catalog *catalog, const struct run_key *run, const char *node,
+                              const char *base_url, size_t *moved, struct error *err);
+
 /* Deletes documents and quarantine entries of a run whose incarnation is at most this, at most limit of them; *removed:
  * how many went (< limit: all gone). */
 enum status catalog_remove_run(struct catalog *catalog, const struct run_key *run,

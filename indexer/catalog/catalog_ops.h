@@ -175,6 +175,10 @@ enum status catalog_scan_range(struct catalog *catalog, const struct record_rang
 /* Whether catalog_remove_locations() with these arguments takes this one. */
 bool catalog_location_goes(const struct field_location *location, const char *node,
                            const char *file, const char *const *keep_only);
+/* Adds to *moved. */
+enum status catalog_quarantine_move_node(struct catalog *catalog, const struct run_key *run,
+                                         const char *node, const char *base_url, size_t *moved,
+                                         struct error *err);
 enum status catalog_quarantine_remove_locations(struct catalog *catalog, const struct run_key *run,
                                                 const char *node, const char *file,
                                                 const char *const *keep_only, struct error *err);

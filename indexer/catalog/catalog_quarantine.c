@@ -258,6 +258,49 @@ enum status catalog_quarantine_remove_locations(struct catalog *catalog, const s
     return status;
 }
 
+static enum status move_once(struct catalog *catalog, const struct record_id *id, const char *node,
+                             const char *base_url, size_t *moved, struct error *err)
+{
+    struct quarantine_entry entry;
+    struct record found;
+    enum status status = record_read(catalog, CATALOG_QUARANTINE, id, &found, err);
+
+    if (status != STATUS_OK || found.doc == NULL)
+        return status;
+    status = entry_from_doc(&found, &entry, err);
+    json_decref(found.doc);
+    if (status != STATUS_OK)
+        return status;
+    if (field_locations_move(entry.locations, entry.locations_count, &entry.run, node, base_url)) {
+        status = record_write_one(catalog, CATALOG_QUARANTINE, id, found.rev, entry_to_doc(&entry), err);
+        *moved += status == STATUS_OK;
+    }
+    quarantine_entry_fini(&entry);
+    return status;
+}
+
+enum status catalog_quarantine_move_node(struct catalog *catalog, const struct run_key *run,
+                                         const char *node, const char *base_url, size_t *moved,
+                                         struct error *err)
+{
+    struct entry_ids list = { .count = 0 };
+    struct record_range range;
+
+    record_range_run(&range, run, DIGEST_SIZE);
+    range.node = node;
+    enum status status = catalog->ops->scan(catalog, CATALOG_QUARANTINE, &range,
+                                            entry_ids_on_record, &list, err);
+    if (list.failed)
+        status = error_set(err, STATUS_NO_MEMORY, "a list of entries");
+    for (size_t i = 0; status == STATUS_OK && i < list.count; i++) {
+        status = STATUS_CONFLICT;
+        for (int round = 0; status == STATUS_CONFLICT && round < CATALOG_ROUNDS_MAX; round++)
+            status = move_once(catalog, &list.ids[i], node, base_url, moved, err);
+    }
+    free(list.ids);
+    return status;
+}
+
 /* --- scan --- */
 
 struct entry_reading {

@@ -120,6 +120,31 @@ def test_a_retirement_killed_at_any_moment_ends_in_purged(cluster, stamped):
     await_condition(lambda: not [file for node in cluster.nodes for file in (node.data / "runs").rglob("*.grib")], "the files are gone")
 
 
+def test_a_reopening_killed_at_any_moment_is_made_or_not_made(cluster, stamped):
+    indexer = cluster.indexer
+    run = "/v1/runs/again/20261101T0000Z"
+    assert cluster.nodes[0].put("/ingest/again/", data=stamped("20261101T0000Z", 50)).status_code == 201
+    for turn, delay_s in enumerate((0, 0.005, 0.05), 1):
+        await_condition(lambda: indexer.get(run).status_code == 200 and indexer.json(run)["messages"] == 50, "it is in the index")
+        assert indexer.post(f"{run}/retire?grace=0s").status_code == 200
+        await_condition(lambda: indexer.json(run)["state"] == "purged", "it is purged")
+        asked = subprocess.Popen(["curl", "-s", "-X", "POST", f"{indexer.url}{run}/reopen"], stdout=subprocess.DEVNULL)
+        time.sleep(delay_s)
+        indexer.kill()
+        asked.wait()
+        indexer.start().wait_ready()
+        found = indexer.json(run)
+        assert (found["incarnation"], found["state"]) in ((turn, "purged"), (turn + 1, "filling"))
+        if found["state"] == "purged":
+            assert indexer.post(f"{run}/reopen").status_code == 200
+        # Nodes that were not told are told when they show a lower state.
+        await_condition(lambda at=turn + 1: all(
+            any((told["source"], told["incarnation"], told["state"]) == ("again", at, "filling") for told in node.json("/cluster/runs")["runs"])
+            for node in cluster.nodes), "every node knows")
+        assert cluster.nodes[0].put("/ingest/again/", data=stamped("20261101T0000Z", 50)).status_code == 201
+    indexer.await_messages("again", 50, copies=2)
+
+
 def test_a_lost_index_learns_of_purged_runs_before_a_node_that_slept_brings_them_back(cluster, stamped, tmp_path):
     indexer, sleeper = cluster.indexer, cluster.nodes[0]
     assert cluster.nodes[1].put("/ingest/lost/", data=stamped("20261101T0000Z", 200)).status_code == 201

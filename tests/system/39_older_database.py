@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 
 import pytest
+import requests
 
 from processes import BIN, await_condition
 
@@ -195,3 +196,32 @@ def test_a_sweep_leaves_what_came_while_it_was_at_work(cluster, stamped):
     await_condition(lambda: not indexer.json("/v1/status")["sweep"]["running"], "it ends", 90)
     indexer.await_messages("old", 200)
     assert indexer.json("/v1/status")["sweep"]["files_removed"] == 0
+
+
+def test_a_node_that_goes_by_another_url_has_its_locations_rewritten(cluster, stamped):
+    indexer, node = cluster.indexer, cluster.nodes[0]
+    put(node, stamped("20261101T0000Z", 100))
+    indexer.await_messages("old", 100, copies=2)
+    swept(indexer)
+    answer = indexer.get("/v1/cluster/map")
+    changed = answer.json()
+    other = node.url.replace("127.0.0.1", "localhost")
+    for each in changed["nodes"]:
+        if each["id"] == node.name:
+            each["url"] = other
+    changed["epoch"] += 1
+    taken = indexer.put("/v1/cluster/map", json=changed, headers={"If-Match": str(changed["epoch"] - 1)})
+    assert taken.status_code == 200, taken.text
+
+    def urls():
+        return {at["url"].split("/data/")[0] for field in indexer.fields(source="old", limit=1000)
+                for at in field["locations"] if at["node"] == node.name}
+    await_condition(lambda: urls() == {other}, "they name the other URL")
+    fields = indexer.fields(source="old", limit=1000)
+    assert len(fields) == 100 and all(len(field["locations"]) == 2 for field in fields)
+    location = next(at for field in fields for at in field["locations"] if at["node"] == node.name)
+    last = location["offset"] + location["length"] - 1
+    assert requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=30).content.startswith(b"GRIB")
+    put(cluster.nodes[1], stamped("20261101T0000Z", 120))
+    indexer.await_messages("old", 120, copies=2)
+    assert urls() == {other}
