@@ -9,7 +9,8 @@
 
 enum {
     START_TIMEOUT_MS = 60 * 1000,
-    CPU_MARGIN_MS = 5 * 1000, /* the clock ends a head first, and says so better */
+    PATIENCE = 3,   /* times a head's time: it may be tried twice within */
+    CPU_SHARE = 10, /* a head's CPU time is this part of its time */
     READ_SIZE = 64 << 10,
     ANSWERS_SIZE_MAX = 4 + DECODER_ANSWER_SIZE_MAX + READ_SIZE, /* all but the end of one, and a read */
 };
@@ -123,7 +124,7 @@ static bool child_take(struct decoder_child *child, const struct decoder_frame *
     struct slice body = slice_of(answer->body, answer->size);
 
     if (answer->tag != child->tag + child->answered || child->answered == child->count ||
-        answer->word > DECODER_REFUSED)
+        answer->word > DECODER_TIMED_OUT)
         return false;
     child->answered++;
     if (child->state == DECODER_STARTING) {
@@ -134,9 +135,9 @@ static bool child_take(struct decoder_child *child, const struct decoder_frame *
         return true;
     }
     if (!child->ending)
-        uv_timer_start(&child->timer, child_on_time, child->timeout_ms, 0);
+        uv_timer_start(&child->timer, child_on_time, PATIENCE * child->timeout_ms, 0);
     child->heads++;
-    child->events->on_answer(child, child->answered - 1, answer->word == DECODER_DECODED, body);
+    child->events->on_answer(child, child->answered - 1, answer->word, body);
     return true;
 }
 
@@ -225,7 +226,7 @@ void decoder_child_give(struct decoder_child *child, const struct slice *heads, 
         bufs[2 * i] = uv_buf_init((char *)child->fronts[i], DECODER_FRAME_HEAD_SIZE);
         bufs[2 * i + 1] = uv_buf_init((char *)heads[i].data, (unsigned)heads[i].size);
     }
-    uv_timer_start(&child->timer, child_on_time, child->timeout_ms, 0);
+    uv_timer_start(&child->timer, child_on_time, PATIENCE * child->timeout_ms, 0);
     child_write(child, bufs, 2 * count);
 }
 
@@ -247,8 +248,8 @@ static void child_environment(char *kept[ARRAY_COUNT(environment_kept) + 1])
 
 static int child_spawn(struct decoder_child *child)
 {
-    char memory[48], cpu[48];
-    char *arguments[] = { (char *)child->program, memory, cpu, NULL };
+    char memory[48], timeout[48], cpu[48];
+    char *arguments[] = { (char *)child->program, memory, timeout, cpu, NULL };
     char *environment[ARRAY_COUNT(environment_kept) + 1];
     uv_stdio_container_t stdio[] = {
         { .flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&child->in },
@@ -265,7 +266,8 @@ static int child_spawn(struct decoder_child *child)
     };
 
     snprintf(memory, sizeof memory, "--memory=%" PRIu64, child->memory_max);
-    snprintf(cpu, sizeof cpu, "--cpu=%" PRIu64 "ms", child->timeout_ms + CPU_MARGIN_MS);
+    snprintf(timeout, sizeof timeout, "--timeout=%" PRIu64 "ms", child->timeout_ms);
+    snprintf(cpu, sizeof cpu, "--cpu=%" PRIu64 "ms", child->timeout_ms / CPU_SHARE + 1);
     child_environment(environment);
     return uv_spawn(child->loop, &child->process, &options);
 }
@@ -373,7 +375,7 @@ void decoder_child_reason(const struct decoder_child *child, char text[DECODER_R
         snprintf(text, DECODER_REASON_SIZE, "decoder was not ready after %d s", START_TIMEOUT_MS / 1000);
     else if (child->timed_out)
         snprintf(text, DECODER_REASON_SIZE, "decoder timed out after %g s",
-                 (double)child->timeout_ms / 1000);
+                 (double)(PATIENCE * child->timeout_ms) / 1000);
     else if (child->malformed != NULL)
         snprintf(text, DECODER_REASON_SIZE, "decoder gave %s", child->malformed);
     else if (child->exit_signal != 0)

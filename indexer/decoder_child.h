@@ -23,7 +23,7 @@ struct decoder_child;
 /* All come from the loop, none from within a call. */
 struct decoder_events {
     void (*on_ready)(struct decoder_child *child, struct slice about); /* JSON: its release */
-    void (*on_answer)(struct decoder_child *child, unsigned at, bool decoded, struct slice body);
+    void (*on_answer)(struct decoder_child *child, unsigned at, uint32_t word, struct slice body);
     void (*on_idle)(struct decoder_child *child); /* all of a job answered */
     void (*on_gone)(struct decoder_child *child); /* DOWN; answered and count say what was left of a job */
     void (*on_closed)(struct decoder_child *child); /* after decoder_child_close() */
@@ -33,7 +33,7 @@ struct decoder_child {
     /* set by the owner before decoder_child_init() */
     uv_loop_t *loop;
     const char *program; /* borrowed */
-    uint64_t timeout_ms; /* of one head */
+    uint64_t timeout_ms; /* of one head, which it keeps itself; three times as long, and it is killed */
     uint64_t memory_max;
     const struct decoder_events *events;
 

@@ -1,15 +1,14 @@
 /* gribstore-decoder: the indexer's child that runs ecCodes. Frames in, answers out, in order (FORMATS.md section 10).
  *
- * It may crash or hang on a head: whoever started it sees which one had no answer. Each answer leaves before the next head is
- * read. It ends when its input does. */
+ * ecCodes may crash or hang on a head: then the process that decodes is replaced (decoder_parent.h), and the head is answered for. Each
+ * answer leaves before the next head is read. It ends when its input does. */
 #include "indexer/decode.h"
+#include "indexer/decoder_parent.h"
 #include "indexer/decoder_pipe.h"
 #include "indexer/decoder_sandbox.h"
 #include "proto/base/config.h"
 #include "proto/base/json_write.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +16,17 @@
 
 struct settings {
     uint64_t memory_max;
-    uint64_t cpu_ms;
+    uint64_t timeout_ms, cpu_ms;
 };
+
+enum { HEADS_MAX = 200 * 1000 }; /* ecCodes 2.28 keeps 720 bytes of each head that it gives up on */
 
 #define AT(member) offsetof(struct settings, member)
 static const struct config_option options[] = {
     { NULL, "memory", 0, CONFIG_SIZE, AT(memory_max), "1GiB", NULL, "SIZE", "Limit of its address space." },
-    { NULL, "cpu", 0, CONFIG_DURATION, AT(cpu_ms), "15s", NULL, "TIME",
+    { NULL, "timeout", 0, CONFIG_DURATION, AT(timeout_ms), "10s", NULL, "TIME",
+      "How long one head may take." },
+    { NULL, "cpu", 0, CONFIG_DURATION, AT(cpu_ms), "1s", NULL, "TIME",
       "How much CPU time one head may take." },
     { .name = NULL },
 };
@@ -35,40 +38,6 @@ static const struct config_program program = {
              "standard output. It can neither write files nor use the network.",
     .options = options,
 };
-
-/* ---- the pipe ---- */
-
-/* False at the end of the input; *whole says whether it came between two frames. */
-static bool read_all(uint8_t *data, size_t size, bool *whole)
-{
-    size_t have = 0;
-
-    while (have < size) {
-        ssize_t got = read(STDIN_FILENO, data + have, size - have);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0) {
-            *whole = got == 0 && have == 0;
-            return false;
-        }
-        have += (size_t)got;
-    }
-    return true;
-}
-
-static bool write_all(const uint8_t *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t put = write(STDOUT_FILENO, data, size);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return false;
-        data += put;
-        size -= (size_t)put;
-    }
-    return true;
-}
 
 /* ---- one frame ---- */
 
@@ -107,31 +76,12 @@ static bool serve_frame(uint8_t *data, size_t size, struct buf *answer)
         .tag = get_u64(data), .word = get_u32(data + 8), .body = data + 12, .size = size - 12
     };
 
-    buf_clear(answer);
     if (buf_reserve(answer, DECODER_FRAME_HEAD_SIZE) == NULL)
         return false;
     answer->size = DECODER_FRAME_HEAD_SIZE;
     uint32_t status = answer_frame(&frame, answer);
     decoder_frame_print(answer->data, answer->size - DECODER_FRAME_HEAD_SIZE, frame.tag, status);
-    return write_all(answer->data, answer->size);
-}
-
-/* Until the input ends. False: it ended inside a frame, or what came was none. */
-static bool serve(const struct settings *settings, uint8_t *data, struct buf *answer)
-{
-    uint8_t prefix[4];
-    bool whole = false;
-
-    while (read_all(prefix, sizeof prefix, &whole)) {
-        uint32_t size = get_u32(prefix);
-        if (size < DECODER_FRAME_HEAD_SIZE - 4 || size > DECODER_FRAME_SIZE_MAX ||
-            !read_all(data, size, &whole))
-            return false;
-        if (sandbox_allow_cpu((settings->cpu_ms + 999) / 1000, NULL) != STATUS_OK ||
-            !serve_frame(data, size, answer))
-            return false;
-    }
-    return whole;
+    return true;
 }
 
 /* ---- start ---- */
@@ -140,32 +90,29 @@ static enum status prepare(const struct settings *settings, struct error *err)
 {
     enum status status = sandbox_limit(settings->memory_max, err);
 
-    if (status == STATUS_OK)
-        status = decode_warm_up(err);
-    if (status == STATUS_OK)
-        status = sandbox_enter(err);
-    return status;
+    return status == STATUS_OK ? decode_warm_up(err) : status;
 }
 
 static int run(const struct settings *settings)
 {
-    uint8_t *data = malloc(DECODER_FRAME_SIZE_MAX);
-    struct buf answer;
+    const struct decoder_parent_options parent = {
+        .timeout_ms = settings->timeout_ms,
+        .cpu_ms = settings->cpu_ms,
+        .heads_max = HEADS_MAX,
+        .enter = sandbox_enter,
+        .answer = serve_frame,
+    };
     struct error err;
 
     /* Its parent ends it, after having used its answers; a terminal's Ctrl-C goes to both at once. */
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
-    buf_init(&answer, DECODER_ANSWER_SIZE_MAX);
     error_init(&err);
-    if (data == NULL || prepare(settings, &err) != STATUS_OK) {
-        fprintf(stderr, "gribstore-decoder: %s\n", data == NULL ? "no memory" : err.text);
+    if (prepare(settings, &err) != STATUS_OK) {
+        fprintf(stderr, "gribstore-decoder: %s\n", err.text);
         return EXIT_FAILURE;
     }
-    bool whole = serve(settings, data, &answer);
-    buf_fini(&answer);
-    free(data);
-    return whole ? EXIT_SUCCESS : EXIT_FAILURE;
+    return decoder_parent_run(&parent) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)

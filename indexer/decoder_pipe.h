@@ -16,6 +16,8 @@ enum {
     /* The word of an answer: */
     DECODER_DECODED = 0,
     DECODER_REFUSED = 1,
+    DECODER_DIED = 2,      /* of this head, in a process that had no other */
+    DECODER_TIMED_OUT = 3, /* the same */
 };
 
 struct decoder_frame {

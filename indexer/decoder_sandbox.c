@@ -10,9 +10,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <unistd.h>
 
-enum { DESCRIPTORS_MAX = 64 };
+enum { DESCRIPTORS_MAX = 64, LIFE_CPU_SECONDS = 3600 };
 
 /* ---- limits ---- */
 
@@ -45,6 +46,7 @@ enum status sandbox_limit(uint64_t memory_max, struct error *err)
         return error_set_errno(err, errno, "no core dumps");
     close_range(STDERR_FILENO + 1, ~0U, 0);
     if ((status = set_limit(RLIMIT_CORE, 0, "core", err)) != STATUS_OK ||
+        (status = set_limit(RLIMIT_CPU, LIFE_CPU_SECONDS, "CPU time", err)) != STATUS_OK ||
         (status = set_limit(RLIMIT_NOFILE, DESCRIPTORS_MAX, "descriptors", err)) != STATUS_OK)
         return status;
     if (memory_max > 0 && !has_sanitizer())
@@ -52,19 +54,18 @@ enum status sandbox_limit(uint64_t memory_max, struct error *err)
     return STATUS_OK;
 }
 
-enum status sandbox_allow_cpu(uint64_t seconds, struct error *err)
+static void set_timer(int which, uint64_t ms)
 {
-    struct rusage used;
-    struct rlimit limit;
+    struct itimerval timer = { .it_value = { .tv_sec = (time_t)(ms / 1000),
+                                             .tv_usec = (suseconds_t)(ms % 1000 * 1000) } };
 
-    if (getrusage(RUSAGE_SELF, &used) != 0 || getrlimit(RLIMIT_CPU, &limit) != 0)
-        return error_set_errno(err, errno, "CPU time");
-    limit.rlim_cur = (rlim_t)used.ru_utime.tv_sec + (rlim_t)used.ru_stime.tv_sec + 1 + seconds;
-    if (limit.rlim_cur > limit.rlim_max)
-        limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_CPU, &limit) != 0)
-        return error_set_errno(err, errno, "limit of CPU time");
-    return STATUS_OK;
+    setitimer(which, &timer, NULL); /* fails for a wrong argument only */
+}
+
+void sandbox_allow_time(uint64_t clock_ms, uint64_t cpu_ms)
+{
+    set_timer(ITIMER_REAL, clock_ms);
+    set_timer(ITIMER_PROF, cpu_ms);
 }
 
 /* ---- system calls ---- */
@@ -104,6 +105,7 @@ static const int calls_allowed[] = {
     SCMP_SYS(gettimeofday),
     SCMP_SYS(getrusage),
     SCMP_SYS(getrlimit),
+    SCMP_SYS(setitimer),
     SCMP_SYS(sched_yield),
     SCMP_SYS(sched_getaffinity),
     SCMP_SYS(getrandom),
@@ -124,7 +126,7 @@ static int allow_calls(scmp_filter_ctx filter)
     return failed;
 }
 
-/* Files to read; memory that is not code; signals to itself (abort); its own CPU limit. */
+/* Files to read; memory that is not code; signals to itself (abort). */
 static int allow_with_arguments(scmp_filter_ctx filter)
 {
     const scmp_datum_t writes = O_ACCMODE | O_CREAT | O_TRUNC;
@@ -140,10 +142,6 @@ static int allow_with_arguments(scmp_filter_ctx filter)
     failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
                                SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, self));
-    failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
-                               SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A1(SCMP_CMP_EQ, RLIMIT_CPU));
-    failed |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setrlimit), 1,
-                               SCMP_A0(SCMP_CMP_EQ, RLIMIT_CPU));
     return failed;
 }
 

@@ -1,6 +1,6 @@
 /* decoder_sandbox.h: what gribstore-decoder gives up before it reads a byte from outside.
  *
- * ecCodes fails on hostile messages, and might be made to do worse. So its process has limits (memory, CPU, descriptors, no core
+ * ecCodes fails on hostile messages, and might be made to do worse. So its process has limits (memory, CPU for its life, descriptors, no core
  * dump), dies with its parent, and after warming up may only read: no network, no new process, nothing opened for writing. */
 #ifndef INDEXER_DECODER_SANDBOX_H
 #define INDEXER_DECODER_SANDBOX_H
@@ -13,8 +13,9 @@
  * reserve terabytes of addresses; they have none anyhow). */
 enum status sandbox_limit(uint64_t memory_max, struct error *err);
 
-/* From now on another `seconds` of CPU time before SIGXCPU; cheap enough for every head. */
-enum status sandbox_allow_cpu(uint64_t seconds, struct error *err);
+/* From now on so much by the clock before SIGALRM (0: no limit), and so much of CPU time before SIGPROF; cheap enough for every
+ * head. */
+void sandbox_allow_time(uint64_t clock_ms, uint64_t cpu_ms);
 
 /* For good: the list of system calls. One that is not on it fails with EPERM and does nothing. Standard error goes to
  * /dev/null: ecCodes prints there at will. */

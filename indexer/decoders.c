@@ -290,13 +290,15 @@ static void pool_on_ready(struct decoder_child *child, struct slice about)
     pool_call_back(pool);
 }
 
-static void pool_on_answer(struct decoder_child *child, unsigned at, bool decoded, struct slice body)
+static void pool_on_answer(struct decoder_child *child, unsigned at, uint32_t word, struct slice body)
 {
     struct decoder *decoder = decoder_of(child);
     struct decode_item *item = &decoder->batch->items[decoder->index[at]];
 
     decoder->failures = 0;
-    if (decoded)
+    decoder->pool->stats.deaths += word == DECODER_DIED;
+    decoder->pool->stats.timeouts += word == DECODER_TIMED_OUT;
+    if (word == DECODER_DECODED)
         pool_take_keys(decoder->pool, item, body);
     else
         pool_take_refusal(decoder->pool, item, body);

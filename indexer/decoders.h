@@ -1,10 +1,10 @@
 /* decoders.h: the children that decode: feed, time out, restart; results in the order asked.
  *
  * Each child is `gribstore-decoder` on a pair of pipes (FORMATS.md section 10), limited in memory and CPU, without network.
- * A batch is cut into jobs of some heads, each for one child. When the child dies or takes too long, it is replaced and the heads that had
- * no answer are tried one by one, each in a fresh or idle child; refused is only what killed a fresh one, because a head may
- * leave damage that kills with the next. The one that kills gets a refusal with the reason ("decoder died: signal 6 (abort)", "decoder timed
- * out after 10 s"), the rest their keys.
+ * A batch is cut into jobs of some heads, each for one child. A head that kills or hangs ecCodes is found out by the child itself, which
+ * answers for it and goes on (decoder_parent.h): it gets a refusal with the reason ("decoder died: signal 6 (abort)", "decoder timed out
+ * after 1 s of CPU time"), the rest their keys. When a child as a whole dies or stands still, it is replaced and the heads that had no
+ * answer are tried one by one, each in a fresh or idle child; refused is only what killed a fresh one.
  *
  * What a head like this one decoded to before is remembered (decode_memo.h), and no child is asked. */
 #ifndef INDEXER_DECODERS_H
