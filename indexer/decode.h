@@ -1,14 +1,8 @@
 /* decode.h: a head -> the keys of its field. ecCodes, and nothing else knows it: linked into gribstore-decoder only.
  *
- * Keys follow the ecCodes `mars` and `parameter` namespaces, with the names of contracts' Fields:
- *   param (shortName), paramId, name, units, class, type, stream, expver, domain, levtype, levelist (where MARS
- *   has it, a number), number (member, of any centre), date, time (HHMM text), step (hours, a number: the end of
- *   the interval), step_seconds (integer, from the raw octets), stepRange (text; minutes as "90m" where hours
- *   don't do), valid_time (RFC 3339), typeOfLevel, level (a number), edition, centre, subCentre, dataType,
- *   stepType, gridType, Ni, Nj, numberOfDataPoints, packingType, bitsPerValue, eccodes (release); of a grid that the release does not know
- *   only gridDefinitionTemplateNumber and numberOfDataPoints;
- *   edition 2: discipline, parameterCategory, parameterNumber, typeOf-, scaleFactorOf- and scaledValueOfFirst-
- *   and -SecondFixedSurface; edition 1: table2Version, indicatorOfParameter; and what else the mars namespace has.
+ * Keys follow the ecCodes `mars` and `parameter` namespaces, with the names of contracts' Fields; FORMATS.md section 9 has
+ * the table of all of them. Not in here is what one head does not tell: data_offset and data_length, of which the upsert knows that a message
+ * has one field only.
  *
  * A key that a field lacks is absent: absent is not 0. Absent as well, though the whole message has them: packingType
  * and bitsPerValue of second-order packing in edition 1 (grib1_whole.h), numberOfDataPoints of reduced Gaussian grids

@@ -216,13 +216,3 @@ bool grib_packing_place(const struct grib_head *head, uint64_t *offset, uint64_t
     return head->edition == 2 ? place_edition_2(head, offset, length)
                               : place_edition_1(head, offset, length);
 }
-
-void grib_packing_put_place(const struct grib_head *head, struct json_writer *json)
-{
-    uint64_t offset, length;
-
-    if (!grib_packing_place(head, &offset, &length))
-        return;
-    json_put_u64(json, "data_offset", offset);
-    json_put_u64(json, "data_length", length);
-}

@@ -28,10 +28,7 @@ void grib_packing_put(const struct grib_head *head, struct json_writer *json);
  * head does not tell that, so the caller does: in a message of several it is not known where). False: the head does not say. */
 bool grib_packing_place(const struct grib_head *head, uint64_t *offset, uint64_t *length);
 
-/* Members of an open object: data_offset, data_length; nothing when grib_packing_place() says so. */
-void grib_packing_put_place(const struct grib_head *head, struct json_writer *json);
-
-/* The names of all keys that are made here. Ended by NULL. */
+/* The names of all keys that are made of this: those of grib_packing_put(), data_offset, data_length. Ended by NULL. */
 extern const char *const grib_packing_keys[];
 
 #endif

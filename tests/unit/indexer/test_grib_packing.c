@@ -225,10 +225,10 @@ static void members_have_the_names_of_the_list(void **state)
     json_init(&json, &text);
     json_object_begin(&json);
     grib_packing_put(&made.head, &json);
-    grib_packing_put_place(&made.head, &json);
     json_object_end(&json);
     for (size_t i = 0; grib_packing_keys[i] != NULL; i++)
-        assert_non_null(strstr(buf_string(&text), grib_packing_keys[i]));
+        if (strncmp(grib_packing_keys[i], "data_", 5) != 0)
+            assert_non_null(strstr(buf_string(&text), grib_packing_keys[i]));
     buf_fini(&text);
 }
 
