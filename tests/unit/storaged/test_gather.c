@@ -187,6 +187,17 @@ static void an_item_too_large_is_left_out_whole(void **state)
     assert_int_equal(gather->memory.size, 1);
 }
 
+static void an_item_that_could_not_be_made_fails_the_whole(void **state)
+{
+    struct gather_fixture *fixture = *state;
+
+    gather_add(&fixture->gather, "1", 1);
+    gather_fail(&fixture->gather, STATUS_NO_MEMORY);
+    gather_add(&fixture->gather, "3", 1);
+    assert_int_equal(gather_end(&fixture->gather), STATUS_NO_MEMORY);
+    assert_int_equal(fixture->gather.memory.size, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -195,6 +206,7 @@ int main(void)
         TEST(a_long_one_goes_to_a_file_off_the_loop),
         TEST(without_room_what_there_is_are_the_first_items),
         TEST(an_item_too_large_is_left_out_whole),
+        TEST(an_item_that_could_not_be_made_fails_the_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
