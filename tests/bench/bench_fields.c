@@ -29,6 +29,14 @@ struct run_key bench_run(const char *base_time)
     return run;
 }
 
+int bench_range_steps(size_t fields)
+{
+    size_t steps = fields / (BENCH_PARAMS * BENCH_LEVELS);
+
+    assert(steps > 0);
+    return steps < 20 ? (int)steps : 20;
+}
+
 struct bench_place bench_place(size_t i)
 {
     struct bench_place place = {

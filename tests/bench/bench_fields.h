@@ -12,6 +12,8 @@ enum {
 };
 
 extern const char bench_source[]; /* of the run */
+/* How many steps of 5 levels a range asks for: 20, fewer where there are not so many fields. */
+int bench_range_steps(size_t fields);
 struct run_key bench_run(const char *base_time);
 
 /* Where field i of a run stands among parameters, levels, steps and members. */

@@ -37,8 +37,8 @@ class Settings:
     def __init__(self, arguments):
         quick = arguments.quick
         self.rounds = arguments.rounds or (1 if quick else 3)
-        self.count = arguments.count or (25_000 if quick else 250_000)
-        self.rebuild_count = min(self.count, 2000) if quick else self.count
+        self.count = arguments.count or (2500 if quick else 250_000)
+        self.rebuild_count = min(self.count, 500) if quick else self.count
         self.seconds = 0.3 if quick else 3.0
         self.rate = 100 if quick else 500
         self.rate_seconds = 1 if quick else 20

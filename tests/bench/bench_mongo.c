@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { PIECE = 4000, THREADS_MAX = 64, RANGE_STEPS = 20, RANGE_LEVELS = 5, SAMPLES_MAX = 4000000 };
+enum { PIECE = 4000, THREADS_MAX = 64, RANGE_LEVELS = 5, SAMPLES_MAX = 4000000 };
 
 struct bench {
     mongoc_client_pool_t *pool;
@@ -241,7 +241,7 @@ static bson_t *range_filter(const struct bench *bench, size_t i)
                               BCON_DATE_TIME(bench->base_time * 1000), "param",
                               BCON_UTF8(place.param), "number", BCON_INT32(place.number));
 
-    append_list(filter, "step_seconds", 0, 6 * 3600, RANGE_STEPS);
+    append_list(filter, "step_seconds", 0, 6 * 3600, bench_range_steps(bench->fields));
     append_list(filter, "levelist", 40, 40, RANGE_LEVELS);
     return filter;
 }
@@ -271,7 +271,7 @@ static void *find_thread(void *data)
     bson_t *opts = bench->range ? bson_new()
                                 : BCON_NEW("limit", BCON_INT64(1), "singleBatch", BCON_BOOL(true));
     unsigned seed = (unsigned)(uintptr_t)client ^ (unsigned)clock_monotonic_us();
-    size_t wanted = bench->range ? RANGE_STEPS * RANGE_LEVELS : 1;
+    size_t wanted = bench->range ? (size_t)bench_range_steps(bench->fields) * RANGE_LEVELS : 1;
 
     for (uint64_t begun = clock_monotonic_us(); begun < bench->until_us;) {
         size_t count = find_once(bench, collection, opts, (size_t)rand_r(&seed) % bench->fields);

@@ -60,6 +60,19 @@ def test_a_quick_run_of_the_node_alone_prints_every_figure(tmp_path):
 
 
 
+def test_a_quick_run_of_the_index_prints_every_figure(tmp_path, mongod_server):
+    figures = tmp_path / "figures.json"
+    done = subprocess.run(
+        [ROOT / "tests/bench/index", "--bin", BIN, "--quick", "--dir", tmp_path, "--json", figures],
+        capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False,
+        env={**LEAK_FREE, "GRIBSTORE_TEST_MONGO_URI": mongod_server})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not any(report in done.stderr for report in SANITIZER_REPORTS), done.stderr
+    assert [figure["name"] for figure in json.loads(figures.read_text())] == [
+        "insert", "insert-first", "insert-second", "remove", "sqlite-insert", "sqlite-remove", "find-1", "find-16", "range-100",
+        "sqlite-find-1", "sqlite-find-16", "sqlite-range", "rebuild", "latency"]
+
+
 # --- a server that lies, one lie a test ---
 
 def content(size=FILE_SIZE):
