@@ -312,7 +312,15 @@ def test_failovers_lose_and_double_nothing(daemons, database, tmp_path, capsys):
         assert cluster.indexer.process.poll() is None
     database.await_healthy()
     ingest.end()
-    await_condition(lambda: caught_up(cluster.indexer, ingest), "all of it is in the index", CATCH_UP_S)
+    try:
+        await_condition(lambda: caught_up(cluster.indexer, ingest), "all of it is in the index", CATCH_UP_S)
+    except AssertionError:
+        with database.client() as client:
+            told = {digest for digests in ingest.acknowledged.values() for digest in digests}
+            there = {digest for digest, _ in places_of(client)}
+        raise AssertionError(f"{len(told)} acknowledged, {ingest.count()} counted, {len(there)} in the index, {len(told - there)} not; "
+                             f"{cluster.indexer.get('/v1/cluster/nodes').text} "
+                             f"{sum(run['messages'] for run in cluster.indexer.runs(source='db'))} by /v1/runs") from None
     queries.end()
     documents, messages = check_whole(database, cluster, ingest.acknowledged)
     with capsys.disabled():

@@ -1,0 +1,80 @@
+"""A MongoDB of an earlier form is brought to this one while the index serves, however often it is killed meanwhile; one of a later form is left alone."""
+
+import subprocess
+
+import pytest
+
+from mongod import NoMongod, find_binary
+from processes import BIN, Indexer, await_condition
+from replica_set import ReplicaSet
+
+COUNT = 200
+
+
+@pytest.fixture
+def database(tmp_path):
+    try:
+        find_binary()
+    except NoMongod as reason:
+        pytest.skip(f"MongoDB: {reason}")
+    with ReplicaSet(tmp_path, ["--setParameter", "enableTestCommands=1"]) as found:
+        yield found
+
+
+@pytest.fixture
+def filled(daemons, node, database, tmp_path):
+    """An indexer that has indexed a run, and is not running."""
+    template, path = tmp_path / "template.grib", tmp_path / "run.grib"
+    for arguments in (["--preset", "tiny", "--out", template], ["--stamp", template, "--count", str(COUNT), "--out", path]):
+        subprocess.run([BIN / "gribgen", *arguments], check=True, capture_output=True, timeout=120)
+    indexer = daemons.indexer([node], catalog=database.uri)
+    assert node.put("/ingest/db/", data=path.read_bytes()).status_code == 201
+    await_condition(lambda: sum(run["messages"] for run in indexer.runs(source="db")) == COUNT, "it is in the index", 60)
+    indexer.stop()
+    return indexer
+
+
+def index_names(client):
+    return set(client.gribstore.fields.index_information())
+
+
+def hang_builds(database, mode):
+    with database.member(database.primary()) as primary:
+        primary.admin.command("configureFailPoint", "hangAfterStartingIndexBuild", mode=mode)
+
+
+def test_missing_indexes_are_made_while_the_index_serves_and_a_kill_does_not_matter(filled, database):
+    with database.client() as client:
+        wanted = index_names(client)
+        newest = client.gribstore.settings.find_one({"_id": "format"})["format"]
+        for name in wanted - {"_id_"}:
+            client.gribstore.fields.drop_index(name)
+        client.gribstore.settings.update_one({"_id": "format"}, {"$set": {"format": 1}, "$inc": {"rev": 1}})
+        hang_builds(database, "alwaysOn")
+        try:
+            for _ in range(2):
+                filled.start().wait_ready()
+                assert len(filled.fields(source="db")) == COUNT
+                assert "in the background" in filled.output()
+                assert "all are there" not in filled.output()
+                filled.kill()
+        finally:
+            hang_builds(database, "off")
+        filled.start().wait_ready()
+        await_condition(lambda: index_names(client) == wanted, "the indexes are there", 60)
+        # A build that is under way is listed, too: it is over once the planner takes it.
+        await_condition(lambda: "IXSCAN" in str(client.gribstore.fields.find({"digest": "x"}).explain()["queryPlanner"]["winningPlan"]),
+                        "the indexes are used", 60)
+        assert client.gribstore.settings.find_one({"_id": "format"})["format"] == newest > 1
+
+
+def test_a_later_form_is_refused_and_nothing_of_it_is_changed(filled, node, database, tmp_path):
+    with database.client() as client:
+        client.gribstore.settings.update_one({"_id": "format"}, {"$set": {"format": 1000}})
+        client.gribstore.fields.drop_index("digest")
+        before = index_names(client), client.gribstore.settings.find_one({"_id": "format"})
+        late = Indexer("late", tmp_path, [node], catalog=database.uri).start()
+        assert late.process.wait(30) == 1
+        late.process = None
+        assert "form 1000, this program knows up to" in late.output()
+        assert (index_names(client), client.gribstore.settings.find_one({"_id": "format"})) == before
