@@ -27,7 +27,7 @@ struct settings {
     uint64_t decoders; /* children; 0: number of cores */
     uint64_t decode_timeout_ms;
     uint64_t grace_ms;   /* after records are removed, before nodes delete [60 s] */
-    uint64_t memo_size;  /* remembered decodes, bytes [128 MiB] */
+    uint64_t memo_size;  /* remembered decodes, bytes [384 MiB] */
     uint64_t memo_check; /* of remembered ones one in so many is decoded as well [1,000] */
     bool reindex_names;  /* make names anew, and leave */
     uint64_t cache_size; /* decoded heads kept, bytes [64 MiB] */
