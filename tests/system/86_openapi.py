@@ -287,6 +287,9 @@ def tour_of_an_indexer(indexer, run):
     assert indexer.post("/v1/leases/tour", json={"owner": "a", "ttl_ms": 60000}).status_code == 200
     assert indexer.post("/v1/leases/tour", json={"owner": "b", "ttl_ms": 60000}).json()["holder"] == "a"
     assert indexer.delete("/v1/leases/tour?owner=a").status_code == 204
+    assert indexer.get("/v1/status").status_code == 200
+    assert indexer.get(f"{run_path}?fingerprint=1").status_code == 200
+    assert indexer.post("/v1/sweep").status_code == 202
     for path in ("/metrics", "/healthz", "/readyz", "/openapi.json"):
         assert indexer.get(path).status_code == 200
     assert indexer.request("OPTIONS", "/v1/fields").status_code == 204
