@@ -47,7 +47,7 @@ class Settings:
         self.seconds = arguments.seconds or (0.3 if quick else 4.0)
         self.warmup = 0.1 if quick else 0.5
         self.run_size = 16 * MIB if quick else 256 * MIB
-        self.put_bytes_max = 64 * MIB if quick else 2048 * MIB
+        self.put_bytes_max = 512 * MIB if quick else 2048 * MIB
         self.check_one_in = 4 if quick else 256
         self.pause_s = 0 if quick else 1.5
         self.touch = not quick and not arguments.no_touch

@@ -59,7 +59,6 @@ def test_a_quick_run_of_the_node_alone_prints_every_figure(tmp_path):
     assert len(done.stdout.splitlines()) == 10, done.stdout
 
 
-
 def test_a_quick_run_of_the_index_prints_every_figure(tmp_path, mongod_server):
     figures = tmp_path / "figures.json"
     done = subprocess.run(
