@@ -1,34 +1,24 @@
 """A MongoDB of an earlier form is brought to this one while the index serves, however often it is killed meanwhile; one of a later form is left alone."""
 
-import subprocess
-
 import pytest
 
-from mongod import NoMongod, find_binary
-from processes import BIN, Indexer, await_condition
+from processes import Indexer, await_condition
 from replica_set import ReplicaSet
 
 COUNT = 200
 
 
 @pytest.fixture
-def database(tmp_path):
-    try:
-        find_binary()
-    except NoMongod as reason:
-        pytest.skip(f"MongoDB: {reason}")
+def database(tmp_path, mongod_binary):
     with ReplicaSet(tmp_path, ["--setParameter", "enableTestCommands=1"]) as found:
         yield found
 
 
 @pytest.fixture
-def filled(daemons, node, database, tmp_path):
+def filled(daemons, node, database, stamped):
     """An indexer that has indexed a run, and is not running."""
-    template, path = tmp_path / "template.grib", tmp_path / "run.grib"
-    for arguments in (["--preset", "tiny", "--out", template], ["--stamp", template, "--count", str(COUNT), "--out", path]):
-        subprocess.run([BIN / "gribgen", *arguments], check=True, capture_output=True, timeout=120)
     indexer = daemons.indexer([node], catalog=database.uri)
-    assert node.put("/ingest/db/", data=path.read_bytes()).status_code == 201
+    assert node.put("/ingest/db/", data=stamped("20261119T0000Z", COUNT)).status_code == 201
     await_condition(lambda: sum(run["messages"] for run in indexer.runs(source="db")) == COUNT, "it is in the index", 60)
     indexer.stop()
     return indexer

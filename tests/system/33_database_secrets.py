@@ -7,7 +7,7 @@ import urllib.parse
 import pymongo
 import pytest
 
-from mongod import SET_NAME, START_TIMEOUT_MS, NoMongod, die_with_parent, find_binary, free_port
+from mongod import SET_NAME, START_TIMEOUT_MS, die_with_parent, find_binary, free_port
 from processes import Indexer, await_condition
 
 USER, PASSWORD = "indexer", "s3cret/with@signs"
@@ -72,11 +72,7 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    try:
-        find_binary()
-    except NoMongod as reason:
-        pytest.skip(f"MongoDB: {reason}")
+def server(tmp_path_factory, mongod_binary):
     folder = tmp_path_factory.mktemp("guarded")
     found = Guarded(folder, Authority(folder, "ca"))
     try:

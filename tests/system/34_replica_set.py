@@ -13,10 +13,8 @@ import threading
 import time
 
 import pytest
-import requests
 
-from mongod import NoMongod, find_binary
-from processes import BIN, ROOT, await_condition
+from processes import BIN, ROOT, await_condition, stamp
 from replica_set import MEMBERS, ReplicaSet
 
 FAULTS = int(os.environ.get("GRIBSTORE_FAILOVERS", "3"))
@@ -33,11 +31,7 @@ KIND_STORED = 2
 
 
 @pytest.fixture
-def database(tmp_path):
-    try:
-        find_binary()
-    except NoMongod as reason:
-        pytest.skip(f"MongoDB: {reason}")
+def database(tmp_path, mongod_binary):
     with ReplicaSet(tmp_path) as found:
         yield found
 
@@ -61,11 +55,7 @@ class Ingest(threading.Thread):
 
     def make(self, number):
         base_time = f"202611{1 + number // 48:02d}T{number // 2 % 24:02d}00Z"
-        template, path = self.folder / "template.grib", self.folder / "run.grib"
-        if not template.exists():
-            subprocess.run([BIN / "gribgen", "--preset", "tiny", "--out", template], check=True, capture_output=True, timeout=120)
-        subprocess.run([BIN / "gribgen", "--stamp", template, "--count", str(RUN_MESSAGES), "--base-time", base_time, "--values-seed",
-                        str(1 + number % 2), "--out", path], check=True, capture_output=True, timeout=120)
+        path = stamp(self.folder / "run.grib", base_time, RUN_MESSAGES, "--values-seed", str(1 + number % 2))
         return base_time, path.read_bytes()
 
     def put(self, base_time, body):

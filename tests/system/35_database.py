@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import requests
 
-from mongod import SET_NAME, NoMongod, die_with_parent, find_binary, free_port, initiate
-from processes import BIN, Indexer, await_condition
+from mongod import SET_NAME, die_with_parent, find_binary, free_port, initiate
+from processes import Indexer, await_condition
 
 COUNT = 3000
 CATCH_UP_S = 120
@@ -46,27 +46,10 @@ class Database:
 
 
 @pytest.fixture
-def database(tmp_path):
-    try:
-        find_binary()
-    except NoMongod as reason:
-        pytest.skip(f"MongoDB: {reason}")
+def database(tmp_path, mongod_binary):
     found = Database(tmp_path)
     yield found
     found.kill()
-
-
-@pytest.fixture
-def stamped(tmp_path):
-    template = tmp_path / "template.grib"
-    subprocess.run([str(BIN / "gribgen"), "--preset", "tiny", "--out", str(template)], check=True, capture_output=True, timeout=120)
-
-    def make(base_time, count=COUNT):
-        path = tmp_path / f"{base_time}.grib"
-        subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(count), "--base-time", base_time,
-                        "--out", str(path)], check=True, capture_output=True, timeout=120)
-        return path.read_bytes()
-    return make
 
 
 def put(node, data):
@@ -91,14 +74,14 @@ def await_some(indexer):
 def test_the_index_catches_up_by_itself_when_the_database_is_back(daemons, node, stamped, database, how):
     database.create()
     indexer = daemons.indexer([node], catalog=database.uri)
-    first = put(node, stamped("20261119T0000Z"))
+    first = put(node, stamped("20261119T0000Z", COUNT))
     await_some(indexer)
 
     if how == "killed":
         database.kill()
     else:
         database.process.send_signal(signal.SIGSTOP)
-    second = put(node, stamped("20261119T1200Z"))
+    second = put(node, stamped("20261119T1200Z", COUNT))
     check_reads(node, first + second)
     refused = indexer.get("/v1/fields", params={"source": "db", "limit": 1}, timeout=60)
     assert refused.status_code in (503, 504), refused.text
@@ -143,7 +126,7 @@ def test_an_indexer_started_while_the_database_is_down_becomes_ready_with_it(dae
 def test_an_indexer_leaves_on_sigterm_while_the_database_does_not_answer(daemons, node, stamped, database):
     database.create()
     indexer = daemons.indexer([node], catalog=database.uri)
-    put(node, stamped("20261119T0000Z"))
+    put(node, stamped("20261119T0000Z", COUNT))
     await_some(indexer)
     database.process.send_signal(signal.SIGSTOP)
     indexer.stop()

@@ -7,30 +7,19 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 
-import pytest
 import requests
 
-from processes import BIN, await_condition
+from processes import await_condition
 
 STOPS = int(os.environ.get("GRIBSTORE_TEST_STOPS", "8"))
 COUNT = 400
 
 
-@pytest.fixture
-def stamped(tmp_path):
-    template = tmp_path / "template.grib"
-    subprocess.run([str(BIN / "gribgen"), "--preset", "tiny", "--out", str(template)], check=True, capture_output=True, timeout=120)
-
-    def make(hour, count=COUNT):
-        path = tmp_path / f"{hour}.grib"
-        subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(count), "--base-time", f"202611{hour // 24 + 1:02}T{hour % 24:02}00Z",
-                        "--out", str(path)], check=True, capture_output=True, timeout=120)
-        return path.read_bytes()
-    return make
+def base_time_of(hour):
+    return f"202611{hour // 24 + 1:02}T{hour % 24:02}00Z"
 
 
 class Load:
@@ -71,7 +60,7 @@ def test_the_indexer_leaves_on_sigterm_at_any_moment(cluster, stamped):
     chance = random.Random(1)
     total = 0
     for stop in range(STOPS):
-        body = stamped(stop)
+        body = stamped(base_time_of(stop), COUNT)
         load = Load(indexer, stop)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             putting = pool.submit(cluster.nodes[stop % 3].put, "/ingest/stop/", data=body, timeout=60)
@@ -103,14 +92,14 @@ def test_the_indexer_leaves_when_it_has_hardly_begun(daemons, node):
 def test_the_indexer_leaves_while_no_decoder_comes_up(daemons, node, stamped):
     indexer = daemons.indexer([node], arguments=["--decoder", "/bin/false"], ready=False)
     await_condition(indexer.answers, "it answers")
-    assert node.put("/ingest/stop/", data=stamped(0, 50)).status_code == 201
+    assert node.put("/ingest/stop/", data=stamped(base_time_of(0), 50)).status_code == 201
     await_condition(lambda: indexer.runs(source="stop"), "it has seen the run")
     assert indexer.get("/readyz").status_code == 503
     indexer.stop()
 
 
 def test_the_indexer_leaves_while_a_node_hangs(daemons, node, indexer, stamped):
-    assert node.put("/ingest/stop/", data=stamped(0, 50)).status_code == 201
+    assert node.put("/ingest/stop/", data=stamped(base_time_of(0), 50)).status_code == 201
     indexer.await_messages("stop", 50)
     node.process.send_signal(signal.SIGSTOP)
     try:

@@ -4,24 +4,10 @@ import struct
 import subprocess
 import time
 
-import pytest
 
-from processes import BIN, await_condition
+from processes import await_condition
 
 JOURNAL_RECORD_SIZE = 64
-
-
-@pytest.fixture
-def stamped(tmp_path):
-    template = tmp_path / "template.grib"
-    subprocess.run([str(BIN / "gribgen"), "--preset", "tiny", "--out", str(template)], check=True, capture_output=True, timeout=120)
-
-    def make(base_time, count):
-        path = tmp_path / f"{base_time}.grib"
-        subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(count), "--base-time", base_time,
-                        "--out", str(path)], check=True, capture_output=True, timeout=120)
-        return path.read_bytes()
-    return make
 
 
 def put(node, source, data):

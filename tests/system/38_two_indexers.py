@@ -5,31 +5,17 @@ GRIBSTORE_SLEEP_S: how long it sleeps (the short form: a few leases); GRIBSTORE_
 
 import os
 import signal
-import subprocess
 import time
 
 import pymongo
 import pytest
 
-from processes import BIN, Client, Cluster, await_condition
+from processes import Client, Cluster, await_condition
 
 LEASE_S = 3
 SLEEP_S = float(os.environ.get("GRIBSTORE_SLEEP_S", "8"))
 MOMENTS_S = [float(text) for text in os.environ.get("GRIBSTORE_SLEEP_MOMENTS", "0.15").split(",")]
 LEASE = ["--lease", f"{LEASE_S}s", "--grace", "0s"]
-
-
-@pytest.fixture
-def stamped(tmp_path):
-    template = tmp_path / "template.grib"
-    subprocess.run([str(BIN / "gribgen"), "--preset", "tiny", "--out", str(template)], check=True, capture_output=True, timeout=120)
-
-    def make(base_time, count):
-        path = tmp_path / f"{base_time}-{count}.grib"
-        subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(count), "--base-time", base_time,
-                        "--out", str(path)], check=True, capture_output=True, timeout=120)
-        return path.read_bytes()
-    return make
 
 
 @pytest.fixture

@@ -3,27 +3,13 @@
 import json
 import signal
 import sqlite3
-import subprocess
 
 import pytest
 import requests
 
-from processes import BIN, await_condition
+from processes import await_condition
 
 LEASE = ["--lease", "3s", "--grace", "0s"]
-
-
-@pytest.fixture
-def stamped(tmp_path):
-    template = tmp_path / "template.grib"
-    subprocess.run([str(BIN / "gribgen"), "--preset", "tiny", "--out", str(template)], check=True, capture_output=True, timeout=120)
-
-    def make(base_time, count):
-        path = tmp_path / f"{base_time}-{count}.grib"
-        subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(count), "--base-time", base_time,
-                        "--out", str(path)], check=True, capture_output=True, timeout=120)
-        return path.read_bytes()
-    return make
 
 
 def put(node, data):

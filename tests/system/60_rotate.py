@@ -4,28 +4,15 @@ import contextlib
 import json
 import os
 import pathlib
-import subprocess
 
 import pytest
 import requests
 
-from processes import BIN, await_condition
-
-
-def gribgen(path, base_time, *arguments):
-    subprocess.run([str(BIN / "gribgen"), "--out", str(path), "--base-time", base_time, *map(str, arguments)], check=True,
-                   capture_output=True, timeout=300)
-    return path
+from processes import await_condition, stamp
 
 
 def stamped(tmp_path, name, base_time, count):
-    template = tmp_path / "template.grib"
-    if not template.exists():
-        gribgen(template, "20261119T0000Z", "--preset", "tiny")
-    path = tmp_path / name
-    subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(count), "--base-time", base_time, "--out", str(path)],
-                   check=True, capture_output=True, timeout=300)
-    return path
+    return stamp(tmp_path / name, base_time, count)
 
 
 def state(indexer, source, base_time):

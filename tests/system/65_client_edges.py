@@ -12,20 +12,13 @@ import threading
 import pytest
 
 from mongod import die_with_parent
-from processes import BIN, SANITIZER_REPORTS, await_condition
+from processes import BIN, SANITIZER_REPORTS, await_condition, stamp
 
 BASE_TIME = "20261119T0000Z"
 
 
 def stamped(tmp_path, name, base_time=BASE_TIME, count=20, seed=1):
-    template = tmp_path / "template.grib"
-    if not template.exists():
-        subprocess.run([str(BIN / "gribgen"), "--out", str(template), "--base-time", BASE_TIME, "--preset", "tiny"], check=True,
-                       capture_output=True, timeout=60)
-    path = tmp_path / name
-    subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(count), "--base-time", base_time, "--values-seed", str(seed),
-                    "--out", str(path)], check=True, capture_output=True, timeout=60)
-    return path
+    return stamp(tmp_path / name, base_time, count, "--values-seed", str(seed))
 
 
 def put_json(client, *arguments, expected=0, **options):

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from mongod import die_with_parent
-from processes import BIN, SANITIZER_REPORTS, await_condition
+from processes import BIN, SANITIZER_REPORTS, await_condition, stamp
 
 COUNT = 1500
 PHASES = ["retire", "lease", "space", "push", "index", "ready"]  # as the command tells them
@@ -19,14 +19,7 @@ OLD, NEW = "20261119T0000Z", "20261119T1200Z"
 
 
 def stamped(tmp_path, base_time, count=COUNT):
-    template = tmp_path / "template.grib"
-    if not template.exists():
-        subprocess.run([str(BIN / "gribgen"), "--out", str(template), "--base-time", OLD, "--preset", "tiny"], check=True,
-                       capture_output=True, timeout=60)
-    path = tmp_path / f"{base_time}.grib"
-    subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(count), "--base-time", base_time, "--out", str(path)],
-                   check=True, capture_output=True, timeout=60)
-    return path
+    return stamp(tmp_path / f"{base_time}.grib", base_time, count)
 
 
 def rotator(client, *arguments):

@@ -7,18 +7,14 @@ import subprocess
 import pytest
 import requests
 
-from processes import BIN
+from processes import BIN, stamp
 
 MESSAGES = 400
 
 
 @pytest.fixture
 def messages(tmp_path, grib):
-    path = tmp_path / "run.grib"
-    template = tmp_path / "template.grib"
-    subprocess.run([str(BIN / "gribgen"), "--preset", "tiny", "--out", str(template)], check=True, capture_output=True, timeout=120)
-    subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(MESSAGES), "--base-time", "20261119T0000Z",
-                    "--out", str(path)], check=True, capture_output=True, timeout=120)
+    path = stamp(tmp_path / "run.grib", "20261119T0000Z", MESSAGES)
     return [message.data for message in grib.split_grib(path)]
 
 

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import requests
 
-from processes import BIN, await_condition
+from processes import BIN, await_condition, stamp
 
 
 @pytest.fixture
@@ -24,14 +24,7 @@ def small_disk(tmp_path):
 
 
 def stamped(tmp_path, count, base_time):
-    path = tmp_path / f"{base_time}.grib"
-    template = tmp_path / "template.grib"
-    if not template.exists():
-        subprocess.run([str(BIN / "gribgen"), "--preset", "small", "--grid", "2.0", "--out", str(template)], check=True, capture_output=True,
-                       timeout=120)
-    subprocess.run([str(BIN / "gribgen"), "--stamp", str(template), "--count", str(count), "--base-time", base_time, "--out", str(path)],
-                   check=True, capture_output=True, timeout=120)
-    return path
+    return stamp(tmp_path / f"{base_time}.grib", base_time, count, template=("--preset", "small", "--grid", "2.0"))
 
 
 def test_a_full_disk_refuses_and_goes_on_when_space_is_back(small_disk, daemons, tmp_path, grib):

@@ -57,6 +57,12 @@ def seen_by(node, handler, method="GET"):
     return sum(map(int, re.findall(pattern, node.get("/metrics").text, re.MULTILINE)))
 
 
+def await_seen(node, handler, count):
+    """A request is counted when its answer's last byte has left: who has that byte may be a moment early."""
+    await_condition(lambda: seen_by(node, handler) >= count, f"{count} requests of {handler} are counted")
+    assert seen_by(node, handler) == count
+
+
 def unlike(answer):
     """Without what a proxy may add, and what differs from one answer to the next."""
     mine = {"etag", "last-modified", "cache-control", "accept-ranges", "content-type", "content-length", "content-range",
@@ -148,15 +154,16 @@ def test_messages_are_cached_for_good(node, proxy):
     for number, size in ((random.getrandbits(40), 2000), (random.getrandbits(40), 2 * MIB)):
         data = message(number, size)
         target = f"/sha256/{node.put('/ingest/written/', data).json()['messages'][0]['digest']}"
+        before = seen_by(node, "message")
         first = ask(proxy, request("GET", target))
         assert (first.status, first.body, first.get("X-Cache")) == (200, data, "MISS" if proxy.caches else None)
-        before = seen_by(node, "message")
+        await_seen(node, "message", before + 1)
         for fields, status, body in (([], 200, data), (["Range: bytes=0-3"], 206, data[:4]), (["Range: bytes=-4"], 206, data[-4:]),
                                      ([f"If-None-Match: {first.get('ETag')}"], 304, b"")):
             answer = ask(proxy, request("GET", target, *fields))
             assert (answer.status, answer.body, answer.get("X-Cache")) == (status, body, "HIT" if proxy.caches else None), fields
             assert answer.get("ETag") == first.get("ETag") and "immutable" in answer.get("Cache-Control")
-        assert seen_by(node, "message") == before + (0 if proxy.caches else 4)
+        await_seen(node, "message", before + (1 if proxy.caches else 5))
 
 
 def test_what_is_missing_is_not_remembered(node, proxy):
@@ -166,7 +173,7 @@ def test_what_is_missing_is_not_remembered(node, proxy):
         before = seen_by(node, "message")
         answer = ask(proxy, request("GET", target))
         assert (answer.status, answer.json["code"], answer.get("Cache-Control")) == (404, "not-found", "no-store")
-        assert seen_by(node, "message") == before + 1
+        await_seen(node, "message", before + 1)
     node.put("/ingest/written/", data)
     assert ask(proxy, request("GET", target)).body == data
 

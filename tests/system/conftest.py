@@ -5,6 +5,7 @@
     cluster    three storaged in two colos and an indexer with SQLite
     mongod     the URI of a MongoDB replica set of one; skips with the reason where none can be had
     daemons    the same by hand: daemons.node(...), daemons.indexer(...), daemons.cluster(...)
+    stamped    messages of a run, as many as are wanted
 
 What a test started is ended with SIGTERM after it, in the order of the data's way backwards, and has to leave with exit
 code 0 and without a sanitizer report. Where a test fails, what its daemons said is shown.
@@ -13,8 +14,8 @@ code 0 and without a sanitizer report. Where a test fails, what its daemons said
 import pytest
 
 import gribfile
-from mongod import NoMongod, running as mongod_running
-from processes import BIN, Client, Cluster, Indexer, Node
+from mongod import NoMongod, find_binary, running as mongod_running
+from processes import BIN, Client, Cluster, Indexer, Node, stamp
 
 LOG_SHOWN_SIZE = 10_000
 
@@ -101,6 +102,21 @@ def mongod(mongod_server):
     with pymongo.MongoClient(mongod_server) as client:
         client.drop_database("gribstore")
     return mongod_server
+
+
+@pytest.fixture(scope="session")
+def mongod_binary():
+    """For who starts servers of its own."""
+    try:
+        return find_binary()
+    except NoMongod as reason:
+        pytest.skip(f"MongoDB: {reason}")
+
+
+@pytest.fixture
+def stamped(tmp_path):
+    """stamped(base_time, count): the bytes of so many distinct messages of a run; the same again for the same run."""
+    return lambda base_time, count: stamp(tmp_path / f"{base_time}-{count}.grib", base_time, count).read_bytes()
 
 
 @pytest.fixture(scope="session")

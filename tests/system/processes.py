@@ -39,6 +39,16 @@ def await_condition(condition, what, timeout_s=READY_TIMEOUT_S):
         time.sleep(POLL_S)
 
 
+def stamp(path, base_time, count, *arguments, template=("--preset", "tiny")):
+    """A file of count distinct messages of one run, made from a template that lies beside it; arguments: gribgen's. The path."""
+    source = path.with_name("template.grib")
+    if not source.exists():
+        subprocess.run([BIN / "gribgen", *template, "--out", source], check=True, capture_output=True, timeout=300)
+    subprocess.run([BIN / "gribgen", "--stamp", source, "--count", str(count), "--base-time", base_time, *arguments, "--out", path],
+                   check=True, capture_output=True, timeout=300)
+    return path
+
+
 class EndedEarly(AssertionError):
     """A daemon left before it was ready; the text holds what it said."""
 
