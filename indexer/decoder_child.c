@@ -344,28 +344,6 @@ void decoder_child_close(struct decoder_child *child)
 
 /* ---- why ---- */
 
-static const char *signal_name(int signal)
-{
-    switch (signal) {
-    case SIGABRT:
-        return "abort";
-    case SIGSEGV:
-        return "segmentation fault";
-    case SIGBUS:
-        return "bus error";
-    case SIGFPE:
-        return "arithmetic error";
-    case SIGILL:
-        return "illegal instruction";
-    case SIGXCPU:
-        return "CPU time";
-    case SIGKILL:
-        return "kill";
-    default:
-        return "other";
-    }
-}
-
 void decoder_child_reason(const struct decoder_child *child, char text[DECODER_REASON_SIZE])
 {
     if (child->start_error != 0)
@@ -374,13 +352,9 @@ void decoder_child_reason(const struct decoder_child *child, char text[DECODER_R
     else if (child->timed_out && !child->was_ready)
         snprintf(text, DECODER_REASON_SIZE, "decoder was not ready after %d s", START_TIMEOUT_MS / 1000);
     else if (child->timed_out)
-        snprintf(text, DECODER_REASON_SIZE, "decoder timed out after %g s",
-                 (double)(PATIENCE * child->timeout_ms) / 1000);
+        decoder_timeout_text(PATIENCE * child->timeout_ms, false, text);
     else if (child->malformed != NULL)
-        snprintf(text, DECODER_REASON_SIZE, "decoder gave %s", child->malformed);
-    else if (child->exit_signal != 0)
-        snprintf(text, DECODER_REASON_SIZE, "decoder died: signal %d (%s)", child->exit_signal,
-                 signal_name(child->exit_signal));
+        decoder_garbage_text(child->malformed, text);
     else
-        snprintf(text, DECODER_REASON_SIZE, "decoder died: exit status %" PRId64, child->exit_status);
+        decoder_death_text(child->exit_signal, child->exit_status, text);
 }

@@ -8,6 +8,7 @@
 #ifndef INDEXER_DECODER_CHILD_H
 #define INDEXER_DECODER_CHILD_H
 
+#include "indexer/decoder_death.h"
 #include "indexer/decoder_pipe.h"
 #include "proto/base/buf.h"
 
@@ -73,7 +74,6 @@ void decoder_child_end(struct decoder_child *child); /* kill; `gone` comes */
 void decoder_child_close(struct decoder_child *child);
 
 /* Why it is gone: "decoder died: signal 6 (abort)", "decoder timed out after 10 s". */
-enum { DECODER_REASON_SIZE = 160 };
 void decoder_child_reason(const struct decoder_child *child, char text[DECODER_REASON_SIZE]);
 
 #endif

@@ -1,6 +1,7 @@
 /* decoder_parent.c: the shared page, the worker, the parent. */
 #include "indexer/decoder_parent.h"
 
+#include "indexer/decoder_death.h"
 #include "indexer/decoder_pipe.h"
 #include "indexer/decoder_sandbox.h"
 
@@ -19,7 +20,6 @@ enum {
     TRIES_MAX = 4,       /* of a head whose worker somebody else killed */
     WORKER_REPLACE = 10, /* exit status: it has had its heads */
     WORKER_BROKEN = 11,  /* the input ended inside a frame, the output is gone */
-    REASON_SIZE = 160,
 };
 
 enum worker_state { WORKER_READS, WORKER_DECODES, WORKER_ANSWERS };
@@ -127,49 +127,25 @@ struct parent {
     unsigned tries;     /* of the frame in the shared page */
 };
 
-static const char *signal_name(int signal)
-{
-    switch (signal) {
-    case SIGABRT:
-        return "abort";
-    case SIGSEGV:
-        return "segmentation fault";
-    case SIGBUS:
-        return "bus error";
-    case SIGFPE:
-        return "arithmetic error";
-    case SIGILL:
-        return "illegal instruction";
-    case SIGKILL:
-        return "kill";
-    default:
-        return "other";
-    }
-}
-
 /* Returns the word of the answer. */
-static uint32_t parent_reason(const struct parent *parent, int status, char text[REASON_SIZE])
+static uint32_t parent_reason(const struct parent *parent, int status, char text[DECODER_REASON_SIZE])
 {
     int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    bool of_cpu = signal == SIGPROF || signal == SIGXCPU;
 
-    if (signal == SIGALRM)
-        snprintf(text, REASON_SIZE, "decoder timed out after %g s",
-                 (double)parent->options->timeout_ms / 1000);
-    else if (signal == SIGPROF || signal == SIGXCPU)
-        snprintf(text, REASON_SIZE, "decoder timed out after %g s of CPU time",
-                 (double)parent->options->cpu_ms / 1000);
-    else if (signal != 0)
-        snprintf(text, REASON_SIZE, "decoder died: signal %d (%s)", signal, signal_name(signal));
-    else
-        snprintf(text, REASON_SIZE, "decoder died: exit status %d", WEXITSTATUS(status));
-    return signal == SIGALRM || signal == SIGPROF || signal == SIGXCPU ? DECODER_TIMED_OUT : DECODER_DIED;
+    if (signal == SIGALRM || of_cpu) {
+        decoder_timeout_text(of_cpu ? parent->options->cpu_ms : parent->options->timeout_ms, of_cpu, text);
+        return DECODER_TIMED_OUT;
+    }
+    decoder_death_text(signal, WIFEXITED(status) ? WEXITSTATUS(status) : 0, text);
+    return DECODER_DIED;
 }
 
 /* For the head that killed its worker. */
 static bool parent_answer(const struct parent *parent, int status)
 {
-    uint8_t answer[DECODER_FRAME_HEAD_SIZE + REASON_SIZE];
-    char text[REASON_SIZE];
+    uint8_t answer[DECODER_FRAME_HEAD_SIZE + DECODER_REASON_SIZE];
+    char text[DECODER_REASON_SIZE];
     uint32_t word = parent_reason(parent, status, text);
 
     decoder_frame_print(answer, strlen(text), get_u64(parent->shared->frame), word);

@@ -2,7 +2,12 @@
  *
  * A batch is in one list: `waiting` while heads of it are to be handed out, `handed` until all have a result, `finished` until its
  * owner was told. A head that was under way when a child died becomes a `lone`: in `alone` it is tried by itself, in `fresh`
- * by itself in a child that had no head before. A lone that kills a fresh child is refused. */
+ * by itself in a child that had no head before. A lone that kills a fresh child is refused. Each in `fresh` was put there by the end of a
+ * child, which starts anew: so for each of them one is on its way.
+ *
+ * Batches are handed out in the order they came, as many heads at a time as decode in milliseconds. A head that kills costs a second or two of a
+ * child: after one its batch goes behind the others, and all get one head at a time, then two, then four, as in
+ * decoder_parent.h. So a batch of killers keeps no other one waiting, however many children it could take. */
 #include "indexer/decoders.h"
 
 #include "indexer/decoder_child.h"
@@ -38,6 +43,7 @@ struct decoder {
     struct decoder_child child;
     struct decoders *pool;
     unsigned failures; /* in a row, without a head's fault: they set the back-off */
+    bool killed;       /* by a head of the job under way, the child or its worker */
     /* the job: */
     struct decode_batch *batch;
     size_t index[DECODER_JOB_MAX];
@@ -50,6 +56,7 @@ struct decoders {
     char release[32];
     uint64_t heads_max;
     unsigned queue_max, queued; /* batches of which nothing was handed out */
+    unsigned job_max;           /* heads given at once: fewer after one that killed */
     struct list waiting, handed, finished;
     struct list alone, fresh;
     struct decoders_stats stats;
@@ -108,10 +115,11 @@ static bool is_object(struct slice text)
 
 static void pool_take_keys(struct decoders *pool, struct decode_item *item, struct slice body)
 {
-    static const char no_object[] = "decoder gave keys that are no JSON object";
+    char text[DECODER_REASON_SIZE];
 
     if (!is_object(body)) {
-        pool_refuse(pool, item, no_object, sizeof no_object - 1);
+        decoder_garbage_text("keys that are no JSON object", text);
+        pool_refuse(pool, item, text, strlen(text));
         return;
     }
     item_set_keys(item, body);
@@ -184,7 +192,7 @@ static unsigned batch_cut(struct decoders *pool, struct decode_batch *batch, str
 
     if (batch->next == 0)
         pool->queued--;
-    while (batch->next < batch->count && count < DECODER_JOB_MAX) {
+    while (batch->next < batch->count && count < pool->job_max) {
         size_t at = batch->next++;
         if (batch->items[at].keys != NULL)
             continue; /* remembered */
@@ -244,24 +252,6 @@ static bool decoder_feed(struct decoders *pool, struct decoder *decoder)
     return true;
 }
 
-/* A lone waits for a fresh child, and none is on its way: one that is idle makes room. */
-static void pool_make_fresh(struct decoders *pool)
-{
-    struct decoder *idle = NULL;
-
-    if (list_empty(&pool->fresh))
-        return;
-    for (unsigned i = 0; i < pool->count; i++) {
-        struct decoder_child *child = &pool->decoders[i].child;
-        if (child->ending || child->state == DECODER_DOWN || child->state == DECODER_STARTING)
-            return;
-        if (decoder_child_idle(child))
-            idle = &pool->decoders[i];
-    }
-    if (idle != NULL)
-        decoder_child_end(&idle->child);
-}
-
 static void pool_pump(struct decoders *pool)
 {
     if (pool->stopping)
@@ -269,7 +259,28 @@ static void pool_pump(struct decoders *pool)
     for (unsigned i = 0; i < pool->count; i++)
         if (decoder_child_idle(&pool->decoders[i].child))
             decoder_feed(pool, &pool->decoders[i]);
-    pool_make_fresh(pool);
+}
+
+/* ---- after a head that killed ---- */
+
+static void decoder_note_killer(struct decoder *decoder)
+{
+    struct decode_batch *batch = decoder->batch;
+
+    decoder->killed = true;
+    decoder->pool->job_max = 1;
+    if (batch->next < batch->count) {
+        list_remove(&batch->list);
+        list_append(&decoder->pool->waiting, &batch->list);
+    }
+}
+
+static void decoder_note_job(struct decoder *decoder)
+{
+    unsigned *job_max = &decoder->pool->job_max;
+
+    if (!decoder->killed)
+        *job_max = *job_max < DECODER_JOB_MAX / 2 ? 2 * *job_max : DECODER_JOB_MAX;
 }
 
 /* ---- what children say ---- */
@@ -298,6 +309,8 @@ static void pool_on_answer(struct decoder_child *child, unsigned at, uint32_t wo
     decoder->failures = 0;
     decoder->pool->stats.deaths += word == DECODER_DIED;
     decoder->pool->stats.timeouts += word == DECODER_TIMED_OUT;
+    if (word == DECODER_DIED || word == DECODER_TIMED_OUT)
+        decoder_note_killer(decoder);
     if (word == DECODER_DECODED)
         pool_take_keys(decoder->pool, item, body);
     else
@@ -309,6 +322,7 @@ static void decoder_forget_job(struct decoder *decoder)
     free(decoder->lone);
     decoder->lone = NULL;
     decoder->batch = NULL;
+    decoder->killed = false;
     decoder->child.answered = decoder->child.count;
 }
 
@@ -318,6 +332,7 @@ static void pool_on_idle(struct decoder_child *child)
     struct decoders *pool = decoder->pool;
 
     batch_settle(pool, decoder->batch, child->count);
+    decoder_note_job(decoder);
     decoder_forget_job(decoder);
     if (child->heads >= pool->heads_max)
         decoder_child_end(child);
@@ -362,6 +377,7 @@ static void decoder_save_job(struct decoder *decoder, const char *reason)
     struct decoders *pool = decoder->pool;
     unsigned answered = decoder->child.answered, count = decoder->child.count;
 
+    decoder_note_killer(decoder);
     if (count == 1 && answered == 0)
         decoder_judge(decoder, reason);
     else
@@ -552,6 +568,7 @@ enum status decoders_start(const struct decoders_options *options, struct decode
     pool->count = count;
     pool->open = count + 1;
     pool->queue_max = options->queue_max > 0 ? options->queue_max : QUEUE_MAX;
+    pool->job_max = DECODER_JOB_MAX;
     pool->heads_max = options->heads_max > 0 ? options->heads_max : HEADS_MAX;
     pool->memo = decode_memo_new(options->memo_size, options->memo_check_every);
     buf_init(&pool->text, DECODER_ANSWER_SIZE_MAX);

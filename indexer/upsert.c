@@ -9,6 +9,7 @@
 
 #include "indexer/census.h"
 #include "indexer/decoded_cache.h"
+#include "indexer/decoder_death.h"
 #include "indexer/grib_packing.h"
 #include "indexer/node_request.h"
 #include "indexer/run_guard.h"
@@ -82,8 +83,8 @@ static struct metric upsert_quarantined = { .name = "gribstore_index_quarantined
 /* A record that the node has no heads of may be void by now: then a later record takes its place away again. If it is not, it is damaged,
  * or framed and no GRIB inside, and must not be missing without a word: so it goes to quarantine, for this node only, as another's
  * copy may be sound. */
-static const char upsert_no_heads[] = "no heads: its sections don't hold, or its bytes can't be read";
-static const char upsert_large_heads[] = "its heads are more than a node gives at once";
+static const char upsert_no_heads[] = REFUSAL_NO_HEADS_TEXT "its sections don't hold, or its bytes can't be read";
+static const char upsert_large_heads[] = REFUSAL_NO_HEADS_TEXT "they are more than a node gives at once";
 
 /* --- LOOK --- */
 

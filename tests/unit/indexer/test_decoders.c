@@ -240,11 +240,12 @@ static void a_head_that_hangs_is_refused_after_its_time(void **state)
     struct fixture fixture;
     struct job job;
 
-    open_pool(&fixture, FAKE(.children = 1, .timeout_ms = 200));
+    /* Its time has to be enough for the others on a machine that is busy with all else. */
+    open_pool(&fixture, FAKE(.children = 1, .timeout_ms = 500));
     make_job(&job, heads, ARRAY_COUNT(heads));
     run_job(&fixture, &job);
     assert_echo(&job.items[0]);
-    assert_refused(&job.items[1], "decoder timed out after 0.6 s");
+    assert_refused(&job.items[1], "decoder timed out after 1.5 s");
     assert_echo(&job.items[2]);
     assert_int_equal(stats_of(&fixture).deaths, 0);
     assert_true(stats_of(&fixture).timeouts >= 1);
@@ -353,6 +354,65 @@ static void many_killers_leave_the_pool_alive(void **state)
     assert_true(decoders_ready(fixture.pool));
     close_pool(&fixture);
     free_job(&job);
+}
+
+/* A batch of killers was there first, and costs a child's start a head: good ones behind it need not wait for its end. */
+static void a_batch_of_killers_keeps_no_other_waiting(void **state)
+{
+    (void)state;
+    enum { KILLERS = 80, GOOD = 40 };
+    const char *killers[KILLERS], *good[GOOD];
+    struct fixture fixture;
+    struct job first, second, third;
+
+    for (size_t i = 0; i < KILLERS; i++)
+        killers[i] = "abort";
+    for (size_t i = 0; i < GOOD; i++)
+        good[i] = "a";
+    open_pool(&fixture, FAKE(.children = 1));
+    make_job(&first, killers, KILLERS);
+    make_job(&second, good, GOOD);
+    make_job(&third, good, GOOD);
+    submit(&fixture, &first);
+    submit(&fixture, &second);
+    submit(&fixture, &third);
+    wait_for(&fixture, &second);
+    wait_for(&fixture, &third);
+    assert_false(first.done);
+    wait_for(&fixture, &first);
+    for (size_t i = 0; i < GOOD; i++) {
+        assert_echo(&second.items[i]);
+        assert_echo(&third.items[i]);
+    }
+    for (size_t i = 0; i < KILLERS; i++)
+        assert_refused(&first.items[i], "decoder died: signal 6 (abort)");
+    close_pool(&fixture);
+    free_job(&first);
+    free_job(&second);
+    free_job(&third);
+}
+
+/* Several batches under way: no child is idle while a head of any of them waits. */
+static void several_batches_use_all_children(void **state)
+{
+    (void)state;
+    enum { BATCHES = 4, CHILDREN = 3 };
+    const char *heads[] = { "hang" };
+    struct fixture fixture;
+    struct job jobs[BATCHES];
+
+    open_pool(&fixture, FAKE(.children = CHILDREN));
+    for (size_t i = 0; i < BATCHES; i++) {
+        make_job(&jobs[i], heads, 1);
+        submit(&fixture, &jobs[i]);
+    }
+    while (stats_of(&fixture).busy < CHILDREN) /* one batch each; nothing of it ends */
+        uv_run(&fixture.loop, UV_RUN_ONCE);
+    close_pool(&fixture);
+    for (size_t i = 0; i < BATCHES; i++) {
+        assert_int_equal(jobs[i].status, STATUS_CANCELLED);
+        free_job(&jobs[i]);
+    }
 }
 
 static void a_child_is_replaced_after_so_many_heads(void **state)
@@ -470,12 +530,13 @@ static void a_missing_program_does_not_spin(void **state)
 {
     (void)state;
     struct fixture fixture;
-    uint64_t begin = clock_monotonic_ms();
 
     open_pool(&fixture, (struct decoders_options){ .program = "/nonexistent/decoder", .children = 1 });
+    /* By the clock that timers go by, which stands still between two turns of the loop: another one may be a millisecond ahead of it. */
+    uint64_t begin = uv_now(&fixture.loop);
     while (stats_of(&fixture).deaths < 4)
         uv_run(&fixture.loop, UV_RUN_ONCE);
-    assert_true(clock_monotonic_ms() - begin >= 100 + 200 + 400);
+    assert_true(uv_now(&fixture.loop) - begin >= 100 + 200 + 400);
     assert_false(decoders_ready(fixture.pool));
     assert_string_equal(decoders_release(fixture.pool), "");
     close_pool(&fixture);
@@ -608,32 +669,40 @@ static void heads_that_differ_in_dates_only_are_remembered(void **state)
     close_pool(&fixture);
 }
 
+/* One of the children is killed, if there is one: both may be between an end and the next start. */
+static void kill_a_child(unsigned *kills)
+{
+    pid_t pids[8] = { 0 };
+    size_t count = find_children(pids, ARRAY_COUNT(pids));
+
+    if (count > 0 && kill(pids[*kills % count], SIGKILL) == 0)
+        ++*kills;
+}
+
 static void a_killed_child_loses_no_head(void **state)
 {
     (void)state;
-    enum { COUNT = 1200 };
+    enum { COUNT = 600, EVERY = 80, DEATHS = 3 };
     struct fixture fixture;
-    struct job job;
-    uint8_t *heads;
-    pid_t pids[8] = { 0 };
+    unsigned kills = 0;
 
     open_pool(&fixture, REAL(.children = 2));
     wait_until_ready(&fixture);
-    make_real_job(&job, COUNT, &heads);
-    submit(&fixture, &job);
-    for (unsigned kills = 0; !job.done; uv_run(&fixture.loop, UV_RUN_ONCE))
-        if (stats_of(&fixture).decoded > 80 * (kills + 1)) {
-            size_t count = find_children(pids, ARRAY_COUNT(pids));
-            assert_true(count > 0);
-            assert_int_equal(kill(pids[count > 0 ? kills++ % count : 0], SIGKILL), 0);
-        }
-    assert_int_equal(job.status, STATUS_OK);
-    assert_real_keys(&job);
+    while (stats_of(&fixture).deaths < DEATHS) { /* who is dead already is killed in vain */
+        struct job job;
+        uint8_t *heads;
+        make_real_job(&job, COUNT, &heads);
+        submit(&fixture, &job);
+        for (; !job.done; uv_run(&fixture.loop, UV_RUN_ONCE))
+            if (stats_of(&fixture).decoded > EVERY * (kills + 1))
+                kill_a_child(&kills);
+        assert_int_equal(job.status, STATUS_OK);
+        assert_real_keys(&job);
+        free_job(&job);
+        free(heads);
+    }
     assert_int_equal(stats_of(&fixture).refused, 0);
-    assert_true(stats_of(&fixture).deaths >= 3);
     close_pool(&fixture);
-    free_job(&job);
-    free(heads);
 }
 
 /* A part of a reduced Gaussian grid, whose first row has one point: on that ecCodes 2.28 aborts. */
@@ -694,8 +763,9 @@ static void a_killed_worker_loses_no_head(void **state)
     for (unsigned kills = 0; !job.done; uv_run(&fixture.loop, UV_RUN_ONCE))
         if (stats_of(&fixture).decoded > 100 * (kills + 1)) {
             pid_t child = 0, worker = 0;
-            assert_int_equal(find_children(&child, 1), 1);
-            if (find_children_of(child, &worker, 1) == 1 && kill(worker, SIGKILL) == 0)
+            /* Killed while it reads, a worker takes its child with it: there may be none just now. */
+            if (find_children(&child, 1) == 1 && find_children_of(child, &worker, 1) == 1 &&
+                kill(worker, SIGKILL) == 0)
                 kills++;
         }
     assert_int_equal(job.status, STATUS_OK);
@@ -790,6 +860,8 @@ int main(void)
         cmocka_unit_test(an_answer_that_nobody_asked_for_ends_the_child),
         cmocka_unit_test(a_death_that_does_not_come_back_refuses_nothing),
         cmocka_unit_test(many_killers_leave_the_pool_alive),
+        cmocka_unit_test(a_batch_of_killers_keeps_no_other_waiting),
+        cmocka_unit_test(several_batches_use_all_children),
         cmocka_unit_test(a_child_is_replaced_after_so_many_heads),
         cmocka_unit_test(one_batch_too_many_is_overloaded),
         cmocka_unit_test(an_empty_batch_is_done),
