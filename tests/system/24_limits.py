@@ -176,18 +176,15 @@ def test_wrong_limits_are_refused_at_the_start(daemons):
 
 # --- time ---
 
-def seconds_until_closed(wire):
-    begun = time.monotonic()
-    while True:
-        with contextlib.suppress(ConnectionResetError):
-            if wire.more():
-                continue
-        return time.monotonic() - begun
+def await_closed(wire):
+    with contextlib.suppress(ConnectionResetError):
+        while wire.more():
+            pass
 
 
-def drip(wire, data=b"a", pause_s=0.02, most_s=20):
-    """A byte now and then, until the server says something or is gone; how long that took."""
-    begun = time.monotonic()
+def drip(wire, data=b"a", pause_s=0.02, most_s=20, begun=None):
+    """A byte now and then, until the server says something or is gone; how long that took since begun."""
+    begun = begun or time.monotonic()
     wire.socket.settimeout(pause_s)
     while time.monotonic() - begun < most_s:
         wire.send(data)
@@ -204,9 +201,10 @@ def drip(wire, data=b"a", pause_s=0.02, most_s=20):
 
 
 def test_a_slow_head_is_408_however_often_a_byte_comes(hasty):
+    begun = time.monotonic()  # before the server's clock can have begun
     with Wire(hasty) as wire:
         wire.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: ")
-        assert WAIT_MS / 1000 * 0.9 < drip(wire) < LATE_S
+        assert WAIT_MS / 1000 * 0.9 < drip(wire, begun=begun) < LATE_S
         answer = wire.answer()
         assert (answer.status, answer.closes) == (408, True)
         problem_of(answer, "timeout")
@@ -221,16 +219,25 @@ def test_a_slow_body_is_408_and_stores_what_was_whole(hasty):
         assert problem_of(answer, "timeout")["stored"] == 1
 
 
-def test_a_body_that_keeps_the_rate_is_read(hasty):
-    body = message(8).ljust(60_000, b" ")
-    with Wire(hasty) as wire:
+def steadily(node, body):
+    """The answer to a PUT of 2,000 bytes every 60 ms: 33 kB/s, over more than two windows. None: it was this test that was late."""
+    with Wire(node) as wire:
         wire.send(request("PUT", "/ingest/limits/", body=body)[:-len(body)])
-        begun = time.monotonic()
-        for at in range(0, len(body), 2_000):  # 2,000 bytes every 60 ms: 33 kB/s, over more than two windows
+        begun = last = time.monotonic()
+        gap = 0
+        for at in range(0, len(body), 2_000):
             wire.send(body[at:at + 2_000])
             time.sleep(max(0, begun + 0.06 * (at / 2_000 + 1) - time.monotonic()))
+            gap, last = max(gap, time.monotonic() - last), time.monotonic()
         assert time.monotonic() - begun > 2 * WINDOW_MS / 1000
-        assert wire.answer().status == 201
+        answer = wire.answer()
+        return answer if answer.status == 201 or gap < WINDOW_MS / 1000 / 4 else None
+
+
+def test_a_body_that_keeps_the_rate_is_read(hasty):
+    body = message(8).ljust(60_000, b" ")
+    answers = (steadily(hasty, body) for _ in range(10))
+    assert next(answer for answer in answers if answer is not None).status in (200, 201)
 
 
 def test_a_reader_that_takes_nothing_is_cut(hasty):
@@ -252,9 +259,11 @@ def aborted(node):
 
 def test_a_connection_without_a_request_is_closed_in_time(hasty):
     with Wire(hasty) as wire:
+        begun = time.monotonic()  # before the answer that the server counts from
         wire.send(get())
         assert wire.answer().status == 200
-        assert WAIT_MS / 1000 * 3 < seconds_until_closed(wire) < LATE_S
+        await_closed(wire)
+        assert WAIT_MS / 1000 * 3 < time.monotonic() - begun < LATE_S
 
 
 def test_a_refused_client_that_goes_on_is_cut_in_time(hasty):

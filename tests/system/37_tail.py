@@ -37,9 +37,9 @@ def test_a_run_that_cannot_be_read_keeps_no_other_waiting(daemons, node, stamped
     for journal in damaged:
         flip(journal, JOURNAL_RECORD_SIZE * 3 + 5)
     indexer = daemons.indexer([node])
-    await_condition(lambda: messages(indexer, "tail").get("2026-11-01T02:00:00Z") == 20, "the sound one is in the index", 15)
+    await_condition(lambda: messages(indexer, "tail").get("2026-11-01T02:00:00Z") == 20, "the sound one is in the index")
     put(node, "tail", stamped("20261101T0300Z", 20))
-    await_condition(lambda: messages(indexer, "tail").get("2026-11-01T03:00:00Z") == 20, "a later one too", 15)
+    await_condition(lambda: messages(indexer, "tail").get("2026-11-01T03:00:00Z") == 20, "a later one too")
     assert "record" in indexer.json("/v1/cluster/nodes")["nodes"][0]["error"]
     for journal in damaged:
         flip(journal, JOURNAL_RECORD_SIZE * 3 + 5)

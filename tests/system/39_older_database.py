@@ -110,7 +110,7 @@ def test_a_start_without_news_reads_no_journal_and_scans_no_run(daemons, node, s
     def asked():
         text = node.get("/metrics").text
         return sum(float(line.split()[-1]) for line in text.splitlines()
-                   if line.startswith("gribstore_http_requests_total") and 'route="journal"' in line)
+                   if line.startswith("gribstore_http_requests_total") and 'handler="journal"' in line)
     before = asked()
     with sqlite3.connect(path_of(indexer)) as database:
         revisions = dict(database.execute("SELECT id, rev FROM cursors"))

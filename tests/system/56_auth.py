@@ -440,13 +440,14 @@ def test_a_token_has_a_rate_of_requests(daemons, tmp_path):
     slow = tokens.add("slow", "read", requests=1)
     node = daemons.node(arguments=["--tokens", tokens.file, "--loops", 4])
     began = time.monotonic()
-    statuses = [node.get("/metrics", headers=slow, allow_redirects=False).status_code for _ in range(40)]
+    answers = [node.get("/metrics", headers=slow, allow_redirects=False) for _ in range(40)]
+    statuses = [answer.status_code for answer in answers]
     passed = statuses.count(200)
     # Ten seconds' worth at once, and one a second; whichever of the loops took the connection.
     assert 10 <= passed <= 11 + (time.monotonic() - began)
     assert set(statuses) == {200, 429} and statuses[:10] == [200] * 10
-    limited = node.get("/metrics", headers=slow)
-    assert (limited.status_code, limited.json()["code"]) == (429, "limited")
+    limited = answers[statuses.index(429)]  # the next request may have its turn again
+    assert limited.json()["code"] == "limited"
     assert 1 <= int(limited.headers["Retry-After"]) <= 2
     # It is the token's, not the node's; and what is no right of it stays 403.
     assert node.get("/metrics", headers=tokens.header("read")).status_code == 200

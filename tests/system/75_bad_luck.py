@@ -57,7 +57,7 @@ def test_a_full_disk_refuses_and_goes_on_when_space_is_back(small_disk, daemons,
     assert node.put(run, json={"incarnation": 1, "version": 1, "state": "retired"}).status_code in (200, 204)
     assert node.delete("/data/fill/20261101T0000Z/?incarnation=1&version=1").status_code == 204
     file = stamped(tmp_path, 10, "20261201T0000Z")
-    await_condition(lambda: node.put("/ingest/fill/", data=file.read_bytes()).status_code in (200, 201), "it takes messages again", 10)
+    await_condition(lambda: node.put("/ingest/fill/", data=file.read_bytes()).status_code in (200, 201), "it takes messages again")
 
 
 @pytest.mark.parametrize(("program", "arguments", "named"), [

@@ -11,7 +11,7 @@ import json
 import re
 import socket
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5]\d\d) [ -~]*")
 FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([ -~]*)")
 READ_SIZE = 1 << 16
