@@ -3,7 +3,10 @@
  * A first insert needs no reading: what is not known is merged into an empty document and inserted. An insert that succeeds shows that
  * nothing was there, so the merge was right. What met a document, and what only takes something away, is read, merged
  * anew, and written where (id, rev) is as it was read; what lost a race is read again. Merging is idempotent, so a write
- * whose fate is not known is treated as lost.
+ * whose fate is not known is treated as lost. A copy that arrives later changes the locations of the only issue: then nothing else is written.
+ *
+ * Documents may be of any size up to CATALOG_DOCUMENT_SIZE_MAX. A round reads CATALOG_BATCH_SIZE_MAX of them; what it did not get to is
+ * left to the next. A document that becomes too large is merged anew and loses its oldest issues.
  *
  * Second copies and replays meet their documents nearly always. So a batch that did makes the next one of that node and run
  * read first, until most of one is not there. */
@@ -20,9 +23,14 @@ static struct metric apply_dropped = { .name = "gribstore_index_locations_droppe
                                        .help = "Locations of a field left out: it has as many as a document holds.",
                                        .kind = METRIC_COUNTER };
 
+static struct metric apply_shortened = { .name = "gribstore_index_issues_dropped_total",
+                                         .help = "Older issues of a field left out: its document would be too large.",
+                                         .kind = METRIC_COUNTER };
+
 void catalog_apply_metrics(void)
 {
     metric_register(&apply_dropped);
+    metric_register(&apply_shortened);
     catalog_health_start();
 }
 
@@ -37,8 +45,11 @@ struct group {
     size_t count;
     struct record_id id;
     bool done;
-    bool read; /* to be read before it is merged */
-    bool changed;
+    bool read;  /* to be read before it is merged */
+    bool ready; /* its document is what is there, or empty; no: this round did not get to it */
+    bool changed, places_only;
+    unsigned losses;                /* races */
+    unsigned issues_max;            /* 0: as many as field_merge() leaves */
     struct field_document document; /* of this round */
 };
 
@@ -46,8 +57,11 @@ struct apply {
     struct catalog *catalog;
     struct group *groups; /* ascending by id */
     size_t count;
-    size_t found;     /* documents read in this round */
-    uint64_t dropped; /* locations left out */
+    size_t found;       /* documents read in this round */
+    size_t size;        /* of those, in bytes */
+    bool full;          /* they are as many as a round takes */
+    uint64_t dropped;   /* locations left out */
+    uint64_t shortened; /* issues left out */
     enum status status;
     struct error *err;
 };
@@ -131,8 +145,18 @@ static bool apply_on_read(void *data, const struct record *record)
     assert(group != NULL && !group->done && group->read);
     field_document_fini(&group->document);
     apply->status = catalog_document_of(record, &group->document, apply->err);
+    group->ready = apply->status == STATUS_OK;
     apply->found++;
-    return apply->status == STATUS_OK;
+    apply->size += record->size;
+    apply->full = apply->size >= CATALOG_BATCH_SIZE_MAX;
+    return group->ready && !apply->full;
+}
+
+/* What was not found is not there, unless the reading ended before its end: then nothing is known of it. */
+static void apply_ready(struct apply *apply)
+{
+    for (size_t i = 0; i < apply->count && !apply->full; i++)
+        apply->groups[i].ready = true;
 }
 
 /* Every group that is not done yet gets an empty document, or the one that is there if it has to be read. */
@@ -150,33 +174,51 @@ static enum status apply_read(struct apply *apply)
             continue;
         if (group->read)
             ids[count++] = group->id;
-        field_document_fini(&group->document);
+        group->ready = !group->read;
         field_document_init(&group->document, &group->places[0].event->id, &group->places[0].event->run);
     }
-    apply->found = 0;
+    apply->found = apply->size = 0;
+    apply->full = false;
     apply->status = STATUS_OK;
     if (count > 0)
         status = apply->catalog->ops->read(apply->catalog, CATALOG_FIELDS, ids, count,
                                            apply_on_read, apply, apply->err);
     free(ids);
+    apply_ready(apply);
     return status != STATUS_OK ? status : apply->status;
 }
 
 /* --- merge --- */
 
 /* Once a batch, whatever the number. */
-static void apply_tell_dropped(const struct apply *apply)
+static void apply_tell_dropped(struct apply *apply)
 {
-    if (apply->dropped == 0)
-        return;
-    log_msg(LOG_WARN, "catalog.locations",
-            "of fields of %s %llu locations were left out: a document holds %d of a message",
-            apply->groups[0].places[0].event->run.source, (unsigned long long)apply->dropped,
-            FIELD_LOCATIONS_MAX);
+    const char *source = apply->groups[0].places[0].event->run.source;
+
+    if (apply->dropped > 0)
+        log_msg(LOG_WARN, "catalog.locations",
+                "of fields of %s %llu locations were left out: a document holds %d of a message",
+                source, (unsigned long long)apply->dropped, FIELD_LOCATIONS_MAX);
+    if (apply->shortened > 0)
+        log_msg(LOG_WARN, "catalog.issues",
+                "of fields of %s %llu older issues were left out: a document holds %d bytes",
+                source, (unsigned long long)apply->shortened, CATALOG_DOCUMENT_SIZE_MAX);
     metric_add(&apply_dropped, (int64_t)apply->dropped);
+    metric_add(&apply_shortened, (int64_t)apply->shortened);
+    apply->dropped = apply->shortened = 0;
 }
 
-static enum status group_merge(struct group *group, struct error *err)
+/* Whether of the only issue that was there, and is, nothing but its locations and its stamp may be another. */
+static bool only_places_differ(const struct field_issue *before, const struct field_document *document)
+{
+    const struct field_issue *issue = &document->issues[0];
+
+    return before->sub != 0 && document->issues_count == 1 && issue->keys == before->keys &&
+           issue->sub == before->sub && issue->incarnation == before->incarnation &&
+           digest_compare(&issue->digest, &before->digest) == 0;
+}
+
+static enum status group_merge_events(struct group *group, struct error *err)
 {
     group->changed = false;
     for (size_t i = 0; i < group->count; i++) {
@@ -186,10 +228,38 @@ static enum status group_merge(struct group *group, struct error *err)
             return status;
         group->changed = group->changed || changed;
     }
-    /* Came and went within the batch: there is nothing to delete. */
-    if (group->document.issues_count == 0 && group->document.rev == 0)
-        group->changed = false;
     return STATUS_OK;
+}
+
+static enum status group_merge(struct group *group, struct error *err)
+{
+    struct field_document *document = &group->document;
+    struct field_issue before = { .sub = 0 };
+
+    if (document->issues_count == 1) {
+        before = document->issues[0];
+        json_incref(before.keys); /* so that no others lie at its address */
+    }
+    enum status status = group_merge_events(group, err);
+    group->places_only = status == STATUS_OK && only_places_differ(&before, document);
+    json_decref(before.keys);
+    /* Came and went within the batch: there is nothing to delete. */
+    if (document->issues_count == 0 && document->rev == 0)
+        group->changed = false;
+    return status;
+}
+
+/* The oldest issues beyond what the document turned out to have room for. */
+static void group_shorten(struct apply *apply, struct group *group)
+{
+    struct field_document *document = &group->document;
+
+    if (group->issues_max == 0)
+        return;
+    while (document->issues_count > group->issues_max) {
+        field_issue_fini(&document->issues[--document->issues_count]);
+        apply->shortened++;
+    }
 }
 
 /* A first revision for each of a batch: one look at the system's random numbers is enough for all (record_rev_new()). */
@@ -210,6 +280,7 @@ static void group_write_make(const struct group *group, struct record_write *wri
         return;
     write->rev = document->rev == 0 ? first_rev : document->rev + 1;
     write->document = document;
+    write->places_only = group->places_only;
 }
 
 /* The writes of a round: groups[i] is what writes[i] is for. Room for every group. */
@@ -228,11 +299,13 @@ static enum status apply_merge(struct apply *apply, struct round *round, bool *a
 
     for (size_t i = 0; i < apply->count; i++) {
         struct group *group = &apply->groups[i];
-        if (group->done)
+        *again = *again || !(group->done || group->ready);
+        if (group->done || !group->ready)
             continue;
         enum status status = group_merge(group, apply->err);
         if (status != STATUS_OK)
             return status;
+        group_shorten(apply, group);
         apply->dropped += group->document.dropped;
         if (group->document.issues_count == 0 && !group->read) {
             group->read = *again = true;
@@ -249,6 +322,36 @@ static enum status apply_merge(struct apply *apply, struct round *round, bool *a
 
 /* --- rounds --- */
 
+/* What became of a write. A document that was too large gets a quarter fewer issues; the current one alone always has room, as a decoder's
+ * answer is far smaller (decoder_pipe.h). */
+static enum status group_settle(struct group *group, const struct record_write *write, struct error *err)
+{
+    unsigned issues = group->document.issues_count;
+
+    group->read = true;
+    group->done = !write->lost && !write->too_large;
+    if (write->lost && ++group->losses == CATALOG_ROUNDS_MAX)
+        return error_set(err, STATUS_CONFLICT, "other writers came first %u times", group->losses);
+    if (write->too_large && issues == 1)
+        return error_set(err, STATUS_TOO_LARGE, "a field of more than %d bytes",
+                         CATALOG_DOCUMENT_SIZE_MAX);
+    if (write->too_large)
+        group->issues_max = issues - (issues + 3) / 4;
+    return STATUS_OK;
+}
+
+static enum status apply_settle(struct apply *apply, const struct round *round, bool *again)
+{
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < round->count && status == STATUS_OK; i++) {
+        struct group *group = round->groups[i].group;
+        status = group_settle(group, &round->writes[i], apply->err);
+        *again = *again || !group->done;
+    }
+    return status;
+}
+
 static enum status apply_round(struct apply *apply, struct round *round, bool *again)
 {
     round->count = 0;
@@ -259,12 +362,10 @@ static enum status apply_round(struct apply *apply, struct round *round, bool *a
     if (status == STATUS_OK && round->count > 0)
         status = apply->catalog->ops->write(apply->catalog, CATALOG_FIELDS, round->writes,
                                             round->count, apply->err);
-    for (size_t i = 0; i < round->count && status == STATUS_OK; i++) {
-        struct group *group = round->groups[i].group;
-        group->done = !round->writes[i].lost;
-        group->read = true;
-        *again = *again || round->writes[i].lost;
-    }
+    if (status == STATUS_OK)
+        status = apply_settle(apply, round, again);
+    for (size_t i = 0; i < apply->count; i++)
+        field_document_fini(&apply->groups[i].document);
     return status;
 }
 
@@ -274,7 +375,7 @@ static bool round_met(const struct apply *apply, const struct round *round, bool
     size_t lost = 0;
 
     if (expected)
-        return 2 * apply->found >= apply->count;
+        return apply->full || 2 * apply->found >= apply->count;
     for (size_t i = 0; i < round->count; i++)
         lost += round->writes[i].lost;
     return 2 * lost > round->count;
@@ -286,13 +387,11 @@ static enum status apply_rounds(struct apply *apply, struct round *round)
     bool again = true, expected = atomic_load(habit);
 
     apply_expect(apply, expected);
-    for (int i = 0; again; i++) {
-        if (i == CATALOG_ROUNDS_MAX)
-            return error_set(apply->err, STATUS_CONFLICT, "other writers came first %d times", i);
+    for (bool first = true; again; first = false) {
         enum status status = apply_round(apply, round, &again);
         if (status != STATUS_OK)
             return status;
-        if (i == 0)
+        if (first)
             atomic_store(habit, round_met(apply, round, expected));
     }
     return STATUS_OK;
@@ -311,9 +410,6 @@ static enum status apply_chunk(struct apply *apply)
     else
         error_set(apply->err, status, "a batch of documents");
     apply_tell_dropped(apply);
-    apply->dropped = 0;
-    for (size_t i = 0; i < apply->count; i++)
-        field_document_fini(&apply->groups[i].document);
     free(round.writes);
     free(round.groups);
     return status;

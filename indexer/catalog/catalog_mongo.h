@@ -69,6 +69,8 @@ bool mongo_append_json(bson_t *bson, const char *key, const json_t *value);
 /* The same as mongo_document() of field_to_json(), without the tree (catalog_mongo_field.c). */
 bool mongo_field_document(bson_t *bson, const struct record_id *id, uint64_t rev,
                           const struct field_document *document);
+/* The update that makes the stored document this one where its locations, stamp and rev alone differ. */
+bool mongo_field_places(bson_t *bson, uint64_t rev, const struct field_document *document);
 /* The _id of a document; false when it is none of ours. */
 bool mongo_id(const bson_t *bson, struct record_id *id);
 /* doc is a new reference. CORRUPT: not what mongo_document() makes. */

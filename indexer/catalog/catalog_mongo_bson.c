@@ -234,7 +234,7 @@ enum status mongo_record(const bson_t *bson, struct record *record, struct error
 {
     bson_iter_t at;
 
-    *record = (struct record){ .doc = NULL };
+    *record = (struct record){ .size = bson->len };
     if (!mongo_id(bson, &record->id))
         return error_set(err, STATUS_CORRUPT, "MongoDB: a document with another kind of _id");
     if (!bson_iter_init_find(&at, bson, "rev") || !BSON_ITER_HOLDS_INT64(&at) || bson_iter_int64(&at) <= 0)

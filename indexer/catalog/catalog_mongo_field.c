@@ -27,20 +27,25 @@ static bool append_location(bson_t *list, unsigned index, const struct field_loc
     return bson_append_document_end(list, &one) && good;
 }
 
-static bool append_issue(bson_t *bson, const struct field_issue *issue)
+static bool append_places(bson_t *bson, const struct field_issue *issue)
 {
-    char digest[DIGEST_TEXT_SIZE];
     bson_t list;
-
-    digest_print(&issue->digest, digest);
-    bool good = append_text(bson, "digest", digest) &&
-                bson_append_int32(bson, "sub", -1, (int32_t)issue->sub) &&
-                append_size(bson, "length", issue->length) &&
-                append_size(bson, "stored_at", issue->stored_at_us) &&
+    bool good = append_size(bson, "stored_at", issue->stored_at_us) &&
                 bson_append_array_begin(bson, "locations", -1, &list);
+
     for (unsigned i = 0; good && i < issue->locations_count; i++)
         good = append_location(&list, i, &issue->locations[i]);
     return good && bson_append_array_end(bson, &list);
+}
+
+static bool append_issue(bson_t *bson, const struct field_issue *issue)
+{
+    char digest[DIGEST_TEXT_SIZE];
+
+    digest_print(&issue->digest, digest);
+    return append_text(bson, "digest", digest) &&
+           bson_append_int32(bson, "sub", -1, (int32_t)issue->sub) &&
+           append_size(bson, "length", issue->length) && append_places(bson, issue);
 }
 
 static bool append_keys(bson_t *bson, json_t *keys)
@@ -99,4 +104,14 @@ bool mongo_field_document(bson_t *bson, const struct record_id *id, uint64_t rev
            bson_append_date_time(bson, "base_time", -1, document->run.base_time * 1000) &&
            append_size(bson, "incarnation", current->incarnation) && append_issue(bson, current) &&
            append_older(bson, document) && bson_append_int64(bson, "rev", -1, (int64_t)rev);
+}
+
+bool mongo_field_places(bson_t *bson, uint64_t rev, const struct field_document *document)
+{
+    bson_t set;
+
+    bool good = bson_append_document_begin(bson, "$set", -1, &set) &&
+                append_places(&set, &document->issues[0]) &&
+                bson_append_int64(&set, "rev", -1, (int64_t)rev);
+    return bson_append_document_end(bson, &set) && good;
 }

@@ -1,13 +1,16 @@
-/* catalog_mongo_write.c: one unordered bulk a call: inserts, replacements and deletions by (_id, rev).
+/* catalog_mongo_write.c: an unordered bulk a call: inserts, replacements, updates of locations and deletions by (_id, rev).
+ *
+ * The driver keeps a copy of a bulk until it is answered, so one that has CATALOG_BATCH_SIZE_MAX bytes goes, and the next begins.
  *
  * No transactions over several documents: each write stands for itself, and what is not there is made again by the caller. The
  * server names the inserts that met a document; of replacements and deletions it tells only how many met theirs, so
- * when one did not, all of their kind are told as lost. */
+ * when one did not, all of their kind in the bulk are told as lost. */
 #include "indexer/catalog/catalog_health.h"
 #include "indexer/catalog/catalog_mongo.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { MONGO_REMOVE_MAX = 20000 }; /* in one command, so that others get their turn */
 
@@ -20,15 +23,19 @@ static enum write_kind kind_of(const struct record_write *write)
     return write->rev_was == 0 ? WRITE_INSERT : WRITE_REPLACE;
 }
 
+/* A bulk, and how far those of the call have come: kind by kind, so that each kind is one command. */
 struct bulk {
     mongoc_bulk_operation_t *operation;
     enum catalog_table table;
     struct record_write *writes;
     size_t count;
-    size_t *order; /* the operation's i-th write is writes[order[i]] */
+    enum write_kind kind;
+    size_t next;        /* of this kind */
+    size_t *order;      /* owned; the operation's i-th write is writes[order[i]] */
+    size_t added, size; /* to the operation; in bytes */
     bson_t *selector,
         *document; /* owned, used again for each write; by pointer, for a bson_t wants 128 bytes of alignment */
-    bson_t *insert_opts; /* nothing to prove: keys are UTF-8 since they were parsed, the rest is ours */
+    bson_t *opts; /* nothing to prove: keys are UTF-8 since they were parsed, the rest is ours */
     int64_t counts[WRITE_KINDS];
 };
 
@@ -42,53 +49,67 @@ static bool append_document(bson_t *bson, enum catalog_table table, const struct
 {
     const struct record_id *id = write->rev_was == 0 ? &write->id : NULL;
 
+    if (write->document != NULL && write->places_only)
+        return mongo_field_places(bson, write->rev, write->document);
     return write->document != NULL ? mongo_field_document(bson, id, write->rev, write->document)
                                    : mongo_document(bson, table, id, write->rev, write->doc);
 }
 
-static enum status bulk_add(struct bulk *bulk, const struct record_write *write, struct error *err)
+/* What is in selector and document, to the operation. */
+static bool bulk_append(struct bulk *bulk, const struct record_write *write, bson_error_t *failure)
 {
-    enum write_kind kind = kind_of(write);
+    switch (kind_of(write)) {
+    case WRITE_INSERT:
+        return mongoc_bulk_operation_insert_with_opts(bulk->operation, bulk->document, bulk->opts,
+                                                      failure);
+    case WRITE_REPLACE:
+        if (write->places_only)
+            return mongoc_bulk_operation_update_one_with_opts(bulk->operation, bulk->selector,
+                                                              bulk->document, bulk->opts, failure);
+        return mongoc_bulk_operation_replace_one_with_opts(bulk->operation, bulk->selector,
+                                                           bulk->document, bulk->opts, failure);
+    default:
+        return mongoc_bulk_operation_remove_one_with_opts(bulk->operation, bulk->selector, NULL, failure);
+    }
+}
+
+static enum status bulk_add(struct bulk *bulk, size_t i, struct error *err)
+{
+    struct record_write *write = &bulk->writes[i];
     bson_error_t failure;
-    enum status status = STATUS_OK;
-    bool good = false;
 
     bson_reinit(bulk->selector);
     bson_reinit(bulk->document);
-    if (kind != WRITE_INSERT)
+    if (bulk->kind != WRITE_INSERT)
         append_selector(bulk->selector, bulk->table, write);
-    if (kind != WRITE_DELETE && !append_document(bulk->document, bulk->table, write))
-        status = error_set(err, STATUS_TOO_LARGE, "a document that is no BSON");
-    else if (kind == WRITE_INSERT)
-        good = mongoc_bulk_operation_insert_with_opts(bulk->operation, bulk->document,
-                                                      bulk->insert_opts, &failure);
-    else if (kind == WRITE_REPLACE)
-        good = mongoc_bulk_operation_replace_one_with_opts(bulk->operation, bulk->selector,
-                                                           bulk->document, NULL, &failure);
-    else
-        good = mongoc_bulk_operation_remove_one_with_opts(bulk->operation, bulk->selector, NULL, &failure);
-    if (status == STATUS_OK && !good)
-        status = mongo_failed(&failure, err, "a document");
-    return status;
+    if (bulk->kind != WRITE_DELETE && !append_document(bulk->document, bulk->table, write))
+        return error_set(err, STATUS_TOO_LARGE, "a document that is no BSON");
+    write->too_large = write->document != NULL && bulk->document->len > CATALOG_DOCUMENT_SIZE_MAX;
+    if (write->too_large)
+        return STATUS_OK;
+    if (!bulk_append(bulk, write, &failure))
+        return mongo_failed(&failure, err, "a document");
+    bulk->order[bulk->added++] = i;
+    bulk->counts[bulk->kind]++;
+    bulk->size += bulk->document->len;
+    return STATUS_OK;
 }
 
-/* Kind by kind, so that each kind is one command. */
+/* Until it is full, or nothing is left. */
 static enum status bulk_fill(struct bulk *bulk, struct error *err)
 {
-    size_t added = 0;
+    enum status status = STATUS_OK;
 
-    for (int kind = 0; kind < WRITE_KINDS; kind++) {
-        for (size_t i = 0; i < bulk->count; i++) {
-            if (kind_of(&bulk->writes[i]) != (enum write_kind)kind)
-                continue;
-            enum status status = bulk_add(bulk, &bulk->writes[i], err);
-            if (status != STATUS_OK)
+    for (; bulk->kind < WRITE_KINDS; bulk->kind++, bulk->next = 0) {
+        while (bulk->next < bulk->count) {
+            if (status != STATUS_OK || bulk->size >= CATALOG_BATCH_SIZE_MAX)
                 return status;
-            bulk->order[added++] = i;
-            bulk->counts[kind]++;
+            size_t i = bulk->next++;
+            if (kind_of(&bulk->writes[i]) == bulk->kind)
+                status = bulk_add(bulk, i, err);
         }
     }
-    return STATUS_OK;
+    return status;
 }
 
 static int64_t reply_count(const bson_t *reply, const char *name)
@@ -147,9 +168,9 @@ static enum status mongo_unconfirmed(struct error *err)
 
 static void bulk_lose(struct bulk *bulk, enum write_kind kind)
 {
-    for (size_t i = 0; i < bulk->count; i++)
-        if (kind_of(&bulk->writes[i]) == kind)
-            bulk->writes[i].lost = true;
+    for (size_t i = 0; i < bulk->added; i++)
+        if (kind_of(&bulk->writes[bulk->order[i]]) == kind)
+            bulk->writes[bulk->order[i]].lost = true;
 }
 
 static enum status bulk_execute(struct bulk *bulk, struct error *err)
@@ -174,38 +195,46 @@ static enum status bulk_execute(struct bulk *bulk, struct error *err)
     return status;
 }
 
+/* The next bulk of the call, answered. */
+static enum status bulk_write(struct bulk *bulk, mongoc_collection_t *collection, struct error *err)
+{
+    bson_t *opts = BCON_NEW("ordered", BCON_BOOL(false));
+
+    bulk->operation = mongoc_collection_create_bulk_operation_with_opts(collection, opts);
+    bulk->added = bulk->size = 0;
+    memset(bulk->counts, 0, sizeof bulk->counts);
+    enum status status = bulk_fill(bulk, err);
+    if (status == STATUS_OK && bulk->added > 0)
+        status = bulk_execute(bulk, err);
+    mongoc_bulk_operation_destroy(bulk->operation);
+    bson_destroy(opts);
+    return status;
+}
+
 enum status mongo_write(struct catalog *catalog, enum catalog_table table,
                         struct record_write *writes, size_t count, struct error *err)
 {
     struct bulk bulk = { .table = table, .writes = writes, .count = count };
     struct mongo_call call;
-    bson_t *opts = BCON_NEW("ordered", BCON_BOOL(false));
+    enum status status = STATUS_OK;
 
+    for (size_t i = 0; i < count; i++)
+        writes[i].lost = writes[i].too_large = false;
+    bulk.order = calloc(count, sizeof *bulk.order);
+    if (bulk.order == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "a batch");
     bulk.selector = bson_new();
     bulk.document = bson_new();
-    bulk.insert_opts = BCON_NEW("validate", BCON_BOOL(false));
+    bulk.opts = BCON_NEW("validate", BCON_BOOL(false));
     mongo_begin(&call, catalog, mongo_collection_name(table));
-    bulk.operation = mongoc_collection_create_bulk_operation_with_opts(call.collection, opts);
-    bulk.order = calloc(count, sizeof *bulk.order);
-    enum status status = STATUS_OK;
-    if (bulk.order == NULL) {
-        status = STATUS_NO_MEMORY;
-        error_set(err, status, "a batch");
-    }
-    for (size_t i = 0; i < count; i++)
-        writes[i].lost = false;
-    if (status == STATUS_OK)
-        status = bulk_fill(&bulk, err);
-    if (status == STATUS_OK)
-        status = bulk_execute(&bulk, err);
+    while (status == STATUS_OK && bulk.kind < WRITE_KINDS)
+        status = bulk_write(&bulk, call.collection, err);
     if (status == STATUS_OK)
         catalog_health_wrote();
-    mongoc_bulk_operation_destroy(bulk.operation);
     free(bulk.order);
     bson_destroy(bulk.selector);
     bson_destroy(bulk.document);
-    bson_destroy(bulk.insert_opts);
-    bson_destroy(opts);
+    bson_destroy(bulk.opts);
     mongo_end(&call);
     return status;
 }

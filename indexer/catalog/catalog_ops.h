@@ -27,6 +27,8 @@ enum {
     RECORD_TIME_SIZE = 8,     /* a base_time in an id */
     CATALOG_FORMAT = 2,       /* of a database; one of a higher form is refused (catalog_format.c) */
     CATALOG_CHUNK_MAX = 5000, /* documents merged and written at once */
+    CATALOG_BATCH_SIZE_MAX = 32 << 20, /* bytes of documents that a batch holds at once: as read, as a bulk, as a transaction; by one document more */
+    CATALOG_DOCUMENT_SIZE_MAX = 8 << 20, /* of a field: half of what MongoDB takes. Older issues that don't fit leave, the oldest first */
     CATALOG_ROUNDS_MAX = 100, /* so often is a lost race run again, then CONFLICT */
     LEASE_TTL_MS_MAX = 86400000,
 };
@@ -39,6 +41,7 @@ struct record_id {
 struct record {
     struct record_id id;
     uint64_t rev;
+    size_t size; /* bytes, as the database has it; of what was read */
     json_t *doc; /* in a callback: borrowed during the call (json_incref keeps it) */
 };
 
@@ -51,7 +54,9 @@ struct record_write {
     uint64_t rev;     /* of the record from now on */
     json_t *doc;      /* owned by the caller; NULL: delete, unless there is a document */
     const struct field_document *document; /* CATALOG_FIELDS: in place of doc, so that no tree is made of it; borrowed */
+    bool places_only; /* of document only locations and stamp of the only issue differ from what was read: the rest need not be written */
     bool lost;        /* out: not written, or perhaps not: the record is another one by now */
+    bool too_large;   /* out: a document past CATALOG_DOCUMENT_SIZE_MAX; not written */
 };
 
 /* Ids from `from` (with it, or behind it) to `to` (with it). */
@@ -90,7 +95,8 @@ struct catalog_ops {
     /* Those of the ids that are there, in any order. */
     enum status (*read)(struct catalog *catalog, enum catalog_table table, const struct record_id *ids,
                         size_t count, record_each *each, void *data, struct error *err);
-    /* Durable when it returns OK. Ids differ. What lost a race is marked and no error. */
+    /* Durable when it returns OK. Ids differ. What lost a race, or is too large, is marked and no error. More than CATALOG_BATCH_SIZE_MAX
+     * go in several pieces; after a failure some may be there. */
     enum status (*write)(struct catalog *catalog, enum catalog_table table,
                          struct record_write *writes, size_t count, struct error *err);
     /* In the order of ids. */

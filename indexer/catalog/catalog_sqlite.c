@@ -148,8 +148,8 @@ static enum status record_of_row(sqlite3_stmt *row, struct record *record, struc
         return error_set(err, STATUS_CORRUPT, "SQLite: an id of %zu bytes", id_size);
     record_id_set(&record->id, sqlite3_column_blob(row, 0), id_size);
     const void *doc = sqlite3_column_text(row, 2);
-    enum status status = json_parse(doc != NULL ? doc : "", (size_t)sqlite3_column_bytes(row, 2),
-                                    &record->doc, err);
+    record->size = (size_t)sqlite3_column_bytes(row, 2);
+    enum status status = json_parse(doc != NULL ? doc : "", record->size, &record->doc, err);
     if (status == STATUS_BAD_VALUE)
         return error_set(err, STATUS_CORRUPT, "SQLite: a document that is no JSON");
     return status;

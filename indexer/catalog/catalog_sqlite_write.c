@@ -1,4 +1,5 @@
-/* catalog_sqlite_write.c: changes: one transaction each, on the one writing connection. */
+/* catalog_sqlite_write.c: changes: one transaction each, on the one writing connection; several where they have more than
+ * CATALOG_BATCH_SIZE_MAX bytes, so that the log does not grow with them. */
 #include "indexer/catalog/catalog_health.h"
 #include "indexer/catalog/catalog_sqlite.h"
 #include "proto/base/clock.h"
@@ -34,8 +35,6 @@ static enum status transaction_end(struct catalog_sqlite *sqlite, enum status st
 }
 
 /* --- records --- */
-
-enum { SQLITE_DOCUMENT_SIZE_MAX = 64 << 20 };
 
 static void column_bind(sqlite3_stmt *statement, int at, const struct sqlite_column *column,
                         const json_t *value)
@@ -78,13 +77,13 @@ static void member_bind(sqlite3_stmt *statement, int at, const struct sqlite_col
 }
 
 static enum status document_bind(sqlite3_stmt *statement, const struct record_write *write,
-                                 struct error *err)
+/* *size: of its text. TOO_LARGE: nothing is bound. */
+                                 size_t *size, struct error *err)
 {
     struct json_writer json;
     struct buf text;
-    size_t size;
 
-    buf_init(&text, SQLITE_DOCUMENT_SIZE_MAX);
+    buf_init(&text, CATALOG_DOCUMENT_SIZE_MAX);
     json_init(&json, &text);
     catalog_document_print(&json, write->document);
     enum status status = buf_status(&text);
@@ -92,10 +91,10 @@ static enum status document_bind(sqlite3_stmt *statement, const struct record_wr
         buf_fini(&text);
         return error_set(err, status, "a document");
     }
-    uint8_t *data = buf_take(&text, &size);
+    uint8_t *data = buf_take(&text, size);
     sqlite3_bind_int64(statement, 2, (sqlite3_int64)write->rev);
-    sqlite3_bind_text(statement, 3, (char *)data, (int)size, free);
-    for (int i = 0; sqlite_columns[i].name != NULL; i++)
+    sqlite3_bind_text(statement, 3, (char *)data, (int)*size, free);
+    for (int i = 0; sqlite_columns[i].name != NULL && !write->places_only; i++)
         member_bind(statement, SQLITE_COLUMN_FIRST + i, &sqlite_columns[i], write->document);
     return STATUS_OK;
 }
@@ -111,33 +110,46 @@ static enum status doc_bind(sqlite3_stmt *statement, const struct record_write *
     return STATUS_OK;
 }
 
-static enum status write_bind(sqlite3_stmt *statement, const struct record_write *write, struct error *err)
+static enum status write_bind(sqlite3_stmt *statement, const struct record_write *write,
+                              size_t *size, struct error *err)
 {
     sqlite3_bind_blob(statement, 1, write->id.bytes, (int)write->id.size, SQLITE_STATIC);
+    *size = 0;
     if (write->rev_was != 0)
         sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":was"),
                            (sqlite3_int64)write->rev_was);
     if (write->doc == NULL && write->document == NULL)
         return STATUS_OK;
-    return write->document != NULL ? document_bind(statement, write, err)
+    return write->document != NULL ? document_bind(statement, write, size, err)
                                    : doc_bind(statement, write, err);
 }
 
 static enum status write_one(struct sqlite_link *link, enum catalog_table table,
-                             struct record_write *write, struct error *err)
+static enum sqlite_statement write_statement(const struct record_write *write)
 {
-    bool deletes = write->doc == NULL && write->document == NULL;
-    enum sqlite_statement which = deletes               ? STATEMENT_DELETE
-                                  : write->rev_was == 0 ? STATEMENT_INSERT
-                                                        : STATEMENT_UPDATE;
-    sqlite3_stmt *statement = sqlite_prepared(link, table, which, err);
+    if (write->doc == NULL && write->document == NULL)
+        return STATEMENT_DELETE;
+    if (write->rev_was == 0)
+        return STATEMENT_INSERT;
+    return write->places_only ? STATEMENT_PLACES : STATEMENT_UPDATE;
+}
+
+                             struct record_write *write, size_t *size, struct error *err)
+{
+    sqlite3_stmt *statement = sqlite_prepared(link, table, write_statement(write), err);
 
     if (statement == NULL)
+    write->lost = write->too_large = false;
         return STATUS_INTERNAL;
-    enum status status = write_bind(statement, write, err);
-    if (status == STATUS_OK && sqlite3_step(statement) != SQLITE_DONE)
+    enum status status = write_bind(statement, write, size, err);
+    if (status == STATUS_TOO_LARGE) {
+        write->too_large = true;
+        status = STATUS_OK;
+    } else if (status == STATUS_OK && sqlite3_step(statement) != SQLITE_DONE) {
         status = sqlite_failed(link, err, "writing");
-    write->lost = status == STATUS_OK && sqlite3_changes(link->db) == 0;
+    } else if (status == STATUS_OK) {
+        write->lost = sqlite3_changes(link->db) == 0;
+    }
     sqlite_done(statement);
     return status;
 }
@@ -146,11 +158,16 @@ enum status sqlite_write(struct catalog *catalog, enum catalog_table table,
                          struct record_write *writes, size_t count, struct error *err)
 {
     struct catalog_sqlite *sqlite = sqlite_of(catalog);
-    enum status status = transaction_begin(sqlite, err);
+    enum status status = STATUS_OK;
 
-    for (size_t i = 0; status == STATUS_OK && i < count; i++)
-        status = write_one(&sqlite->writer, table, &writes[i], err);
-    return transaction_end(sqlite, status, err);
+    for (size_t i = 0; status == STATUS_OK && i < count;) {
+        size_t total = 0, size;
+        status = transaction_begin(sqlite, err);
+        for (; status == STATUS_OK && i < count && total < CATALOG_BATCH_SIZE_MAX; total += size)
+            status = write_one(&sqlite->writer, table, &writes[i++], &size, err);
+        status = transaction_end(sqlite, status, err);
+    }
+    return status;
 }
 
 enum status sqlite_remove(struct catalog *catalog, enum catalog_table table,
