@@ -12,6 +12,7 @@
 #include "indexer/grib_grid.h"
 #include "indexer/grib_octets.h"
 #include "indexer/grib_packing.h"
+#include "indexer/grib_param.h"
 #include "indexer/grib_step.h"
 #include "proto/base/base64.h"
 #include "proto/base/json_write.h"
@@ -168,6 +169,19 @@ static void find_names(codes_handle *handle, struct decode_names *names)
     get_name(handle, "units", names->units);
 }
 
+/* By numbers: in edition 1 only where paramId does not say them, as every document with it has a place in an index. */
+static void put_param_numbers(const struct grib_head *head, long param_id, struct json_writer *json)
+{
+    char text[GRIB_PARAM_TEXT_SIZE];
+
+    if (!grib_param_print(head, text))
+        return;
+    if (head->edition == 2)
+        json_put_string(json, "idCategoryDiscipline", text);
+    else if (!grib_param_id_tells(head, param_id))
+        json_put_string(json, "idTable", text);
+}
+
 static void put_names(codes_handle *handle, const struct grib_head *head, struct json_writer *json)
 {
     struct decode_names found;
@@ -184,6 +198,7 @@ static void put_names(codes_handle *handle, const struct grib_head *head, struct
         json_put_string(json, "param", names->param);
     if (names->has_param_id)
         json_put_i64(json, "paramId", names->param_id);
+    put_param_numbers(head, names->has_param_id ? names->param_id : 0, json);
     if (names->name[0] != '\0')
         json_put_string(json, "name", names->name);
     if (names->units[0] != '\0')

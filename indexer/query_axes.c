@@ -10,9 +10,9 @@
 
 /* Those behind AXES_SHOWN are there for conditions. */
 static const char *const axes_keys[] = {
-    "source",  "base_time", "class",       "stream",     "type",         "expver", "domain",
-    "model",   "levtype",   "typeOfLevel", "levelist",   "level",        "number", "param",
-    "paramId", "step",      "stepRange",   "valid_time", "step_seconds", "date",   "time",
+    "source",    "base_time",   "class",        "stream", "type",   "expver",  "domain",  "model",
+    "levtype",   "typeOfLevel", "levelist",     "level",  "number", "param",   "paramId", "step",
+    "stepRange", "valid_time",  "step_seconds", "date",   "time",   "idTable",
 };
 enum { AXES_KEYS = ARRAY_COUNT(axes_keys), AXES_SHOWN = 18, AXES_NONE = UINT16_MAX };
 

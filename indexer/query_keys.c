@@ -26,6 +26,8 @@ const struct query_key query_keys[] = {
     /* mars */
     { "param", KIND_PARAM, QUERY_TEXT, 0, "parameter parameters shortName" },
     NUMBER("paramId", NULL),
+    TEXT("idTable", KIND_NAME, NULL),
+    TEXT("idCategoryDiscipline", KIND_NAME, NULL),
     { "step", KIND_STEP, QUERY_NUMBER, 12, "endStep" },
     TEXT("levtype", KIND_WORD, "levtyp"),
     NUMBER("levelist", "leve levellist"),

@@ -15,7 +15,8 @@ enum query_kind {
     KIND_SOURCE, /* a source's name */
     KIND_NUMBER, /* a number */
     KIND_STEP, /* hours, or with units ("90m", "1h30m"); a range of hours ("0-24") asks for stepRange */
-    KIND_PARAM,   /* a short name; a number ("167") or id.table ("130.128") asks for paramId */
+    KIND_PARAM, /* a short name; a number ("167") asks for paramId; id.table ("130.128") for paramId or idTable; three numbers for
+                 * idCategoryDiscipline */
     KIND_MOMENT,  /* base_time, valid_time: compact or RFC 3339 */
     KIND_DATE,    /* YYYYMMDD, YYYY-MM-DD, YYYY-DDD, or 0, -1, -2...: today, yesterday */
     KIND_DAYTIME, /* "12", "1200", "12:00", "12:00:00": HHMM */

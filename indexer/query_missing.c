@@ -3,10 +3,12 @@
  * A dimension is a term with its alternatives (param by name or by id); its values lie sorted, so that a field's place is found by
  * bisection. Printing goes dimension by dimension: values whose slices of the grid miss the same are printed as one list. */
 #include "indexer/query_missing.h"
+#include "indexer/grib_param.h"
 #include "proto/base/buf.h"
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +22,8 @@ struct dimension_value {
 
 struct dimension {
     size_t first_term, terms_count;
-    size_t count;                   /* values, each once */
+    size_t count;                   /* values, each once: places */
+    size_t sorted_count;            /* the same and other spellings of them */
     struct dimension_value *sorted; /* owned: by term, then value */
     struct dimension_value *asked;  /* owned: in the order of the request */
     size_t stride;
@@ -57,6 +60,77 @@ static int sorted_compare(const void *left, const void *right)
     return order != 0 ? order : (a->place > b->place) - (a->place < b->place);
 }
 
+/* "11.2" asks for a paramId or for a table's id: one value of two terms, and one place. */
+static bool term_is_alias(const struct dimension *dimension, const struct query_term *terms, size_t i)
+{
+    return i > 0 && i < dimension->terms_count && strcmp(terms[i].key, "idTable") == 0;
+}
+
+static size_t values_gather(struct dimension *dimension, const struct query_term *terms)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < dimension->terms_count; i++)
+        for (size_t j = 0; !term_is_alias(dimension, terms, i) && j < terms[i].count; j++, count++)
+            dimension->sorted[count] = (struct dimension_value){ &terms[i], &terms[i].values[j], count };
+    return count;
+}
+
+/* A value that was given twice is one. Returns how many are left. */
+static size_t values_once(struct dimension_value *sorted, size_t count)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct dimension_value *a = &sorted[i], *b = kept > 0 ? &sorted[kept - 1] : NULL;
+        if (b == NULL || value_compare(a->term, a->value, b->term, b->value) != 0)
+            sorted[kept++] = *a;
+    }
+    return kept;
+}
+
+/* Places in the order of the request, without those left out. */
+static bool values_place(struct dimension *dimension, size_t given)
+{
+    bool *used = calloc(given + 1, sizeof *used);
+    size_t *place = calloc(given + 1, sizeof *place);
+    bool good = used != NULL && place != NULL;
+
+    for (size_t i = 0; good && i < dimension->count; i++)
+        used[dimension->sorted[i].place] = true;
+    for (size_t i = 0, next = 0; good && i < given; i++)
+        place[i] = used[i] ? next++ : 0;
+    for (size_t i = 0; good && i < dimension->count; i++) {
+        dimension->sorted[i].place = place[dimension->sorted[i].place];
+        dimension->asked[dimension->sorted[i].place] = dimension->sorted[i];
+    }
+    free(used);
+    free(place);
+    return good;
+}
+
+/* Behind the others, with the place of the paramId that stands for the same; this spelling is what is told of it. */
+static void aliases_add(struct dimension *dimension, const struct query_term *terms)
+{
+    size_t count = dimension->count;
+
+    for (size_t i = 1; i < dimension->terms_count; i++) {
+        for (size_t j = 0; term_is_alias(dimension, terms, i) && j < terms[i].count; j++) {
+            unsigned id = 0, table = 0;
+            sscanf(terms[i].values[j].text, "%u.%u", &id, &table);
+            for (size_t k = 0; k < dimension->count; k++) {
+                const struct dimension_value *twin = &dimension->sorted[k];
+                if (twin->term != &terms[i - 1] || twin->value->number != (double)grib_param_id(id, table))
+                    continue;
+                struct dimension_value value = { &terms[i], &terms[i].values[j], twin->place };
+                dimension->asked[value.place] = dimension->sorted[count++] = value;
+                break;
+            }
+        }
+    }
+    dimension->sorted_count = count;
+}
+
 static bool dimension_make(struct missing *missing, struct dimension *dimension)
 {
     const struct query_term *terms = &missing->query->terms[dimension->first_term];
@@ -68,37 +142,14 @@ static bool dimension_make(struct missing *missing, struct dimension *dimension)
     dimension->asked = calloc(count + 1, sizeof *dimension->asked);
     if (dimension->sorted == NULL || dimension->asked == NULL)
         return false;
-    count = 0;
-    for (size_t i = 0; i < dimension->terms_count; i++)
-        for (size_t j = 0; j < terms[i].count; j++, count++)
-            dimension->sorted[count] = (struct dimension_value){ &terms[i], &terms[i].values[j], count };
+    count = values_gather(dimension, terms);
     qsort(dimension->sorted, count, sizeof *dimension->sorted, sorted_compare);
-    /* A value that was given twice is one. */
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct dimension_value *a = &dimension->sorted[i],
-                                     *b = kept > 0 ? &dimension->sorted[kept - 1] : NULL;
-        if (b == NULL || value_compare(a->term, a->value, b->term, b->value) != 0)
-            dimension->sorted[kept++] = *a;
-    }
-    dimension->count = kept;
-    /* Places in the order of the request, without those left out. */
-    bool *used = calloc(count + 1, sizeof *used);
-    size_t *place = calloc(count + 1, sizeof *place);
-    if (used != NULL && place != NULL) {
-        for (size_t i = 0; i < kept; i++)
-            used[dimension->sorted[i].place] = true;
-        for (size_t i = 0, next = 0; i < count; i++)
-            place[i] = used[i] ? next++ : 0;
-        for (size_t i = 0; i < kept; i++) {
-            dimension->sorted[i].place = place[dimension->sorted[i].place];
-            dimension->asked[dimension->sorted[i].place] = dimension->sorted[i];
-        }
-    }
-    bool good = used != NULL && place != NULL;
-    free(used);
-    free(place);
-    return good;
+    dimension->count = values_once(dimension->sorted, count);
+    if (!values_place(dimension, count))
+        return false;
+    aliases_add(dimension, terms);
+    qsort(dimension->sorted, dimension->sorted_count, sizeof *dimension->sorted, sorted_compare);
+    return true;
 }
 
 static bool missing_make(struct missing *missing)
@@ -184,7 +235,7 @@ static bool kind_fits(const struct catalog_value *found, enum query_type type)
 static bool place_find(const struct dimension *dimension, const struct query_term *term,
                        const struct catalog_value *found, size_t *place)
 {
-    size_t low = 0, high = dimension->count;
+    size_t low = 0, high = dimension->sorted_count;
 
     if (!kind_fits(found, term->type))
         return false;
@@ -247,7 +298,10 @@ static const char *name_of(const struct query_term *term)
 {
     if (strcmp(term->key, "step_seconds") == 0 || strcmp(term->key, "stepRange") == 0)
         return "step";
-    return strcmp(term->key, "paramId") == 0 ? "param" : term->key;
+    if (strcmp(term->key, "paramId") == 0 || strcmp(term->key, "idTable") == 0 ||
+        strcmp(term->key, "idCategoryDiscipline") == 0)
+        return "param";
+    return term->key;
 }
 
 static void value_print(const struct dimension_value *value, struct buf *buf)
@@ -410,7 +464,8 @@ void missing_names(struct missing *missing,
         const struct dimension *dimension = &missing->dimensions[i];
         for (size_t j = 0; j < dimension->count; j++) {
             const struct dimension_value *value = &dimension->asked[j];
-            if (value->term->type == QUERY_TEXT && value_is_absent(missing, dimension, j))
+            if (value->term->type == QUERY_TEXT && strcmp(value->term->key, "idTable") != 0 &&
+                value_is_absent(missing, dimension, j))
                 each(data, value->term->key, value->value->text);
         }
     }

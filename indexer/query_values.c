@@ -2,6 +2,7 @@
  *
  * Kinds that have ranges turn a text into a position on a line (a number, seconds, days, minutes) and a position back into a value. */
 #include "indexer/query_values.h"
+#include "indexer/grib_param.h"
 #include "indexer/query_position.h"
 
 #include <ctype.h>
@@ -42,7 +43,11 @@ static enum status term_add(const struct values *values, size_t which, struct qu
 {
     struct query_term *term = &values->terms[which];
 
-    if (values->terms[0].count + values->terms[1].count == QUERY_VALUES_MAX) {
+    size_t count = 0;
+
+    for (size_t i = 0; i < QUERY_KEY_TERMS; i++)
+        count += values->terms[i].count;
+    if (count >= QUERY_VALUES_MAX) {
         error_set(values->err, STATUS_BAD_VALUE, "%s: more than %d values", values->key->name,
                   QUERY_VALUES_MAX);
         return STATUS_BAD_VALUE;
@@ -226,34 +231,57 @@ static enum status expver_add(const struct values *values, struct slice text)
     return add_text(values, 0, filled, 4);
 }
 
-/* "167": a paramId; "130.128": id.table, table 128 being the one without a number in front. */
-static bool param_id_parse(struct slice text, double *id)
-{
-    const uint8_t *dot = memchr(text.data, '.', text.size);
-    uint64_t number, table;
+/* Which members the values of a param ask for. */
+enum { PARAM_NAME, PARAM_ID, PARAM_ID_TABLE, PARAM_ID_CATEGORY_DISCIPLINE };
 
-    if (dot == NULL) {
-        if (decimal_parse((const char *)text.data, text.size, 999999999, &number) != 0)
-            return false;
-        /* 128167: table 128 in front, as its ids would be if it had a number. */
-        *id = (double)(number > 128000 && number < 128256 ? number - 128000 : number);
-        return true;
+enum { PARAM_NUMBERS_MAX = 3 };
+
+/* Numbers up to 255 with points between; 0: it is anything else. */
+static size_t param_numbers(struct slice text, uint64_t numbers[PARAM_NUMBERS_MAX])
+{
+    for (size_t count = 0; count < PARAM_NUMBERS_MAX; count++) {
+        const uint8_t *dot = text.size > 0 ? memchr(text.data, '.', text.size) : NULL;
+        size_t size = dot != NULL ? (size_t)(dot - text.data) : text.size;
+        if (decimal_parse((const char *)text.data, size, UINT8_MAX, &numbers[count]) != 0)
+            return 0;
+        if (dot == NULL)
+            return count + 1;
+        text = slice_of(dot + 1, text.size - size - 1);
     }
-    size_t before = (size_t)(dot - text.data);
-    if (decimal_parse((const char *)text.data, before, 255, &number) != 0 ||
-        decimal_parse((const char *)dot + 1, text.size - before - 1, 255, &table) != 0)
-        return false;
-    *id = (double)(table == 128 ? number : table * 1000 + number);
-    return true;
+    return 0;
+}
+
+/* "130.128" is a paramId, if the field is of a table of ECMWF's or of edition 2, and two octets of any edition 1. */
+static enum status param_add_numbers(const struct values *values, const uint64_t *numbers, size_t count)
+{
+    unsigned id = (unsigned)numbers[0], table = (unsigned)numbers[1];
+    char text[GRIB_PARAM_TEXT_SIZE];
+
+    if (count == 3) {
+        snprintf(text, sizeof text, "%u.%u.%u", id, table, (unsigned)numbers[2]);
+        return add_text(values, PARAM_ID_CATEGORY_DISCIPLINE, text, strlen(text));
+    }
+    snprintf(text, sizeof text, "%u.%u", id, table);
+    enum status status = add_text(values, PARAM_ID_TABLE, text, strlen(text));
+    return status != STATUS_OK
+               ? status
+               : term_add(values, PARAM_ID,
+                          (struct query_value){ .number = (double)grib_param_id(id, table) });
 }
 
 static enum status param_add(const struct values *values, struct slice text)
 {
-    double id;
+    uint64_t numbers[PARAM_NUMBERS_MAX], id;
+    size_t count = param_numbers(text, numbers);
 
-    if (param_id_parse(text, &id))
-        return term_add(values, 1, (struct query_value){ .number = id });
-    return add_text(values, 0, (const char *)text.data, text.size);
+    if (count > 1)
+        return param_add_numbers(values, numbers, count);
+    if (decimal_parse((const char *)text.data, text.size, 999999999, &id) != 0)
+        return add_text(values, PARAM_NAME, (const char *)text.data, text.size);
+    /* 128167: table 128 in front, as its ids would be if it had a number. */
+    return term_add(
+        values, PARAM_ID,
+        (struct query_value){ .number = (double)(id > 128000 && id < 128256 ? id - 128000 : id) });
 }
 
 static enum status digest_add(const struct values *values, struct slice text)
@@ -368,13 +396,35 @@ static enum status list_parse(const struct values *values, struct slice text)
     return status;
 }
 
-static void second_term(const struct query_key *key, struct query_term *term)
+/* Members that some of a key's values may ask for, in the terms' order. */
+static void terms_init(const struct query_key *key, struct query_term terms[QUERY_KEY_TERMS])
 {
-    *term = (struct query_term){ .type = QUERY_TEXT };
-    if (key->kind == KIND_PARAM)
-        *term = (struct query_term){ .key = "paramId", .type = QUERY_NUMBER };
+    for (size_t i = 0; i < QUERY_KEY_TERMS; i++)
+        terms[i] = (struct query_term){ .type = QUERY_TEXT };
+    terms[0] = (struct query_term){ .key = key->kind == KIND_STEP ? "step_seconds" : key->name,
+                                    .type = key->type };
     if (key->kind == KIND_STEP)
-        *term = (struct query_term){ .key = "stepRange", .type = QUERY_TEXT };
+        terms[1].key = "stepRange";
+    if (key->kind != KIND_PARAM)
+        return;
+    terms[PARAM_ID] = (struct query_term){ .key = "paramId", .type = QUERY_NUMBER };
+    terms[PARAM_ID_TABLE].key = "idTable";
+    terms[PARAM_ID_CATEGORY_DISCIPLINE].key = "idCategoryDiscipline";
+}
+
+/* Those that have values, each but the first an alternative. Returns how many. */
+static size_t terms_close_up(struct query_term terms[QUERY_KEY_TERMS])
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < QUERY_KEY_TERMS; i++) {
+        if (terms[i].count == 0)
+            continue;
+        terms[count] = terms[i];
+        terms[count].alternative = count > 0;
+        count++;
+    }
+    return count;
 }
 
 enum status query_values_parse(const struct query_key *key, struct slice text,
@@ -383,23 +433,15 @@ enum status query_values_parse(const struct query_key *key, struct slice text,
     struct values values = { .key = key, .terms = terms, .err = err };
 
     *count = 0;
-    terms[0] = (struct query_term){ .key = key->kind == KIND_STEP ? "step_seconds" : key->name,
-                                    .type = key->type };
-    second_term(key, &terms[1]);
+    terms_init(key, terms);
     if ((item_is(text, "all") || item_is(text, "any") || item_is(text, "off")) && key->kind != KIND_SOURCE)
         return STATUS_OK;
     enum status status = list_parse(&values, text);
     if (status != STATUS_OK) {
-        query_term_fini(&terms[0]);
-        query_term_fini(&terms[1]);
+        for (size_t i = 0; i < QUERY_KEY_TERMS; i++)
+            query_term_fini(&terms[i]);
         return status;
     }
-    if (terms[0].count == 0) {
-        terms[0] = terms[1];
-        *count = 1;
-        return STATUS_OK;
-    }
-    terms[1].alternative = true;
-    *count = terms[1].count > 0 ? 2 : 1;
+    *count = terms_close_up(terms);
     return STATUS_OK;
 }

@@ -5,10 +5,10 @@
 
 #include "indexer/query_keys.h"
 
-enum { QUERY_KEY_TERMS = 2 };
+enum { QUERY_KEY_TERMS = 4 };
 
-/* Fills *count terms: 0 for the value "all" (any), 2 where some values ask for another member (param=2t/167): the second is then
- * an alternative of the first. A step is looked for as step_seconds, which is exact and in the indexes. The terms' values are the
+/* Fills *count terms: 0 for the value "all" (any), several where some values ask for other members (param=2t/167/11.2): each is then
+ * an alternative of the one before. A step is looked for as step_seconds, which is exact and in the indexes. The terms' values are the
  * caller's: query_term_fini(). BAD_VALUE says which value and why; nothing is to be freed then. */
 enum status query_values_parse(const struct query_key *key, struct slice text,
                                struct query_term terms[QUERY_KEY_TERMS], size_t *count,

@@ -131,10 +131,19 @@ static bool query_source(const struct catalog_query *query, struct slice *name)
     return source_valid(*name);
 }
 
+/* An alternative that no index knows: the others' indexes are of no use then. */
+static bool has_blunt_alternative(const struct catalog_query *query)
+{
+    for (size_t i = 0; i < query->terms_count; i++)
+        if (query->terms[i].alternative && strcmp(query->terms[i].key, "idCategoryDiscipline") == 0)
+            return true;
+    return false;
+}
+
 /* Keys of older issues are in no index. */
 bool catalog_query_is_sharp(const struct catalog_query *query)
 {
-    return !query->all && query->as_of_us == 0 &&
+    return !query->all && query->as_of_us == 0 && !has_blunt_alternative(query) &&
            (catalog_query_has(query, "param") || catalog_query_has(query, "paramId") ||
             catalog_query_has(query, "digest"));
 }

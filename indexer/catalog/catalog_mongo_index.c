@@ -24,10 +24,12 @@ enum {
 static const struct mongo_index {
     const char *name;
     const char *keys[INDEX_KEYS_MAX + 1];
+    const char *only; /* documents that have this key, others have no place in it; NULL: all */
 } indexes[] = {
-    { "field", { "param", "base_time", "step_seconds", "levelist", "number" } },
-    { "paramId", { "paramId", "base_time", "step_seconds" } },
-    { "digest", { "digest" } },
+    { "field", { "param", "base_time", "step_seconds", "levelist", "number" }, NULL },
+    { "paramId", { "paramId", "base_time", "step_seconds" }, NULL },
+    { "idTable", { "idTable", "base_time", "step_seconds" }, "idTable" },
+    { "digest", { "digest" }, NULL },
 };
 
 /* Of earlier forms. */
@@ -39,6 +41,17 @@ static bool is_gone(const char *name)
         if (strcmp(*gone, name) == 0)
             return true;
     return false;
+}
+
+static void append_only(bson_t *spec, const char *key)
+{
+    bson_t filter, exists;
+
+    bson_append_document_begin(spec, "partialFilterExpression", -1, &filter);
+    bson_append_document_begin(&filter, key, -1, &exists);
+    bson_append_bool(&exists, "$exists", -1, true);
+    bson_append_document_end(&filter, &exists);
+    bson_append_document_end(spec, &filter);
 }
 
 static void append_index(bson_t *list, uint32_t at, const struct mongo_index *index)
@@ -54,6 +67,8 @@ static void append_index(bson_t *list, uint32_t at, const struct mongo_index *in
     for (const char *const *name = index->keys; *name != NULL; name++)
         bson_append_int32(&keys, *name, -1, 1);
     bson_append_document_end(&spec, &keys);
+    if (index->only != NULL)
+        append_only(&spec, index->only);
     bson_append_document_end(list, &spec);
 }
 

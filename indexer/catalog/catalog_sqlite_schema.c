@@ -15,6 +15,7 @@ const struct sqlite_column sqlite_columns[] = {
     { "digest", "TEXT", false },
     { "param", "ANY", false },
     { "paramId", "ANY", false },
+    { "idTable", "ANY", false },
     { "levtype", "ANY", false },
     { "level", "ANY", false },
     { "levelist", "ANY", false },
@@ -118,7 +119,11 @@ void sqlite_link_close(struct sqlite_link *link)
     "CREATE INDEX IF NOT EXISTS fields_field ON fields "                                           \
     "(param, base_time, step_seconds, levelist, number, id);"                                      \
     "CREATE INDEX IF NOT EXISTS fields_paramid ON fields (paramId, base_time, step_seconds, id);"
-static const char schema_rest[] = SCHEMA_PARAMS
+/* Few documents have it. */
+#define SCHEMA_ID_TABLE                                                                            \
+    "CREATE INDEX IF NOT EXISTS fields_idtable ON fields (idTable, base_time, step_seconds, id) "  \
+    "WHERE idTable IS NOT NULL;"
+static const char schema_rest[] = SCHEMA_PARAMS SCHEMA_ID_TABLE
     "CREATE INDEX IF NOT EXISTS fields_run ON fields (source, base_time, param, id);"
     "CREATE INDEX IF NOT EXISTS fields_digest ON fields (digest);"
     "CREATE TABLE IF NOT EXISTS quarantine (id BLOB NOT NULL PRIMARY KEY, rev INTEGER NOT NULL,"
@@ -146,6 +151,7 @@ static void schema_print(struct buf *sql)
 /* What leads from the form before to this one. Programs of form 1 look into `settings`, all later ones at user_version. */
 static const char *const schema_steps[CATALOG_FORMAT + 1] = {
     [2] = "DROP INDEX IF EXISTS fields_param; " SCHEMA_PARAMS,
+    [3] = "ALTER TABLE fields ADD COLUMN idTable ANY; " SCHEMA_ID_TABLE,
 };
 
 /* One transaction with its number: a file is in one form or in the other. */

@@ -285,7 +285,7 @@ def reindex(catalog, environment=None):
 
 
 def without_names(field):
-    return {key: value for key, value in field.items() if key not in ("param", "paramId")}
+    return {key: value for key, value in field.items() if key not in ("param", "paramId", "idTable")}
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "mongodb"])

@@ -252,9 +252,11 @@ static void bad_messages_leave_a_node_in_one_scan(void **state)
     counted.ops = catalog->ops;
     counted.scans = 0;
     catalog->ops = &counting;
-    assert_ok(catalog_remove_messages(catalog, &suite_run, "n1", digests, ARRAY_COUNT(digests), &suite_err));
+    assert_ok(catalog_remove_messages(catalog, &suite_run, "n1", digests, ARRAY_COUNT(digests),
+                                      &suite_err));
     assert_int_equal(counted.scans, 1);
-    assert_ok(catalog_remove_messages(catalog, &suite_run, "n1", digests, ARRAY_COUNT(digests), &suite_err));
+    assert_ok(catalog_remove_messages(catalog, &suite_run, "n1", digests, ARRAY_COUNT(digests),
+                                      &suite_err));
     assert_ok(catalog_remove_messages(catalog, &suite_run, "n1", digests, 0, &suite_err));
     catalog->ops = counted.ops;
 
@@ -262,7 +264,8 @@ static void bad_messages_leave_a_node_in_one_scan(void **state)
     assert_int_equal(counts.documents, 600);
     assert_int_equal(counts.locations, 600 + 200 + 1); /* the issue that replaced a bad one stays */
     assert_int_equal(suite_count(catalog, &other).locations, 10);
-    assert_ok(catalog_remove_messages(catalog, &suite_run, "n2", digests, ARRAY_COUNT(digests), &suite_err));
+    assert_ok(catalog_remove_messages(catalog, &suite_run, "n2", digests, ARRAY_COUNT(digests),
+                                      &suite_err));
     counts = suite_count(catalog, &suite_run);
     assert_int_equal(counts.documents, 201);
     assert_int_equal(counts.locations, 200 + 200 + 1);
@@ -411,6 +414,57 @@ static void fields_are_found_by_keys_of_every_type(void **state)
     assert_int_equal(found_by(catalog, text_term("digest", digest, NULL)), 2);
     assert_int_equal(found_by(catalog, number_term("incarnation", 1, 1, 0)), 60);
     assert_int_equal(found_by(catalog, number_term("length", 1, 4158, 0)), 60);
+}
+
+static void add_with_numbers(struct catalog *catalog, unsigned field, int id, const char *key,
+                             const char *numbers)
+{
+    struct field_event event = make_add(&suite_run, field, 1, 100, "n1", 1);
+
+    json_object_set_new(event.issue.keys, "param", json_string("unknown"));
+    json_object_set_new(event.issue.keys, "paramId", json_integer(id));
+    if (key != NULL)
+        json_object_set_new(event.issue.keys, key, json_string(numbers));
+    suite_apply_one(catalog, event);
+}
+
+/* id.table is a paramId's, or that of a table that is in no paramId; the same for all three ways to spell a parameter at once. */
+static void a_parameter_is_found_by_its_numbers(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct catalog *catalog = fixture->catalog;
+    struct query_value name = { .text = (char *)(uintptr_t) "msl" }, id = { .number = 2011 };
+    struct query_value table = { .text = (char *)(uintptr_t) "11.2" },
+                       three = { .text = (char *)(uintptr_t) "201.16.0" };
+    struct query_value run = { .text = suite_run.source }, when = { .time = suite_run.base_time };
+    struct catalog_query query = {
+        .terms_count = 4,
+        .terms = { { .key = "param", .type = QUERY_TEXT, .count = 1, .values = &name },
+                   { .key = "paramId", .type = QUERY_NUMBER, .count = 1, .values = &id, .alternative = true },
+                   { .key = "idTable", .type = QUERY_TEXT, .count = 1, .values = &table, .alternative = true },
+                   { .key = "idCategoryDiscipline",
+                     .type = QUERY_TEXT,
+                     .count = 1,
+                     .values = &three,
+                     .alternative = true } },
+    };
+
+    suite_add_fields(catalog, &suite_run, 0, 8, "n1", 1); /* two are msl */
+    add_with_numbers(catalog, 20, 2011, NULL, NULL);
+    add_with_numbers(catalog, 21, 130, "idTable", "11.2");
+    add_with_numbers(catalog, 22, 0, "idTable", "33.2");
+    add_with_numbers(catalog, 23, 0, "idCategoryDiscipline", "201.16.0");
+    assert_int_equal(found(catalog, &query), 5);
+    query.terms_count = 3;
+    assert_int_equal(found(catalog, &query), 4);
+    query.terms[3] = (struct query_term){ .key = "source", .type = QUERY_TEXT, .count = 1, .values = &run };
+    query.terms[4] = (struct query_term){
+        .key = "base_time", .type = QUERY_TIME, .count = 1, .values = &when
+    };
+    query.terms_count = 5;
+    assert_int_equal(found(catalog, &query), 4);
+    assert_int_equal(found_by(catalog, text_term("idTable", "33.2", "11.2")), 2);
+    assert_int_equal(found_by(catalog, text_term("idCategoryDiscipline", "201.16.0", NULL)), 1);
 }
 
 static void an_absent_key_and_another_type_never_match(void **state)
@@ -696,6 +750,7 @@ int suite_run_fields(void)
         CASE(only_the_files_that_are_named_are_kept),
         CASE(a_run_goes_in_paced_batches),
         CASE(fields_are_found_by_keys_of_every_type),
+        CASE(a_parameter_is_found_by_its_numbers),
         CASE(an_absent_key_and_another_type_never_match),
         CASE(hostile_values_are_only_values),
         CASE(all_terms_have_to_hold_but_alternatives),

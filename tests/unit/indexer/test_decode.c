@@ -128,6 +128,43 @@ static const char *eccodes_name(codes_handle *whole, const char *key)
     return key;
 }
 
+/* The parameter as numbers: id and table of edition 1, id, category and discipline of edition 2. */
+static void print_numbers(codes_handle *whole, long edition, char text[VALUE_SIZE])
+{
+    long id = -1, table = -1, discipline = -1;
+
+    if (edition == 1) {
+        codes_get_long(whole, "indicatorOfParameter", &id);
+        codes_get_long(whole, "table2Version", &table);
+        snprintf(text, VALUE_SIZE, "%ld.%ld", id, table);
+        return;
+    }
+    codes_get_long(whole, "parameterNumber", &id);
+    codes_get_long(whole, "parameterCategory", &table);
+    codes_get_long(whole, "discipline", &discipline);
+    snprintf(text, VALUE_SIZE, "%ld.%ld.%ld", id, table, discipline);
+}
+
+/* Of edition 1 where paramId does not say the same. */
+static void assert_numbers(codes_handle *whole, const json_t *keys)
+{
+    long edition = (long)json_integer_value(json_object_get(keys, "edition"));
+    json_int_t id = json_integer_value(json_object_get(keys, "paramId"));
+    const json_t *of_1 = json_object_get(keys, "idTable"),
+                 *of_2 = json_object_get(keys, "idCategoryDiscipline");
+    char text[VALUE_SIZE], by_id[VALUE_SIZE];
+
+    print_numbers(whole, edition, text);
+    snprintf(by_id, sizeof by_id, "%lld.%lld", id % 1000, id < 1000 ? 128 : id / 1000);
+    if (edition == 1 && strcmp(by_id, text) == 0) {
+        assert_null(of_1);
+    } else {
+        assert_non_null(edition == 1 ? of_1 : of_2);
+        assert_string_equal(json_string_value(edition == 1 ? of_1 : of_2), text);
+    }
+    assert_null(edition == 1 ? of_2 : of_1);
+}
+
 static void assert_same(codes_handle *whole, const char *key, const json_t *value)
 {
     const char *name = eccodes_name(whole, key);
@@ -176,10 +213,11 @@ static void assert_same_step(codes_handle *whole, const json_t *keys)
 /* Made from octets, and compared by assert_same_step() or by tests of what makes them. */
 static bool is_ours(const char *key)
 {
-    static const char *const ours[] = { "step",       "step_seconds", "stepRange",
-                                        "stepUnits",  "startStep",    "endStep",
-                                        "valid_time", "validityDate", "validityTime",
-                                        "gridHash",   "octets",       "eccodes" };
+    static const char *const ours[] = {
+        "step",    "step_seconds", "stepRange",    "stepUnits",           "startStep",
+        "endStep", "valid_time",   "validityDate", "validityTime",        "gridHash",
+        "octets",  "eccodes",      "idTable",      "idCategoryDiscipline"
+    };
 
     for (size_t i = 0; i < ARRAY_COUNT(ours); i++)
         if (strcmp(key, ours[i]) == 0)
@@ -200,6 +238,7 @@ static void assert_keys_hold(codes_handle *whole, json_t *keys)
     }
     assert_string_equal(json_string_value(json_object_get(keys, "eccodes")), decode_release());
     assert_non_null(json_object_get(keys, "octets"));
+    assert_numbers(whole, keys);
     assert_same_step(whole, keys);
 }
 

@@ -65,7 +65,7 @@ static void texts_are_read_as_mars_writes_them(void **state)
         { "list,\n  # which ones\n  class=od, # operational\n expver=1, target = \"out file.grib\"",
           "class=od expver=0001" },
         { "retrieve,type='an',time=00/12", "type=an time=0000/1200" },
-        { "retrieve,param=130.128", "paramId=130" },
+        { "retrieve,param=130.128", "paramId=130 idTable=130.128" },
         { "retrieve,step=24.", "step_seconds=86400" },
         { "retrieve,param=t,levelist=off,area=off,number=all", "param=t" },
         { "retrieve,paramid=130,typeoflevel=surface", "paramId=130 typeOfLevel=surface" },

@@ -37,6 +37,11 @@ static struct catalog_value number_value(double number)
     return (struct catalog_value){ .kind = CATALOG_NUMBER, .number = number };
 }
 
+static struct catalog_value no_value(void)
+{
+    return (struct catalog_value){ .kind = CATALOG_NONE };
+}
+
 static char *print(struct missing *missing)
 {
     static char text[1 << 16];
@@ -98,6 +103,30 @@ static void names_ids_and_intervals_are_alternatives(void **state)
                                       text_value("90m") };
     missing_tick(missing, values); /* ticks 2t and 167 */
     assert_string_equal(print(missing), "param=2t/167,step=0-24; param=129,step=90m/0-24");
+    missing_free(missing);
+    query_fini(&request);
+}
+
+/* 11.2 asks for paramId 2011, and for id 11 of table 2: whichever there is, the place is filled. */
+static void two_spellings_of_a_value_are_one_place(void **state)
+{
+    struct query_request request;
+
+    (void)state;
+    query_init(&request);
+    add(&request, "param=t/167.128/11.2/33.2/34.2");
+    struct missing *missing = missing_new(&request.query);
+    assert_non_null(missing);
+    assert_int_equal(missing_count(missing), 5);
+    assert_string_equal(print(missing), "param=t/167.128/11.2/33.2/34.2");
+    struct catalog_value of_edition_2[] = { text_value("2t"), number_value(167), no_value() };
+    missing_tick(missing, of_edition_2);
+    struct catalog_value of_a_table[] = { text_value("t"), number_value(130), text_value("11.2") };
+    missing_tick(missing, of_a_table);
+    struct catalog_value by_number[] = { text_value("x"), number_value(2034), no_value() };
+    missing_tick(missing, by_number);
+    assert_int_equal(missing_count(missing), 1);
+    assert_string_equal(print(missing), "param=33.2");
     missing_free(missing);
     query_fini(&request);
 }
@@ -175,6 +204,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_left_is_printed_as_few_requests),
         cmocka_unit_test(names_ids_and_intervals_are_alternatives),
+        cmocka_unit_test(two_spellings_of_a_value_are_one_place),
         cmocka_unit_test(names_that_match_nothing_are_told),
         cmocka_unit_test(a_value_that_is_given_twice_is_one),
         cmocka_unit_test(a_grid_too_large_is_not_looked_at_and_a_long_list_ends),
