@@ -1,0 +1,210 @@
+"""Messages that kill their decoder, among good ones: each goes to quarantine once, with how it killed; all others are indexed; the indexer lives.
+
+On command: killable_decoder is gribstore-decoder, sandbox and limits and all, but for heads that say how to kill it. Its messages are real ones with a
+longer local section. And with gribstore-decoder itself: messages on which ecCodes 2.28 aborts.
+
+GRIBSTORE_KILLERS=10000 makes so many killers of each sort, with the time limits of a real indexer (a second of CPU a head); the figures are printed.
+"""
+
+import os
+import pathlib
+import random
+import threading
+import time
+
+import pytest
+import requests
+
+from processes import BIN, await_condition
+
+KILLERS = int(os.environ.get("GRIBSTORE_KILLERS", "60"))
+LONG = KILLERS > 1000
+GOOD = 2 * KILLERS
+ASAN = b"__asan_init" in (BIN / "indexer").read_bytes()
+RUN = "20261120T0000Z"
+DECODERS = 2
+AWAIT_S = 120 if not LONG else 4 * 3600
+GROWTH_KB_MAX = (1024 if ASAN else 256) * 1024
+
+# Word, what its reason says behind "field 1: ", its class, and how many of a hundred killers it is.
+KINDS = [
+    ("abort", "decoder died: signal 6 (abort)", "died", 30),
+    ("segv", "decoder died: signal 11 (segmentation fault)", "died", 25),
+    ("exit", "decoder died: exit status 3", "died", 8),
+    ("memory", "decoder died: signal 6 (abort)", "died", 5),
+    ("keys", "decoder gave keys that are no JSON object", "garbage", 10),
+    ("no", "as it was told", "refused", 10),
+    ("kill", "decoder died: signal 9 (kill)", "died", 2),
+    ("part", "decoder ", None, 2),
+    ("junk", "decoder gave an answer", "garbage", 2),
+    ("cpu", "of CPU time", "timed-out", 4),
+    ("hang", "decoder timed out after", "timed-out", 2),
+]
+
+
+def resize(message, section2):
+    """A message of edition 2 with another section 2."""
+    at = 16 + int.from_bytes(message[16:20], "big")
+    behind = at + int.from_bytes(message[at:at + 4], "big")
+    assert message[at + 4] == 2
+    body = message[16:at] + (len(section2) + 5).to_bytes(4, "big") + b"\x02" + section2 + message[behind:]
+    return message[:8] + (len(body) + 16).to_bytes(8, "big") + body
+
+
+def command(message, word, number):
+    return resize(message, b"\x00\x01GRIBSTORE-KILL " + word.encode() + b" %08d" % number)
+
+
+def commanded(messages):
+    """(killer, its kind) for each message, the kinds mixed."""
+    words = [kind for kind in KINDS for _ in range(kind[3])]
+    random.Random(43).shuffle(words)
+    if not LONG:  # every kind, and of those that take their time one each
+        quick = [kind for kind in words if kind[0] not in ("cpu", "hang", "part", "junk", "kill")]
+        words = (list(KINDS) + quick)[:len(messages)]
+    return [(command(message, words[place % len(words)][0], place), words[place % len(words)])
+            for place, message in enumerate(messages)]
+
+
+def killing(number):
+    """A part of a reduced Gaussian grid whose first row has one point: on that ecCodes 2.28 aborts. Edition 1."""
+    section1 = bytearray(bytes([0, 0, 28, 128, 98, 255, 255, 0x80, 167, 1, 0, 0, 26, 11, 20, 0, 0, 1, 0, 0, 0, 0, 0, 0, 21, 0, 0, 0]))
+    section1[8] = 1 + number % 100            # parameter
+    section1[10:12] = (number // 100 % 1000).to_bytes(2, "big")  # level
+    section1[18] = number // 100_000           # step
+    section2 = bytes([0, 0, 40, 0, 33, 4, 255, 255, 0, 4, 1, 56, 128, 0, 0, 0, 0, 129, 56, 128, 4, 30, 176, 255, 255, 0, 2, 0, 0, 0,
+                      0, 0, 0, 1, 0, 8, 0, 8, 0, 4])
+    section4 = bytes([0, 0, 20, 0, 0, 0, 0, 0, 0, 0, 16]) + bytes(9)
+    body = bytes(section1) + section2 + section4 + b"7777"
+    return b"GRIB" + (len(body) + 8).to_bytes(3, "big") + b"\x01" + body
+
+
+class Asking(threading.Thread):
+    """Asks the indexer again and again, and keeps the longest time that an answer took."""
+
+    def __init__(self, indexer):
+        super().__init__(daemon=True)
+        self.indexer, self.ended = indexer, threading.Event()
+        self.count, self.longest_s, self.failure = 0, 0.0, None
+
+    def run(self):
+        try:
+            while not self.ended.wait(0.05):
+                begin = time.monotonic()
+                for path in ("/v1/fields?source=killers&limit=10", "/v1/runs?source=killers", "/healthz"):
+                    answer = self.indexer.get(path)
+                    assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
+                self.longest_s = max(self.longest_s, (time.monotonic() - begin) / 3)
+                self.count += 3
+        except (AssertionError, requests.RequestException) as failure:
+            self.failure = failure
+
+    def end(self):
+        self.ended.set()
+        self.join()
+        assert self.failure is None, self.failure
+        assert self.count > 0
+        return self.longest_s
+
+
+def memory_kb(pid, name):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1])
+    raise AssertionError(f"{pid} has no {name}")
+
+
+def children(pid):
+    return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_zombie(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def all_reaped(pid):
+    """As many children as there are decoders, no dead one among them, and none among theirs."""
+    try:
+        decoders = children(pid)
+        workers = [worker for decoder in decoders for worker in children(decoder)]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return len(decoders) == DECODERS and len(workers) <= DECODERS and not any(map(is_zombie, decoders + workers))
+
+
+def metric(indexer, name):
+    total = 0.0
+    for line in indexer.get("/metrics").text.splitlines():
+        if line.split("{")[0].split(" ")[0] == name:
+            total += float(line.rsplit(" ", 1)[1])
+    return total
+
+
+def check_survived(indexer, node, killers, good):
+    """Killers and good ones, mixed, through both daemons; what has to hold then. The digests of the killers, in their order."""
+    mixed = [(message, True) for message in killers] + [(message, False) for message in good]
+    random.Random(44).shuffle(mixed)
+    pid, before_kb = indexer.process.pid, memory_kb(indexer.process.pid, "VmRSS")
+    asking = Asking(indexer)
+    asking.start()
+    begin = time.monotonic()
+    answer = node.put("/ingest/killers/", data=b"".join(message for message, _ in mixed), timeout=600)
+    assert answer.status_code == 201, answer.text
+    stored = [message["digest"] for message in answer.json()["messages"]]
+    assert len(set(stored)) == len(mixed)
+
+    def indexed():
+        runs = indexer.runs(source="killers")
+        assert all(run["quarantined"] <= len(killers) and run["fields"] <= len(good) for run in runs)
+        return sum(run["messages"] for run in runs) == len(mixed) and indexer.caught_up()
+    await_condition(indexed, "all of it is in the index or in quarantine", AWAIT_S)
+    took_s = time.monotonic() - begin
+    longest_s = asking.end()
+
+    digests = {message: digest for (message, _), digest in zip(mixed, stored)}
+    bad = [digests[message] for message in killers]
+    checked = indexer.post(f"/v1/runs/killers/{RUN}/check", json={"digests": stored}).json()
+    assert checked["missing"] == []
+    assert sorted(checked["quarantined"]) == sorted(bad)
+    [run] = indexer.runs(source="killers")
+    assert (run["quarantined"], run["fields"]) == (len(killers), len(good))
+    assert {field["digest"] for field in indexer.fields(source="killers", limit=10000)} == {digests[message] for message in good}
+    assert metric(indexer, "gribstore_index_quarantined_total") == len(killers)
+
+    assert indexer.process.poll() is None and indexer.process.pid == pid
+    assert indexer.output().count("indexer.started") == 1
+    await_condition(lambda: all_reaped(pid), "dead decoders are reaped, and as many alive as there should be")
+    peak_kb = memory_kb(pid, "VmHWM")
+    assert peak_kb - before_kb < GROWTH_KB_MAX, f"{before_kb} kB before, {peak_kb} at most"
+    print(f"\n{len(killers)} killers and {len(good)} good messages in {took_s:.1f} s: {len(killers) / took_s:.0f} killers a second, "
+          f"longest answer {longest_s * 1000:.0f} ms, {(peak_kb - before_kb) // 1024} MiB more memory at most, "
+          f"{metric(indexer, 'gribstore_decoder_deaths_total'):.0f} decoders died")
+    return bad
+
+
+def split(grib, data):
+    return [message.data for message in grib.split_bytes(data)]
+
+
+def start(daemons, node, decoder):
+    # A head gets a tenth of the time as CPU time; a killer by the clock takes all of it.
+    arguments = ["--decoders", DECODERS, "--timeout", "10s" if LONG else "3s", "--decoder", BIN / decoder]
+    return daemons.indexer([node], arguments=arguments)
+
+
+def test_messages_that_kill_on_command(daemons, node, grib, stamped):
+    indexer = start(daemons, node, "killable_decoder")
+    messages = split(grib, stamped(RUN, KILLERS + GOOD))
+    killers = commanded(messages[:KILLERS])
+    check_survived(indexer, node, [killer for killer, _ in killers], messages[KILLERS:])
+
+
+def test_messages_that_kill_ecCodes(daemons, node, grib, stamped):
+    indexer = start(daemons, node, "gribstore-decoder")
+    if "2.28." not in indexer.json("/readyz")["eccodes"]:
+        pytest.skip("what kills another ecCodes is not known here")
+    count = KILLERS if LONG else KILLERS // 2
+    check_survived(indexer, node, [killing(number) for number in range(count)], split(grib, stamped(RUN, 2 * count)))
