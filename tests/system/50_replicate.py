@@ -403,6 +403,7 @@ def test_a_rolling_restart_under_load_loses_no_request(nodes):
         for node in nodes:
             node.restart()
             await_condition(lambda: all(peers_up(other) for other in nodes), "all see each other again")
+        await_condition(lambda: len(kept) > 100 or errors, "there was a load")
         stop.set()
         for done in work:
             done.result()

@@ -1,14 +1,14 @@
 """While a node reads its runs at the start it lives, says how far it is, and takes nothing; then it is ready, and nothing was lost."""
 
+import contextlib
 import random
 import socket
 import sys
-import time
 
 import pytest
 import requests
 
-from processes import BIN, ROOT
+from processes import BIN, ROOT, await_condition
 
 sys.path.insert(0, str(ROOT / "tests/fault/drills"))
 
@@ -17,6 +17,7 @@ from nodes import DrillNode  # noqa: E402
 from shim import DELAY  # noqa: E402
 
 RUNS = 40
+SLOW_MS = (300, 300)  # a run: nobody misses that on a busy machine
 pytestmark = pytest.mark.skipif(not (BIN / "fault_shim.so").exists(), reason="build the target gribstore_fault_shim")
 
 
@@ -36,23 +37,26 @@ def fill(node):
     return messages
 
 
+def reading(node, told):
+    """What it says of itself; from its first answer on the node has one to everything."""
+    def asked():
+        try:
+            return [node.get("/readyz")]
+        except requests.ConnectionError:
+            assert not told, "nobody listens any more"
+            return None
+    (answer,) = await_condition(asked, "somebody listens")
+    return answer
+
+
 def test_while_runs_are_read_the_node_lives_and_says_how_far_it_is(node):
     node.start().wait_ready()
     messages = fill(node)
     node.kill()
-    rule = node.shim.rule(DELAY, "open", name="journal", delay_ms=(60, 60))
+    rule = node.shim.rule(DELAY, "open", name="journal", delay_ms=SLOW_MS)
     node.start()
-    told, refused = [], None
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            ready = node.get("/readyz")
-        except requests.ConnectionError:
-            assert not told, "nobody listens any more"  # from its first answer on the node has one to everything
-            time.sleep(0.005)
-            continue
-        if ready.status_code == 200:
-            break
+    told, refused, fired = [], None, 0
+    while (ready := reading(node, told)).status_code != 200:
         assert ready.status_code == 503
         body = ready.json()
         if "recovering" in body:
@@ -63,39 +67,51 @@ def test_while_runs_are_read_the_node_lives_and_says_how_far_it_is(node):
         if refused is None:
             assert node.get("/healthz").status_code == 200
             refused = [node.get(f"/sha256/{messages[0].digest}"), node.put("/ingest/slow/", messages[0].data)]
-    assert rule.end() > 0
-    assert ready.status_code == 200 and "recovering" not in ready.json()
-    assert len(told) > 2
+        if not fired and len(told) > 2 and told[-1]["read"] > told[0]["read"]:
+            fired = rule.end()  # seen enough: the rest goes fast
+    assert fired > 0
+    assert "recovering" not in ready.json()
     assert [answer.status_code for answer in refused] == [503, 503]
     assert all("recovering" in answer.json()["detail"] and answer.headers["Retry-After"] for answer in refused)
     counts = [progress["read"] for progress in told]
-    assert counts == sorted(counts) and counts[-1] > counts[0]
+    assert counts == sorted(counts)
     assert all(progress["runs"] in (0, RUNS) and progress["read"] <= RUNS for progress in told)
     for message in messages:
         assert node.get(f"/sha256/{message.digest}").content == message.data
 
 
+def is_open(connection):
+    connection.setblocking(False)
+    try:
+        return bool(connection.recv(1))
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+
+
+def start_with_connections_held(node):
+    """Whether the node was ready before it gave up two connections: a head that is never sent whole, and a client that asks nothing."""
+    rule = node.shim.rule(DELAY, "open", name="journal", delay_ms=SLOW_MS)
+    node.start()
+    assert reading(node, []).status_code == 503
+    with contextlib.ExitStack() as held:
+        connections = [held.enter_context(socket.create_connection(node.listen.split(":"))) for _ in range(2)]
+        connections[0].sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n")
+        reading(node, connections)  # asked behind them: they are known by now
+        rule.end()
+        node.wait_ready()
+        result = all(map(is_open, connections))
+        node.stop()  # within its time, and with exit code 0
+    return result
+
+
 def test_who_holds_on_to_a_connection_holds_up_no_start(node):
-    """A head that is never sent whole, and a client that asks nothing more."""
     node.start().wait_ready()
     fill(node)
     node.kill()
-    rule = node.shim.rule(DELAY, "open", name="journal", delay_ms=(40, 40))
-    node.start()
-    held = []
-    with pytest.raises(AssertionError):
-        node.wait_ready(0.5)
-    for text in (b"", b"GET /readyz HTTP/1.1\r\nHost: x\r\n"):
-        host, port = node.listen.split(":")
-        held.append(socket.create_connection((host, int(port))))
-        held[-1].sendall(text)
-    rule.end()
-    begun = time.monotonic()
-    node.wait_ready(10)
-    assert time.monotonic() - begun < 1.5
-    node.stop()  # within its time, and with exit code 0
-    for connection in held:
-        connection.close()
+    # It gives them up after two seconds: where a machine takes as long for all this, nothing is shown.
+    assert any(start_with_connections_held(node) for _ in range(10))
 
 
 def test_who_connects_while_the_loops_take_over_has_an_answer(node):

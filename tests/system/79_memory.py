@@ -26,7 +26,8 @@ from traffic import ERRORS  # noqa: E402
 
 STEP = int(os.environ.get("GRIBSTORE_MEMORY_STEP", "40"))
 START_STEP = 12 * STEP
-TIMEOUT_S = 10
+TIMEOUT_S = 60
+ENDS_WITHIN_S = 20  # who can't go on, on a machine that is busy
 FAILURES = (500, 503, 507)
 pytestmark = pytest.mark.skipif(
     not (BIN / "fault_shim.so").exists() or bool(sanitizers_of(BIN / "storaged")),
@@ -120,6 +121,15 @@ def has_ended(node, patience_s=0):
     return True
 
 
+def check_after(node, day, name):
+    """What was promised is kept, and another day is as any."""
+    day.check()
+    after = Day(node, f"{name}-after")
+    after.strict = True
+    after.live()
+    assert after.acknowledged and after.purging
+
+
 def test_any_allocation_of_a_day_may_fail(node):
     node.start().wait_ready()
     fired = 0
@@ -129,16 +139,17 @@ def test_any_allocation_of_a_day_may_fail(node):
         day = Day(node, n)
         day.live()
         over = rule.end() == 0
-        # Who let go of a connection is about to end, and so may be a thread that nobody waited for.
-        ended = has_ended(node, patience_s=0.5 if day.cut else 0 if over else 0.1)
         fired += not over
-        if ended:
+        # Who let go of a connection is about to end, and so may be a thread that nobody waited for.
+        if has_ended(node, patience_s=0.5 if day.cut else 0 if over else 0.1):
             node.start().wait_ready()
-        day.check()
-        after = Day(node, f"{n}-after")
-        after.strict = True
-        after.live()
-        assert after.acknowledged and after.purging
+        try:
+            check_after(node, day, n)
+        except AssertionError:
+            if over or not has_ended(node, ENDS_WITHIN_S):
+                raise
+            node.start().wait_ready()  # it was about to, and this was a moment too early
+            check_after(node, day, f"{n}-again")
         if over:
             break
     assert fired > 2

@@ -18,7 +18,7 @@ from shim import Shim  # noqa: E402
 from traffic import ERRORS, Connection  # noqa: E402
 
 LIBRARY = BIN / "fault_shim.so"
-START_LIMIT_S = float(os.environ.get("GRIBSTORE_DRILL_START_LIMIT", 15))
+START_LIMIT_S = float(os.environ.get("GRIBSTORE_DRILL_START_LIMIT", 60))
 POLL_S = 0.01
 
 

@@ -12,7 +12,7 @@ import urllib.parse
 from messages import Run, make, some_size
 
 TIMEOUT_S = 30
-AGAIN_S = 10  # a disk that was full has room again
+AGAIN_S = 60  # a disk that was full has room again
 BODY_MESSAGES_MAX = 40
 BODY_SIZE_MAX = 24 << 20
 ERRORS = (OSError, http.client.HTTPException, ValueError)
