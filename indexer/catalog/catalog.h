@@ -136,11 +136,15 @@ struct quarantine_entry {
     uint64_t length, stored_at_us;
     char reason[256];
     char eccodes[32]; /* the release that failed */
+    unsigned form;    /* of our decoder (decode.h), with that release; 0: before it was told */
     unsigned locations_count;
     struct field_location *locations; /* owned */
 };
 enum status catalog_quarantine_put(struct catalog *catalog, const struct quarantine_entry *entry,
-                                   struct error *err); /* union of locations */
+                                   struct error *err); /* union of locations, the newest reason */
+/* The same of several at once, which may be of one message. */
+enum status catalog_quarantine_put_all(struct catalog *catalog, const struct quarantine_entry *entries,
+                                       size_t count, struct error *err);
 enum status catalog_quarantine_remove(struct catalog *catalog, const struct run_key *run,
                                       const struct digest *digest, struct error *err);
 /* One message's locations on one node; the entry too when no other holds it. */
@@ -150,6 +154,20 @@ enum status catalog_quarantine_remove_node(struct catalog *catalog, const struct
 enum status catalog_quarantine_scan(struct catalog *catalog, const struct run_key *run, /* NULL: all */
                                     bool (*each)(void *data, const struct quarantine_entry *entry),
                                     void *data, struct error *err);
+/* The entries behind this one, in the order of ids; behind one that is all zero: from the beginning. */
+enum status catalog_quarantine_scan_behind(struct catalog *catalog, const struct quarantine_entry *last,
+                                           bool (*each)(void *data, const struct quarantine_entry *entry),
+                                           void *data, struct error *err);
+/* The message decodes after all: its fields (the first is sub 1) are written as documents with all places that its entry has by then, and the
+ * entry goes. *resolved false: there is none any more, or it is of another incarnation, and nothing was written. A crash half way leaves
+ * the entry. */
+struct quarantine_field {
+    uint8_t identity[GRIB_IDENTITY_SIZE];
+    json_t *keys; /* borrowed */
+};
+enum status catalog_quarantine_resolve(struct catalog *catalog, const struct quarantine_entry *entry,
+                                       const struct quarantine_field *fields, size_t count,
+                                       bool *resolved, struct error *err);
 void quarantine_entry_fini(struct quarantine_entry *entry);
 
 /* --- cursors: where tailing a run's journal on a node goes on --- */

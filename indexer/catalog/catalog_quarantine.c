@@ -1,5 +1,6 @@
-/* catalog_quarantine.c: messages that don't decode: why, by which release, and where they lie. */
-#include "indexer/catalog/catalog_ops.h"
+/* catalog_quarantine.c: messages that don't decode: why, by which decoder, and where they lie. */
+#include "indexer/catalog/catalog_quarantine.h"
+
 #include "proto/base/json_read.h"
 
 #include <assert.h>
@@ -13,24 +14,26 @@ void quarantine_entry_fini(struct quarantine_entry *entry)
     entry->locations_count = 0;
 }
 
-static json_t *entry_to_doc(const struct quarantine_entry *entry)
+json_t *quarantine_entry_to_doc(const struct quarantine_entry *entry)
 {
     char digest[DIGEST_TEXT_SIZE], base_time[BASE_TIME_TEXT_SIZE];
 
     digest_print(&entry->digest, digest);
     base_time_print_rfc3339(entry->run.base_time, base_time);
-    return json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:s, s:s, s:o}", "source", entry->run.source,
+    return json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:s, s:s, s:I, s:o}", "source", entry->run.source,
                      "base_time", base_time, "incarnation", (json_int_t)entry->incarnation,
                      "digest", digest, "length", (json_int_t)entry->length, "stored_at",
-                     (json_int_t)entry->stored_at_us, "reason", entry->reason, "eccodes", entry->eccodes,
-                     "locations", field_locations_to_json(entry->locations, entry->locations_count));
+                     (json_int_t)entry->stored_at_us, "reason", entry->reason, "eccodes",
+                     entry->eccodes, "decoder", (json_int_t)entry->form, "locations",
+                     field_locations_to_json(entry->locations, entry->locations_count));
 }
 
-static enum status entry_from_doc(const struct record *record, struct quarantine_entry *entry,
-                                  struct error *err)
+enum status quarantine_entry_of(const struct record *record, struct quarantine_entry *entry,
+                                struct error *err)
 {
     const json_t *doc = record->doc;
     const char *source, *base_time, *digest, *reason, *eccodes;
+    uint64_t form = 0;
     enum status status = json_get_string(doc, "source", &source, err);
 
     *entry = (struct quarantine_entry){ .length = 0 };
@@ -53,11 +56,14 @@ static enum status entry_from_doc(const struct record *record, struct quarantine
     if (status == STATUS_OK)
         status = json_get_string(doc, "eccodes", &eccodes, err);
     if (status == STATUS_OK)
+        status = json_opt_u64(doc, "decoder", UINT32_MAX, 0, &form, err);
+    if (status == STATUS_OK)
         status = field_locations_from_json(doc, &entry->locations, &entry->locations_count, err);
     if (status != STATUS_OK) {
         quarantine_entry_fini(entry);
         return error_wrap(err, "entry");
     }
+    entry->form = (unsigned)form;
     strncat(entry->reason, reason, sizeof entry->reason - 1);
     strncat(entry->eccodes, eccodes, sizeof entry->eccodes - 1);
     return STATUS_OK;
@@ -83,7 +89,9 @@ static enum status entry_merge(struct quarantine_entry *stored, const struct qua
         stored->stored_at_us = entry->stored_at_us;
         *changed = true;
     }
-    if (strcmp(stored->reason, entry->reason) != 0 || strcmp(stored->eccodes, entry->eccodes) != 0) {
+    if (strcmp(stored->reason, entry->reason) != 0 ||
+        strcmp(stored->eccodes, entry->eccodes) != 0 || stored->form != entry->form) {
+        stored->form = entry->form;
         memcpy(stored->reason, entry->reason, sizeof stored->reason);
         memcpy(stored->eccodes, entry->eccodes, sizeof stored->eccodes);
         *changed = true;
@@ -109,44 +117,220 @@ static enum status entry_check(const struct quarantine_entry *entry, struct erro
     return STATUS_OK;
 }
 
-static enum status put_once(struct catalog *catalog, const struct record_id *id,
-                            const struct quarantine_entry *entry, struct error *err)
-{
-    struct quarantine_entry merged = *entry;
-    struct record found;
-    bool changed = true;
-    enum status status = record_read(catalog, CATALOG_QUARANTINE, id, &found, err);
+/* A message of the batch, with all that the batch says of it. */
+struct entry_put {
+    struct record_id id;
+    const struct quarantine_entry *entry;
+    size_t place; /* in the batch: the later one has the newer reason */
+    struct quarantine_entry merged;
+    uint64_t rev; /* as it was read; 0: not there */
+    bool changed, done;
+};
 
-    merged.locations = NULL;
-    merged.locations_count = 0;
-    if (status == STATUS_OK && found.doc != NULL) {
-        status = entry_from_doc(&found, &merged, err);
-        json_decref(found.doc);
+struct entry_batch {
+    struct entry_put *puts; /* owned; ordered by id, then as they came */
+    size_t count;
+    enum status status;
+    struct error *err;
+};
+
+static int entry_put_order(const void *a, const void *b)
+{
+    const struct entry_put *left = a, *right = b;
+    int order = record_id_compare(&left->id, &right->id);
+
+    return order != 0 ? order : (left->place > right->place) - (left->place < right->place);
+}
+
+static int entry_put_find(const void *id, const void *put)
+{
+    return record_id_compare(id, &((const struct entry_put *)put)->id);
+}
+
+/* The first of those with this id. */
+static struct entry_put *entry_batch_find(struct entry_batch *batch, const struct record_id *id)
+{
+    struct entry_put *put = bsearch(id, batch->puts, batch->count, sizeof *put, entry_put_find);
+
+    while (put != NULL && put > batch->puts && record_id_compare(&put[-1].id, id) == 0)
+        put--;
+    return put;
+}
+
+static bool entry_batch_on_record(void *data, const struct record *record)
+{
+    struct entry_batch *batch = data;
+    struct entry_put *put = entry_batch_find(batch, &record->id);
+
+    if (put == NULL)
+        return true;
+    put->rev = record->rev;
+    quarantine_entry_fini(&put->merged);
+    batch->status = quarantine_entry_of(record, &put->merged, batch->err);
+    return batch->status == STATUS_OK;
+}
+
+static bool entry_put_is_first(const struct entry_batch *batch, size_t i)
+{
+    return i == 0 || record_id_compare(&batch->puts[i - 1].id, &batch->puts[i].id) != 0;
+}
+
+/* What is stored of those that are not done, as it is now. */
+static enum status entry_batch_read(struct catalog *catalog, struct entry_batch *batch, struct error *err)
+{
+    struct record_id *ids = malloc((batch->count + 1) * sizeof *ids);
+    size_t count = 0;
+
+    if (ids == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "a list of entries");
+    for (size_t i = 0; i < batch->count; i++) {
+        struct entry_put *put = &batch->puts[i];
+        if (put->done || !entry_put_is_first(batch, i))
+            continue;
+        quarantine_entry_fini(&put->merged);
+        put->merged = *put->entry;
+        put->merged.locations = NULL;
+        put->merged.locations_count = 0;
+        put->rev = 0;
+        ids[count++] = put->id;
     }
-    if (status == STATUS_OK)
-        status = entry_merge(&merged, entry, &changed, err);
-    if (status == STATUS_OK && changed) {
-        json_t *doc = entry_to_doc(&merged);
-        status = doc == NULL ? error_set(err, STATUS_BAD_VALUE, "a reason that is not UTF-8")
-                             : record_write_one(catalog, CATALOG_QUARANTINE, id, found.rev, doc, err);
+    batch->status = STATUS_OK;
+    enum status status = count == 0 ? STATUS_OK
+                                    : catalog->ops->read(catalog, CATALOG_QUARANTINE, ids, count,
+                                                         entry_batch_on_record, batch, err);
+    free(ids);
+    return status == STATUS_OK ? batch->status : status;
+}
+
+/* All that the batch says of a message goes into its first; the others are done with that. */
+static enum status entry_batch_merge(struct entry_batch *batch, struct error *err)
+{
+    struct entry_put *first = batch->puts;
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < batch->count && status == STATUS_OK; i++) {
+        struct entry_put *put = &batch->puts[i];
+        bool changed;
+        if (entry_put_is_first(batch, i))
+            first = put;
+        if (first->done)
+            continue;
+        if (put == first)
+            put->changed = put->rev == 0;
+        status = entry_merge(&first->merged, put->entry, &changed, err);
+        first->changed = first->changed || changed;
     }
-    quarantine_entry_fini(&merged);
     return status;
+}
+
+static enum status entry_batch_make(struct entry_batch *batch, struct record_write *writes,
+                                    size_t *count, struct error *err)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct entry_put *put = &batch->puts[i];
+        if (put->done || !entry_put_is_first(batch, i) || !put->changed)
+            continue;
+        struct record_write *write = &writes[*count];
+        *write = (struct record_write){
+            .id = put->id,
+            .rev_was = put->rev,
+            .rev = put->rev == 0 ? record_rev_new() : put->rev + 1,
+            .doc = quarantine_entry_to_doc(&put->merged),
+        };
+        if (write->doc == NULL)
+            return error_set(err, STATUS_BAD_VALUE, "a reason that is not UTF-8");
+        ++*count;
+    }
+    return STATUS_OK;
+}
+
+/* *lost: another change of some came first. */
+static enum status entry_batch_write(struct catalog *catalog, struct entry_batch *batch, bool *lost,
+                                     struct error *err)
+{
+    struct record_write *writes = calloc(batch->count + 1, sizeof *writes);
+    size_t count = 0;
+
+    *lost = false;
+    if (writes == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "a batch of entries");
+    enum status status = entry_batch_make(batch, writes, &count, err);
+    if (status == STATUS_OK && count > 0)
+        status = catalog->ops->write(catalog, CATALOG_QUARANTINE, writes, count, err);
+    for (size_t i = 0; i < batch->count; i++)
+        batch->puts[i].done = true;
+    for (size_t i = 0; i < count; i++) {
+        if (writes[i].lost) {
+            entry_batch_find(batch, &writes[i].id)->done = false;
+            *lost = true;
+        }
+        json_decref(writes[i].doc);
+    }
+    free(writes);
+    return status;
+}
+
+static enum status entry_batch_fill(struct entry_batch *batch, const struct quarantine_entry *entries,
+                                    size_t count, struct error *err)
+{
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        status = entry_check(&entries[i], err);
+        if (status != STATUS_OK || entries[i].locations_count == 0)
+            continue;
+        struct entry_put *put = &batch->puts[batch->count++];
+        *put = (struct entry_put){ .entry = &entries[i], .place = i };
+        record_id_quarantine(&put->id, &entries[i].run, &entries[i].digest);
+    }
+    qsort(batch->puts, batch->count, sizeof *batch->puts, entry_put_order);
+    return status;
+}
+
+static enum status put_chunk(struct catalog *catalog, const struct quarantine_entry *entries,
+                             size_t count, struct error *err)
+{
+    struct entry_batch batch = { .puts = calloc(count + 1, sizeof *batch.puts), .err = err };
+    bool lost = true;
+
+    if (batch.puts == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "a batch of entries");
+    enum status status = entry_batch_fill(&batch, entries, count, err);
+    for (int round = 0; status == STATUS_OK && lost && round < CATALOG_ROUNDS_MAX; round++) {
+        status = entry_batch_read(catalog, &batch, err);
+        if (status == STATUS_OK)
+            status = entry_batch_merge(&batch, err);
+        if (status == STATUS_OK)
+            status = entry_batch_write(catalog, &batch, &lost, err);
+    }
+    if (status == STATUS_OK && lost)
+        status = error_set(err, STATUS_CONFLICT, "other changes came first, again and again");
+    for (size_t i = 0; i < batch.count; i++)
+        quarantine_entry_fini(&batch.puts[i].merged);
+    free(batch.puts);
+    return status;
+}
+
+enum status catalog_quarantine_put_all(struct catalog *catalog, const struct quarantine_entry *entries,
+                                       size_t count, struct error *err)
+{
+    struct error own;
+    enum status status = STATUS_OK;
+
+    if (err == NULL)
+        err = &own;
+    for (size_t at = 0; at < count && status == STATUS_OK; at += CATALOG_CHUNK_MAX) {
+        size_t left = count - at;
+        status = put_chunk(catalog, entries + at,
+                           left < CATALOG_CHUNK_MAX ? left : CATALOG_CHUNK_MAX, err);
+    }
+    return status == STATUS_OK ? STATUS_OK : error_wrap(err, "quarantine");
 }
 
 enum status catalog_quarantine_put(struct catalog *catalog, const struct quarantine_entry *entry,
                                    struct error *err)
 {
-    struct record_id id;
-    enum status status = entry_check(entry, err);
-
-    if (status != STATUS_OK || entry->locations_count == 0)
-        return status;
-    record_id_quarantine(&id, &entry->run, &entry->digest);
-    status = STATUS_CONFLICT;
-    for (int round = 0; status == STATUS_CONFLICT && round < CATALOG_ROUNDS_MAX; round++)
-        status = put_once(catalog, &id, entry, err);
-    return status == STATUS_OK ? STATUS_OK : error_wrap(err, "quarantine");
+    return catalog_quarantine_put_all(catalog, entry, 1, err);
 }
 
 /* --- remove --- */
@@ -169,138 +353,6 @@ enum status catalog_quarantine_remove(struct catalog *catalog, const struct run_
     return status == STATUS_OK ? STATUS_OK : error_wrap(err, "quarantine");
 }
 
-/* The ids of a run's entries: there are few, and each is read again when it is changed. */
-struct entry_ids {
-    struct record_id *ids; /* owned */
-    size_t count;
-    bool failed;
-};
-
-static bool entry_ids_on_record(void *data, const struct record *record)
-{
-    struct entry_ids *list = data;
-
-    if ((list->count & (list->count - 1)) == 0) { /* grown whenever the count is a power of two */
-        struct record_id *grown = realloc(list->ids, (2 * list->count + 1) * sizeof *grown);
-        list->failed = grown == NULL;
-        if (list->failed)
-            return false;
-        list->ids = grown;
-    }
-    list->ids[list->count++] = record->id;
-    return true;
-}
-
-static enum status strip_once(struct catalog *catalog, const struct record_id *id, const char *node,
-                              const char *file, const char *const *keep_only, struct error *err)
-{
-    struct quarantine_entry entry;
-    struct record found;
-    unsigned kept = 0;
-    enum status status = record_read(catalog, CATALOG_QUARANTINE, id, &found, err);
-
-    if (status != STATUS_OK || found.doc == NULL)
-        return status;
-    status = entry_from_doc(&found, &entry, err);
-    json_decref(found.doc);
-    if (status != STATUS_OK)
-        return status;
-    for (unsigned i = 0; i < entry.locations_count; i++)
-        if (!catalog_location_goes(&entry.locations[i], node, file, keep_only))
-            entry.locations[kept++] = entry.locations[i];
-    if (kept != entry.locations_count) {
-        entry.locations_count = kept;
-        status = record_write_one(catalog, CATALOG_QUARANTINE, id, found.rev,
-                                  kept == 0 ? NULL : entry_to_doc(&entry), err);
-    }
-    quarantine_entry_fini(&entry);
-    return status;
-}
-
-static enum status strip(struct catalog *catalog, const struct record_id *id, const char *node,
-                         const char *file, const char *const *keep_only, struct error *err)
-{
-    enum status status = STATUS_CONFLICT;
-
-    for (int round = 0; status == STATUS_CONFLICT && round < CATALOG_ROUNDS_MAX; round++)
-        status = strip_once(catalog, id, node, file, keep_only, err);
-    return status;
-}
-
-enum status catalog_quarantine_remove_node(struct catalog *catalog, const struct run_key *run,
-                                           const struct digest *digest, const char *node,
-                                           struct error *err)
-{
-    struct record_id id;
-
-    record_id_quarantine(&id, run, digest);
-    enum status status = strip(catalog, &id, node, NULL, NULL, err);
-    return status == STATUS_OK ? STATUS_OK : error_wrap(err, "quarantine");
-}
-
-enum status catalog_quarantine_remove_locations(struct catalog *catalog, const struct run_key *run,
-                                                const char *node, const char *file,
-                                                const char *const *keep_only, struct error *err)
-{
-    struct entry_ids list = { .count = 0 };
-    struct record_range range;
-
-    record_range_run(&range, run, DIGEST_SIZE);
-    range.node = node;
-    range.file = file;
-    enum status status = catalog->ops->scan(catalog, CATALOG_QUARANTINE, &range,
-                                            entry_ids_on_record, &list, err);
-    if (list.failed)
-        status = error_set(err, STATUS_NO_MEMORY, "a list of entries");
-    for (size_t i = 0; status == STATUS_OK && i < list.count; i++)
-        status = strip(catalog, &list.ids[i], node, file, keep_only, err);
-    free(list.ids);
-    return status;
-}
-
-static enum status move_once(struct catalog *catalog, const struct record_id *id, const char *node,
-                             const char *base_url, size_t *moved, struct error *err)
-{
-    struct quarantine_entry entry;
-    struct record found;
-    enum status status = record_read(catalog, CATALOG_QUARANTINE, id, &found, err);
-
-    if (status != STATUS_OK || found.doc == NULL)
-        return status;
-    status = entry_from_doc(&found, &entry, err);
-    json_decref(found.doc);
-    if (status != STATUS_OK)
-        return status;
-    if (field_locations_move(entry.locations, entry.locations_count, &entry.run, node, base_url)) {
-        status = record_write_one(catalog, CATALOG_QUARANTINE, id, found.rev, entry_to_doc(&entry), err);
-        *moved += status == STATUS_OK;
-    }
-    quarantine_entry_fini(&entry);
-    return status;
-}
-
-enum status catalog_quarantine_move_node(struct catalog *catalog, const struct run_key *run,
-                                         const char *node, const char *base_url, size_t *moved,
-                                         struct error *err)
-{
-    struct entry_ids list = { .count = 0 };
-    struct record_range range;
-
-    record_range_run(&range, run, DIGEST_SIZE);
-    range.node = node;
-    enum status status = catalog->ops->scan(catalog, CATALOG_QUARANTINE, &range,
-                                            entry_ids_on_record, &list, err);
-    if (list.failed)
-        status = error_set(err, STATUS_NO_MEMORY, "a list of entries");
-    for (size_t i = 0; status == STATUS_OK && i < list.count; i++) {
-        status = STATUS_CONFLICT;
-        for (int round = 0; status == STATUS_CONFLICT && round < CATALOG_ROUNDS_MAX; round++)
-            status = move_once(catalog, &list.ids[i], node, base_url, moved, err);
-    }
-    free(list.ids);
-    return status;
-}
-
 /* --- scan --- */
 
 struct entry_reading {
@@ -315,7 +367,7 @@ static bool entry_reading_on_record(void *data, const struct record *record)
     struct entry_reading *reading = data;
     struct quarantine_entry entry;
 
-    reading->status = entry_from_doc(record, &entry, reading->err);
+    reading->status = quarantine_entry_of(record, &entry, reading->err);
     if (reading->status != STATUS_OK)
         return false;
     bool more = reading->each(reading->data, &entry);
@@ -332,6 +384,23 @@ enum status catalog_quarantine_scan(struct catalog *catalog, const struct run_ke
 
     if (run != NULL)
         record_range_run(&range, run, DIGEST_SIZE);
+    enum status status = catalog->ops->scan(catalog, CATALOG_QUARANTINE, &range,
+                                            entry_reading_on_record, &reading, err);
+    if (status == STATUS_OK)
+        status = reading.status;
+    return status == STATUS_OK ? STATUS_OK : error_wrap(err, "quarantine");
+}
+
+enum status catalog_quarantine_scan_behind(struct catalog *catalog, const struct quarantine_entry *last,
+                                           bool (*each)(void *data, const struct quarantine_entry *entry),
+                                           void *data, struct error *err)
+{
+    struct entry_reading reading = { .each = each, .data = data, .err = err };
+    struct record_range range = { .whole = last->run.source[0] == '\0', .behind = true };
+
+    record_id_quarantine(&range.from, &last->run, &last->digest);
+    memset(range.to.bytes, 0xff, sizeof range.to.bytes);
+    range.to.size = sizeof range.to.bytes;
     enum status status = catalog->ops->scan(catalog, CATALOG_QUARANTINE, &range,
                                             entry_reading_on_record, &reading, err);
     if (status == STATUS_OK)

@@ -113,10 +113,11 @@ enum status catalog_remove_locations(struct catalog *catalog, const struct run_k
     };
 
     assert(file == NULL || keep_only == NULL);
-    enum status status = remove_from_fields(catalog, run, &removal);
-    free(removal.events);
+    /* Quarantine first: catalog_quarantine_resolve.c. */
+    enum status status = catalog_quarantine_remove_locations(catalog, run, node, file, keep_only, removal.err);
     if (status == STATUS_OK)
-        status = catalog_quarantine_remove_locations(catalog, run, node, file, keep_only, removal.err);
+        status = remove_from_fields(catalog, run, &removal);
+    free(removal.events);
     return status == STATUS_OK ? STATUS_OK : error_wrap(removal.err, "removing what %s held", node);
 }
 

@@ -89,15 +89,17 @@ enum status catalog_remove_messages(struct catalog *catalog, const struct run_ke
         .digests_count = count,
         .err = err != NULL ? err : &own,
     };
-    enum status status;
+    enum status status = STATUS_OK;
 
     if (removal.digests == NULL)
         return error_set(removal.err, STATUS_NO_MEMORY, "a list of messages");
     memcpy(removal.digests, digests, count * sizeof *digests);
     qsort(removal.digests, count, sizeof *digests, removal_order);
-    status = remove_from_fields(catalog, &removal);
+    /* Quarantine first: catalog_quarantine_resolve.c. */
     for (size_t i = 0; i < count && status == STATUS_OK; i++)
         status = catalog_quarantine_remove_node(catalog, run, &digests[i], node, removal.err);
+    if (status == STATUS_OK)
+        status = remove_from_fields(catalog, &removal);
     free(removal.events);
     free(removal.digests);
     return status == STATUS_OK ? STATUS_OK

@@ -31,6 +31,7 @@ int suite_run_fields(void);
 int suite_run_rows(void);
 int suite_run_write(void);
 int suite_run_state(void);
+int suite_run_quarantine(void);
 
 /* --- what the cases share (catalog_suite.c) --- */
 

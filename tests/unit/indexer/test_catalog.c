@@ -259,7 +259,7 @@ int main(void)
     suite_make_uri = sqlite_uri;
     suite_forget = sqlite_forget;
     int failed = suite_run_fields() + suite_run_rows() + suite_run_write() + suite_run_state() +
-                 run_files();
+                 suite_run_quarantine() + run_files();
     if (rmdir(folder) != 0 && failed == 0) {
         fprintf(stderr, "%s: something was left behind\n", folder);
         failed = 1;

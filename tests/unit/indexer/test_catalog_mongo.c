@@ -184,6 +184,6 @@ int main(void)
     suite_make_uri = mongo_uri;
     suite_forget = mongo_forget;
     int failed = suite_run_fields() + suite_run_rows() + suite_run_write() + suite_run_state() +
-                 run_server();
+                 suite_run_quarantine() + run_server();
     return failed != 0;
 }
