@@ -1,15 +1,24 @@
-/* catalog_watch.c: a timer asks, the answer sets the timer. */
+/* catalog_watch.c: a timer asks, the answer sets the timer.
+ *
+ * A file that is another one, or has been gone for a while, is not opened again: a start does all that has to be done then, so the
+ * indexer leaves as on SIGTERM, and its supervisor starts it. */
 #include "indexer/catalog_watch.h"
+
+#include "proto/base/log.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+enum { WATCH_GONE_MAX = 3 }; /* who changes files by hand gets so many questions' time */
 
 struct catalog_watch {
     struct indexer *indexer;
     uv_timer_t timer;
     struct work work;
     bool asking, stopping;
+    unsigned gone;        /* questions in a row that found no file */
     uint64_t asked_at_ms; /* by the loop's clock */
     void (*on_stopped)(struct indexer *indexer);
 };
@@ -36,15 +45,32 @@ static void watch_ask(struct work *work)
 
 static void watch_on_timer(uv_timer_t *timer);
 
+static void watch_give_up(struct catalog_watch *watch, const struct error *err)
+{
+    struct indexer *indexer = watch->indexer;
+
+    if (!indexer->draining)
+        log_msg(LOG_ERROR, "catalog.gone",
+                "%s; leaving: with the next start what the file lacks is read again from the nodes",
+                err->text);
+    if (!indexer->draining)
+        kill(getpid(), SIGTERM);
+    indexer->failed = true;
+}
+
 static void watch_on_answer(struct work *work)
 {
     struct catalog_watch *watch = container_of(work, struct catalog_watch, work);
 
     watch->asking = false;
-    if (watch->stopping)
+    watch->gone = work->status == STATUS_NOT_FOUND ? watch->gone + 1 : 0;
+    if (watch->stopping) {
         uv_close((uv_handle_t *)&watch->timer, watch_on_closed);
-    else
-        uv_timer_start(&watch->timer, watch_on_timer, CATALOG_WATCH_MS, 0);
+        return;
+    }
+    if (work->status == STATUS_EXISTS || watch->gone > WATCH_GONE_MAX)
+        watch_give_up(watch, &work->err);
+    uv_timer_start(&watch->timer, watch_on_timer, CATALOG_WATCH_MS, 0);
 }
 
 static void watch_on_timer(uv_timer_t *timer)

@@ -64,6 +64,7 @@ struct indexer {
     struct sweeps *sweeps;
     struct http_server *server;
     bool draining;
+    bool failed; /* it leaves because something was wrong: the exit code says so */
 };
 
 enum status indexer_start(struct indexer *indexer, const struct settings *settings, uv_loop_t *loop,

@@ -80,7 +80,7 @@ static const struct config_program main_program = {
               "  curl 'http://127.0.0.1:8400/v1/fields?param=msl&limit=1'\n"
               "\n"
               "SIGTERM finishes what is under way and leaves; a second one leaves at once.\n"
-              "Exit: 0 after SIGTERM, 1 could not start, 2 bad flags or settings.\n",
+              "Exit: 0 after SIGTERM, 1 could not start or its database is another one now, 2 bad flags or settings.\n",
     .options = main_options,
 };
 
@@ -247,7 +247,7 @@ static int main_run(const struct settings *settings)
     uv_run(&loop, UV_RUN_DEFAULT);
     main_close_signals(&signals, &loop);
     uv_loop_close(&loop);
-    return 0;
+    return indexer.failed ? 1 : 0;
 }
 
 int main(int argc, char **argv)

@@ -14,6 +14,8 @@ struct catalog;
 /* "sqlite:FILE" or "mongodb://...": opened, schema and indexes made. No secret of the URI ever appears in err. */
 enum status catalog_open(const char *uri, struct catalog **catalog, struct error *err);
 void catalog_close(struct catalog *catalog);
+/* Whether it answers, and is the database that was opened. NOT_FOUND: its file is not there any more; EXISTS: another lies there. Then
+ * nothing is written until it is back, or opened anew. */
 enum status catalog_ping(struct catalog *catalog, struct error *err);
 const char *catalog_backend(const struct catalog *catalog); /* "sqlite", "mongodb" */
 
@@ -222,7 +224,8 @@ enum status catalog_run_put_before(struct catalog *catalog, const struct catalog
 
 /* --- the cluster map, and leases --- */
 enum status catalog_map_get(struct catalog *catalog, struct buf *json, struct error *err); /* NOT_FOUND */
-/* Compare and set on epoch: was = epoch stored now (UINT64_MAX: none yet); STALE_EPOCH otherwise. */
+/* Compare and set on epoch: was = epoch stored now (UINT64_MAX: none yet); STALE_EPOCH when there is a higher one. (A lower one, or none:
+ * the database is of an earlier day, and takes it.) */
 enum status catalog_map_put(struct catalog *catalog, const void *json, size_t size, uint64_t epoch,
                             uint64_t was, struct error *err);
 /* Takes or renews; CONFLICT: somebody else holds it, `holder` (64 bytes) says who. Time is the database's where it has one. */

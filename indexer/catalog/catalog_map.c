@@ -190,18 +190,17 @@ static enum status parts_write(struct catalog *catalog, const char *text, size_t
     return status;
 }
 
-/* As for runs: a map that is there already, to the byte, is no conflict. */
+/* As for runs: a map that is there already, to the byte, is no conflict. A lower one than the one that ruled, or none, is a database of
+ * an earlier day: the nodes have had the one that ruled, so that day's can't come back, and makes way. */
 static enum status map_compare(const struct map_stored *stored, const void *json, size_t size,
                                uint64_t was, bool *done, struct error *err)
 {
     bool there = stored->record.doc != NULL;
 
     *done = there && stored->text.size == size && memcmp(stored->text.data, json, size) == 0;
-    if (*done || (!there && was == UINT64_MAX))
+    if (*done || !there)
         return STATUS_OK;
-    if (!there)
-        return error_set(err, STATUS_STALE_EPOCH, "the index has no cluster map");
-    if (was != stored->epoch)
+    if (was == UINT64_MAX || stored->epoch > was)
         return error_set(err, STATUS_STALE_EPOCH, "the cluster map is at epoch %" PRIu64, stored->epoch);
     return STATUS_OK;
 }

@@ -112,19 +112,18 @@ void mongo_end(struct mongo_call *call)
     mongoc_client_pool_push(call->mongo->pool, call->client);
 }
 
+/* What is asked for is the number of the form: a database that was dropped, or set up anew, under a running indexer has none. Records come
+ * again from the nodes; indexes and the number are made here, as at a start. */
 static enum status mongo_ping(struct catalog *catalog, struct error *err)
 {
-    bson_t *command = BCON_NEW("ping", BCON_INT32(1));
-    struct mongo_call call;
-    bson_error_t failure;
-    enum status status = STATUS_OK;
+    uint64_t format;
+    enum status status = mongo_format_read(catalog, &format, err);
 
-    mongo_begin(&call, catalog, mongo_collection_name(CATALOG_FIELDS));
-    if (!mongoc_client_command_simple(call.client, call.mongo->database, command, NULL, NULL, &failure))
-        status = mongo_failed(&failure, err, "ping");
-    mongo_end(&call);
-    bson_destroy(command);
-    return status;
+    if (status != STATUS_OK || format != 0)
+        return status == STATUS_OK ? STATUS_OK : error_wrap(err, "ping");
+    log_msg(LOG_WARN, "catalog.lost", "MongoDB: the database is an empty one now: it is set up anew");
+    mongo_indexes_stop(container_of(catalog, struct catalog_mongo, catalog));
+    return catalog_format_settle(catalog, err);
 }
 
 /* --- open, close --- */

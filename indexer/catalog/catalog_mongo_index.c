@@ -185,6 +185,7 @@ static enum status build_start(struct catalog_mongo *mongo, struct error *err)
 {
     mongoc_uri_set_option_as_int32(mongo->builder_uri, MONGOC_URI_SOCKETTIMEOUTMS, INDEX_CALL_MS);
     mongoc_uri_set_option_as_int32(mongo->builder_uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, INDEX_CALL_MS);
+    mongo->builder_stops = false; /* there is none yet, or it has ended */
     mongo->builder_runs = pthread_create(&mongo->builder, NULL, build, mongo) == 0;
     return mongo->builder_runs ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "a thread for indexes");
 }

@@ -87,7 +87,11 @@ static enum status sqlite_open(const char *uri, struct catalog **catalog, struct
         return error_set(err, STATUS_BAD_VALUE, "sqlite:FILE needs the path of a file");
     enum status status = sqlite_lock(sqlite, err);
     if (status == STATUS_OK)
+        status = sqlite_place_begin(sqlite, err);
+    if (status == STATUS_OK)
         status = sqlite_link_open(sqlite, &sqlite->writer, true, err);
+    if (status == STATUS_OK)
+        sqlite_place_take(sqlite);
     return status;
 }
 
@@ -99,9 +103,11 @@ static enum status reader_open(struct catalog_sqlite *sqlite, struct sqlite_link
 
     *link = calloc(1, sizeof **link);
     if (*link != NULL)
-        status = sqlite_link_open(sqlite, *link, false, err);
+        status = sqlite_place_check(sqlite, err);
     else
         error_set(err, status, "SQLite");
+    if (status == STATUS_OK)
+        status = sqlite_link_open(sqlite, *link, false, err);
     if (status != STATUS_OK) {
         if (*link != NULL)
             sqlite_link_close(*link);
@@ -277,8 +283,10 @@ static enum status sqlite_ping(struct catalog *catalog, struct error *err)
 {
     struct catalog_sqlite *sqlite = sqlite_of(catalog);
     struct sqlite_link *link;
-    enum status status = sqlite_reader_take(sqlite, &link, err);
+    enum status status = sqlite_place_check(sqlite, err);
 
+    if (status == STATUS_OK)
+        status = sqlite_reader_take(sqlite, &link, err);
     if (status != STATUS_OK)
         return status;
     status = sqlite_execute(link, "SELECT count(*) FROM settings", err);
@@ -293,6 +301,7 @@ const struct catalog_ops catalog_sqlite_ops = {
     .format_read = sqlite_format_read,
     .format_make = sqlite_format_make,
     .format_step = sqlite_format_step,
+    .settle = sqlite_place_settle,
     .ping = sqlite_ping,
     .read = sqlite_read,
     .write = sqlite_write,

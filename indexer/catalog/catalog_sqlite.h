@@ -42,10 +42,16 @@ struct sqlite_link {
     struct sqlite_link *next; /* among the free ones */
 };
 
+/* Which file it is, whatever it is called. */
+struct sqlite_place {
+    uint64_t device, inode, born_ns; /* inode 0: there is none */
+};
+
 struct catalog_sqlite {
     struct catalog catalog;
     char *path; /* owned */
     int lock;   /* of the one indexer */
+    struct sqlite_place place; /* of the file that is open */
     pthread_mutex_t write_mutex;
     struct sqlite_link writer;
     pthread_mutex_t readers_mutex;
@@ -63,6 +69,17 @@ struct sqlite_column {
 extern const struct sqlite_column sqlite_columns[]; /* ends with .name == NULL */
 enum { SQLITE_COLUMN_FIRST = 4 }; /* their parameters in INSERT and UPDATE, in this order; before them ?1 id, ?2 rev, ?3 doc */
 const struct sqlite_column *sqlite_column_find(const char *name);
+
+/* --- catalog_sqlite_place.c --- */
+/* Behind the lock, before anything is opened: a log that belongs to another file goes. */
+enum status sqlite_place_begin(struct catalog_sqlite *sqlite, struct error *err);
+/* The file that was just opened is the one. */
+void sqlite_place_take(struct catalog_sqlite *sqlite);
+/* Notes the file and its log for the next start. */
+enum status sqlite_place_settle(struct catalog *catalog, struct error *err);
+/* NOT_FOUND: nothing lies at the path any more; EXISTS: another file does. Health is told. Any thread. */
+enum status sqlite_place_check(const struct catalog_sqlite *sqlite, struct error *err);
+enum status sqlite_place_writable(const struct catalog_sqlite *sqlite, struct error *err); /* the same as READ_ONLY */
 
 /* The writing connection, then the schema (catalog_sqlite_schema.c). */
 enum status sqlite_link_open(struct catalog_sqlite *sqlite, struct sqlite_link *link, bool writes,

@@ -92,6 +92,9 @@ enum status sqlite_link_open(struct catalog_sqlite *sqlite, struct sqlite_link *
         return link->db != NULL ? sqlite_failed(link, err, sqlite->path)
                                 : error_set(err, STATUS_NO_MEMORY, "SQLite");
     sqlite3_busy_timeout(link->db, SQLITE_BUSY_MS);
+    /* What lies in the log is the writer's to bring into the file: a reader may have been opened while the file was changed for another. */
+    if (!writes)
+        sqlite3_db_config(link->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     return sqlite_execute(link,
                           writes ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                                    "PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -65536"

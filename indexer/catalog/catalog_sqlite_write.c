@@ -18,7 +18,8 @@ static struct catalog_sqlite *sqlite_of(struct catalog *catalog)
 static enum status transaction_begin(struct catalog_sqlite *sqlite, struct error *err)
 {
     pthread_mutex_lock(&sqlite->write_mutex);
-    return sqlite_execute(&sqlite->writer, "BEGIN IMMEDIATE", err);
+    enum status status = sqlite_place_writable(sqlite, err);
+    return status == STATUS_OK ? sqlite_execute(&sqlite->writer, "BEGIN IMMEDIATE", err) : status;
 }
 
 static enum status transaction_end(struct catalog_sqlite *sqlite, enum status status, struct error *err)
@@ -76,8 +77,8 @@ static void member_bind(sqlite3_stmt *statement, int at, const struct sqlite_col
     }
 }
 
-static enum status document_bind(sqlite3_stmt *statement, const struct record_write *write,
 /* *size: of its text. TOO_LARGE: nothing is bound. */
+static enum status document_bind(sqlite3_stmt *statement, const struct record_write *write,
                                  size_t *size, struct error *err)
 {
     struct json_writer json;
@@ -113,8 +114,8 @@ static enum status doc_bind(sqlite3_stmt *statement, const struct record_write *
 static enum status write_bind(sqlite3_stmt *statement, const struct record_write *write,
                               size_t *size, struct error *err)
 {
-    sqlite3_bind_blob(statement, 1, write->id.bytes, (int)write->id.size, SQLITE_STATIC);
     *size = 0;
+    sqlite3_bind_blob(statement, 1, write->id.bytes, (int)write->id.size, SQLITE_STATIC);
     if (write->rev_was != 0)
         sqlite3_bind_int64(statement, sqlite3_bind_parameter_index(statement, ":was"),
                            (sqlite3_int64)write->rev_was);
@@ -124,7 +125,6 @@ static enum status write_bind(sqlite3_stmt *statement, const struct record_write
                                    : doc_bind(statement, write, err);
 }
 
-static enum status write_one(struct sqlite_link *link, enum catalog_table table,
 static enum sqlite_statement write_statement(const struct record_write *write)
 {
     if (write->doc == NULL && write->document == NULL)
@@ -134,12 +134,13 @@ static enum sqlite_statement write_statement(const struct record_write *write)
     return write->places_only ? STATEMENT_PLACES : STATEMENT_UPDATE;
 }
 
+static enum status write_one(struct sqlite_link *link, enum catalog_table table,
                              struct record_write *write, size_t *size, struct error *err)
 {
     sqlite3_stmt *statement = sqlite_prepared(link, table, write_statement(write), err);
 
-    if (statement == NULL)
     write->lost = write->too_large = false;
+    if (statement == NULL)
         return STATUS_INTERNAL;
     enum status status = write_bind(statement, write, size, err);
     if (status == STATUS_TOO_LARGE) {

@@ -139,6 +139,43 @@ static void what_another_writer_changed_meanwhile_is_merged_again(void **state)
     catalog_close(other);
 }
 
+/* --- a database that goes under a running indexer --- */
+
+static unsigned count_indexes(const char *uri)
+{
+    struct raw raw = raw_open(uri);
+    mongoc_cursor_t *cursor = mongoc_collection_find_indexes_with_opts(raw.fields, NULL);
+    const bson_t *found;
+    unsigned count = 0;
+
+    while (mongoc_cursor_next(cursor, &found))
+        count++;
+    mongoc_cursor_destroy(cursor);
+    raw_close(&raw);
+    return count;
+}
+
+static void a_database_that_was_dropped_is_set_up_anew_by_the_next_question(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    unsigned indexes = count_indexes(fixture->uri);
+    struct catalog *other;
+
+    assert_true(indexes > 1);
+    suite_add_fields(fixture->catalog, &suite_run, 0, 20, "n1", 1);
+    for (int i = 0; i < 2; i++) {
+        mongo_forget(fixture->uri);
+        assert_int_equal(count_indexes(fixture->uri), 0);
+        assert_ok(catalog_ping(fixture->catalog, &suite_err));
+        assert_int_equal(count_indexes(fixture->uri), indexes);
+        assert_int_equal(suite_count(fixture->catalog, &suite_run).documents, 0);
+        suite_add_fields(fixture->catalog, &suite_run, 0, 20, "n1", 1);
+        assert_int_equal(suite_count(fixture->catalog, &suite_run).documents, 20);
+    }
+    assert_ok(catalog_open(fixture->uri, &other, &suite_err));
+    catalog_close(other);
+}
+
 /* --- a server that does not answer --- */
 
 static void a_server_that_is_away_is_told_without_its_secrets(void **state)
@@ -167,6 +204,8 @@ static int run_server(void)
         cmocka_unit_test_setup_teardown(the_query_that_services_make_is_answered_as_is, suite_setup,
                                         suite_teardown),
         cmocka_unit_test_setup_teardown(what_another_writer_changed_meanwhile_is_merged_again,
+                                        suite_setup, suite_teardown),
+        cmocka_unit_test_setup_teardown(a_database_that_was_dropped_is_set_up_anew_by_the_next_question,
                                         suite_setup, suite_teardown),
         cmocka_unit_test(a_server_that_is_away_is_told_without_its_secrets),
     };
