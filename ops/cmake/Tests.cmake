@@ -49,16 +49,16 @@ function(gribstore_unit_test NAME)
     if(UNIT_THREADS)
         list(APPEND labels threads)
     endif()
-    gribstore_add_test(${NAME} "${labels}" 300 ${UNIT_UNPARSED_ARGUMENTS} LIBS PkgConfig::cmocka)
+    gribstore_add_test(${NAME} "${labels}" 1200 ${UNIT_UNPARSED_ARGUMENTS} LIBS PkgConfig::cmocka)
 endfunction()
 
 function(gribstore_fault_test NAME)
-    gribstore_add_test(${NAME} fault 300 ${ARGN} LIBS PkgConfig::cmocka)
+    gribstore_add_test(${NAME} fault 1200 ${ARGN} LIBS PkgConfig::cmocka)
 endfunction()
 
 # Under a replica set of one that lives as long as the test. Exit code 77: none can be had, and why.
 function(gribstore_mongo_test NAME)
-    gribstore_add_test(${NAME} mongo 300 ${ARGN} LIBS PkgConfig::cmocka
+    gribstore_add_test(${NAME} mongo 1200 ${ARGN} LIBS PkgConfig::cmocka
         RUNNER "${PROJECT_SOURCE_DIR}/.cache/venv/bin/python" "${PROJECT_SOURCE_DIR}/tests/lib/mongod.py")
     set_tests_properties(${NAME} PROPERTIES SKIP_RETURN_CODE 77)
 endfunction()
@@ -76,7 +76,7 @@ function(gribstore_planted_test NAME WRONG CORPUS)
     target_compile_definitions(${planted} PRIVATE PLANTED_${NAME})
     target_link_libraries(${planted} PRIVATE ${ARG_LIBS} indexer_catalog proto_http)
     target_link_options(${planted} PRIVATE -Wl,--wrap=${WRONG})
-    gribstore_register_test(${planted} fuzz 60 "${PROJECT_SOURCE_DIR}/tests/fuzz/see_report"
+    gribstore_register_test(${planted} fuzz 600 "${PROJECT_SOURCE_DIR}/tests/fuzz/see_report"
         $<TARGET_FILE:${planted}> "${CORPUS}")
 endfunction()
 
@@ -105,7 +105,7 @@ function(gribstore_fuzz_test NAME)
         gribstore_add_test(${NAME} fuzz 600 ${FUZZ_TEST_UNPARSED_ARGUMENTS} ARGUMENTS ${arguments} "${found}" ${corpus})
         target_link_options(${NAME} PRIVATE -fsanitize=fuzzer)
     else()
-        gribstore_add_test(${NAME} fuzz 60 ${FUZZ_TEST_UNPARSED_ARGUMENTS} ARGUMENTS "${corpus}")
+        gribstore_add_test(${NAME} fuzz 600 ${FUZZ_TEST_UNPARSED_ARGUMENTS} ARGUMENTS "${corpus}")
         target_sources(${NAME} PRIVATE "${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c")
         gribstore_planted_test(${NAME} ${FUZZ_TEST_WRONG} "${corpus}" ${FUZZ_TEST_UNPARSED_ARGUMENTS})
     endif()
