@@ -50,6 +50,7 @@ struct group {
     bool changed, places_only;
     unsigned losses;                /* races */
     unsigned issues_max;            /* 0: as many as field_merge() leaves */
+    unsigned shortened;             /* issues that it left out */
     struct field_document document; /* of this round */
 };
 
@@ -250,16 +251,23 @@ static enum status group_merge(struct group *group, struct error *err)
 }
 
 /* The oldest issues beyond what the document turned out to have room for. */
-static void group_shorten(struct apply *apply, struct group *group)
+static void group_shorten(struct group *group)
 {
     struct field_document *document = &group->document;
 
-    if (group->issues_max == 0)
-        return;
-    while (document->issues_count > group->issues_max) {
+    group->shortened = 0;
+    while (group->issues_max != 0 && document->issues_count > group->issues_max) {
         field_issue_fini(&document->issues[--document->issues_count]);
-        apply->shortened++;
+        group->shortened++;
     }
+}
+
+/* Nothing more is to be done: what was left out stays so. */
+static void group_done(struct apply *apply, struct group *group)
+{
+    group->done = true;
+    apply->dropped += group->document.dropped;
+    apply->shortened += group->shortened;
 }
 
 /* A first revision for each of a batch: one look at the system's random numbers is enough for all (record_rev_new()). */
@@ -305,15 +313,15 @@ static enum status apply_merge(struct apply *apply, struct round *round, bool *a
         enum status status = group_merge(group, apply->err);
         if (status != STATUS_OK)
             return status;
-        group_shorten(apply, group);
-        apply->dropped += group->document.dropped;
+        group_shorten(group);
         if (group->document.issues_count == 0 && !group->read) {
             group->read = *again = true;
             continue;
         }
-        group->done = !group->changed;
-        if (group->done)
+        if (!group->changed) {
+            group_done(apply, group);
             continue;
+        }
         group_write_make(group, &round->writes[round->count], rev_make(seed, i));
         round->groups[round->count++].group = group;
     }
@@ -324,16 +332,17 @@ static enum status apply_merge(struct apply *apply, struct round *round, bool *a
 
 /* What became of a write. A document that was too large gets a quarter fewer issues; the current one alone always has room, as a decoder's
  * answer is far smaller (decoder_pipe.h). */
-static enum status group_settle(struct group *group, const struct record_write *write, struct error *err)
+static enum status group_settle(struct apply *apply, struct group *group, const struct record_write *write)
 {
     unsigned issues = group->document.issues_count;
 
     group->read = true;
-    group->done = !write->lost && !write->too_large;
+    if (!write->lost && !write->too_large)
+        group_done(apply, group);
     if (write->lost && ++group->losses == CATALOG_ROUNDS_MAX)
-        return error_set(err, STATUS_CONFLICT, "other writers came first %u times", group->losses);
+        return error_set(apply->err, STATUS_CONFLICT, "other writers came first %u times", group->losses);
     if (write->too_large && issues == 1)
-        return error_set(err, STATUS_TOO_LARGE, "a field of more than %d bytes",
+        return error_set(apply->err, STATUS_TOO_LARGE, "a field of more than %d bytes",
                          CATALOG_DOCUMENT_SIZE_MAX);
     if (write->too_large)
         group->issues_max = issues - (issues + 3) / 4;
@@ -346,7 +355,7 @@ static enum status apply_settle(struct apply *apply, const struct round *round, 
 
     for (size_t i = 0; i < round->count && status == STATUS_OK; i++) {
         struct group *group = round->groups[i].group;
-        status = group_settle(group, &round->writes[i], apply->err);
+        status = group_settle(apply, group, &round->writes[i]);
         *again = *again || !group->done;
     }
     return status;

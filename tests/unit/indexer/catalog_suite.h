@@ -30,8 +30,11 @@ void suite_reopen(struct catalog_fixture *fixture);
 int suite_run_fields(void);
 int suite_run_rows(void);
 int suite_run_write(void);
+int suite_run_faults(void);
 int suite_run_state(void);
 int suite_run_quarantine(void);
+/* What main() does when started with "--be-killed" URI AT: a batch of catalog_suite_faults.c, until it is killed in front of a call. */
+int suite_be_killed(const char *uri, const char *at);
 
 /* --- what the cases share (catalog_suite.c) --- */
 

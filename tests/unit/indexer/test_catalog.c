@@ -250,16 +250,18 @@ static int run_files(void)
     return cmocka_run_group_tests(files, NULL, NULL);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 4 && strcmp(argv[1], "--be-killed") == 0)
+        return suite_be_killed(argv[2], argv[3]);
     if (mkdtemp(folder) == NULL) {
         perror(folder);
         return 1;
     }
     suite_make_uri = sqlite_uri;
     suite_forget = sqlite_forget;
-    int failed = suite_run_fields() + suite_run_rows() + suite_run_write() + suite_run_state() +
-                 suite_run_quarantine() + run_files();
+    int failed = suite_run_fields() + suite_run_rows() + suite_run_write() + suite_run_faults() +
+                 suite_run_state() + suite_run_quarantine() + run_files();
     if (rmdir(folder) != 0 && failed == 0) {
         fprintf(stderr, "%s: something was left behind\n", folder);
         failed = 1;

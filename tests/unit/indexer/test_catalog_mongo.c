@@ -2,6 +2,7 @@
 #include "catalog_suite.h"
 
 #include <mongoc/mongoc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,6 +177,99 @@ static void a_database_that_was_dropped_is_set_up_anew_by_the_next_question(void
     catalog_close(other);
 }
 
+/* How many of these commands the server has taken since its start. */
+static int64_t commands_taken(const struct raw *raw, const char *path)
+{
+    bson_t *command = BCON_NEW("serverStatus", BCON_INT32(1));
+    bson_iter_t at, found;
+    bson_t reply;
+
+    assert_true(mongoc_client_command_simple(raw->client, "admin", command, NULL, &reply, NULL));
+    assert_true(bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, path, &found));
+    int64_t count = bson_iter_as_int64(&found);
+    bson_destroy(&reply);
+    bson_destroy(command);
+    return count;
+}
+
+/* The driver alone would send all of it as one: 48 MB fit into a message. */
+static void a_bulk_of_large_documents_is_sent_in_pieces(void **state)
+{
+    static const char path[] = "metrics.commands.insert.total";
+    struct catalog_fixture *fixture = *state;
+    struct raw raw = raw_open(fixture->uri);
+    struct field_event events[40];
+    enum { TEXT_SIZE = 1000000 };
+    char *text = malloc(TEXT_SIZE);
+
+    assert_non_null(text);
+    memset(text, 'x', TEXT_SIZE);
+    for (unsigned i = 0; i < ARRAY_COUNT(events); i++) {
+        events[i] = make_add(&suite_run, i, 1, 1000, "n1", 1);
+        json_object_set_new(events[i].issue.keys, "large", json_stringn(text, TEXT_SIZE));
+    }
+    int64_t before = commands_taken(&raw, path);
+    suite_apply(fixture->catalog, events, ARRAY_COUNT(events));
+    assert_true(commands_taken(&raw, path) - before >= 2);
+    assert_int_equal(suite_count(fixture->catalog, &suite_run).documents, ARRAY_COUNT(events));
+    free(text);
+    raw_close(&raw);
+}
+
+/* --- two indexers at once --- */
+
+enum { INDEXERS = 2, INDEXER_FIELDS = 300, INDEXER_BATCH = 50 };
+
+struct indexer {
+    pthread_t thread;
+    pthread_barrier_t *start;
+    struct catalog *catalog;
+    enum status status;
+    struct error err;
+};
+
+/* Both believe that both nodes are theirs. */
+static void *index_two_nodes(void *data)
+{
+    struct indexer *indexer = data;
+    struct field_event events[2 * INDEXER_FIELDS];
+
+    for (unsigned i = 0; i < 2 * INDEXER_FIELDS; i++)
+        events[i] = make_add(&suite_run, i % INDEXER_FIELDS, 1, 1000, i < INDEXER_FIELDS ? "n1" : "n2", 1);
+    indexer->status = STATUS_OK;
+    pthread_barrier_wait(indexer->start);
+    for (unsigned at = 0; indexer->status == STATUS_OK && at < ARRAY_COUNT(events); at += INDEXER_BATCH)
+        indexer->status = catalog_apply(indexer->catalog, events + at, INDEXER_BATCH, &indexer->err);
+    for (unsigned i = 0; i < ARRAY_COUNT(events); i++)
+        field_event_fini(&events[i]);
+    return NULL;
+}
+
+static void two_indexers_with_the_same_documents_lose_and_double_nothing(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct indexer indexers[INDEXERS];
+    pthread_barrier_t start;
+
+    pthread_barrier_init(&start, NULL, INDEXERS);
+    for (unsigned i = 0; i < INDEXERS; i++) {
+        indexers[i] = (struct indexer){ .start = &start };
+        assert_ok(catalog_open(fixture->uri, &indexers[i].catalog, &suite_err));
+        assert_int_equal(pthread_create(&indexers[i].thread, NULL, index_two_nodes, &indexers[i]), 0);
+    }
+    for (unsigned i = 0; i < INDEXERS; i++) {
+        pthread_join(indexers[i].thread, NULL);
+        if (indexers[i].status != STATUS_OK)
+            fail_msg("%s", indexers[i].err.text);
+        catalog_close(indexers[i].catalog);
+    }
+    pthread_barrier_destroy(&start);
+    struct suite_counts counts = suite_count(fixture->catalog, &suite_run);
+    assert_int_equal(counts.documents, INDEXER_FIELDS);
+    assert_int_equal(counts.issues, INDEXER_FIELDS);
+    assert_int_equal(counts.locations, 2 * INDEXER_FIELDS);
+}
+
 /* --- a server that does not answer --- */
 
 static void a_server_that_is_away_is_told_without_its_secrets(void **state)
@@ -207,14 +301,20 @@ static int run_server(void)
                                         suite_setup, suite_teardown),
         cmocka_unit_test_setup_teardown(a_database_that_was_dropped_is_set_up_anew_by_the_next_question,
                                         suite_setup, suite_teardown),
+        cmocka_unit_test_setup_teardown(a_bulk_of_large_documents_is_sent_in_pieces, suite_setup,
+                                        suite_teardown),
+        cmocka_unit_test_setup_teardown(two_indexers_with_the_same_documents_lose_and_double_nothing,
+                                        suite_setup, suite_teardown),
         cmocka_unit_test(a_server_that_is_away_is_told_without_its_secrets),
     };
 
     return cmocka_run_group_tests(server, NULL, NULL);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 4 && strcmp(argv[1], "--be-killed") == 0)
+        return suite_be_killed(argv[2], argv[3]);
     server_uri = getenv("GRIBSTORE_TEST_MONGO_URI");
     if (server_uri == NULL) {
         fprintf(stderr, "no server: GRIBSTORE_TEST_MONGO_URI is not set\n");
@@ -222,7 +322,7 @@ int main(void)
     }
     suite_make_uri = mongo_uri;
     suite_forget = mongo_forget;
-    int failed = suite_run_fields() + suite_run_rows() + suite_run_write() + suite_run_state() +
-                 suite_run_quarantine() + run_server();
+    int failed = suite_run_fields() + suite_run_rows() + suite_run_write() + suite_run_faults() +
+                 suite_run_state() + suite_run_quarantine() + run_server();
     return failed != 0;
 }
