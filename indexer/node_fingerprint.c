@@ -1,4 +1,4 @@
-/* node_fingerprint.c: what the nodes hold of a run: one request an owner, all at once, then shard by shard. */
+/* node_fingerprint.c: what the nodes hold of a run: one request a node, all at once, then shard by shard. */
 #include "indexer/node_fingerprint.h"
 
 #include "indexer/map_authority.h"
@@ -16,7 +16,7 @@ enum { FINGERPRINT_TIMEOUT_MS = 20000, FINGERPRINT_ANSWER_MAX = 16 << 20 };
 struct fingerprint_node {
     struct node_request request;
     struct fingerprint *fingerprint;
-    bool asked, answered;
+    bool owns, answered;
     struct digest_set *shards; /* owned; map->shards */
 };
 
@@ -57,10 +57,31 @@ static bool fingerprint_shard(const struct fingerprint *fingerprint, unsigned sh
     return first != NULL;
 }
 
+/* What each node says that it holds. */
+static void fingerprint_held(const struct fingerprint *fingerprint, struct run_holdings *held)
+{
+    const struct cluster_map *map = fingerprint->map;
+
+    held->items = calloc((map != NULL ? map->nodes_count : 0) + 1, sizeof *held->items);
+    assert(held->items != NULL);
+    for (unsigned i = 0; map != NULL && i < map->nodes_count; i++) {
+        struct run_holding *to = &held->items[held->count];
+        if (!fingerprint->nodes[i].answered)
+            continue;
+        held->count++;
+        snprintf(to->node, sizeof to->node, "%s", map->nodes[i].id);
+        for (unsigned shard = 0; shard < map->shards; shard++)
+            digest_set_merge(&to->set, &fingerprint->nodes[i].shards[shard]);
+    }
+}
+
 static void fingerprint_end(struct fingerprint *fingerprint)
 {
     const struct cluster_map *map = fingerprint->map;
-    struct node_fingerprint found = { .shards_disagreed = 0 };
+    struct run_holdings held = { .count = 0 };
+    struct node_fingerprint found = { .held = &held };
+
+    fingerprint_held(fingerprint, &held);
 
     for (unsigned shard = 0; map != NULL && shard < map->shards; shard++) {
         struct digest_set set;
@@ -74,10 +95,11 @@ static void fingerprint_end(struct fingerprint *fingerprint)
     }
     for (unsigned i = 0; map != NULL && i < map->nodes_count; i++) {
         struct fingerprint_node *node = &fingerprint->nodes[i];
-        found.nodes_unanswered += node->asked && !node->answered;
+        found.nodes_unanswered += node->owns && !node->answered;
         free(node->shards);
     }
     fingerprint->on_done(fingerprint->data, map != NULL ? STATUS_OK : STATUS_NOT_READY, &found);
+    run_holdings_fini(&held);
     map_unref(fingerprint->map);
     free(fingerprint->nodes);
     free(fingerprint);
@@ -143,9 +165,8 @@ static void fingerprint_ask(struct fingerprint *fingerprint, unsigned place)
     struct fingerprint_node *node = &fingerprint->nodes[place];
     char base_time[BASE_TIME_TEXT_SIZE];
 
-    if (node->asked || fingerprint->map->nodes[place].state == NODE_OUT)
+    if (fingerprint->map->nodes[place].state == NODE_OUT)
         return;
-    node->asked = true;
     node->fingerprint = fingerprint;
     node->shards = calloc(fingerprint->map->shards, sizeof *node->shards);
     assert(node->shards != NULL);
@@ -186,8 +207,10 @@ void node_fingerprint_take(struct indexer *indexer, const struct run_key *run,
             unsigned count;
             const uint16_t *owners = placement_owners(map, run->base_time, shard, &count);
             for (unsigned i = 0; i < count; i++)
-                fingerprint_ask(fingerprint, owners[i]);
+                fingerprint->nodes[owners[i]].owns = map->nodes[owners[i]].state != NODE_OUT;
         }
+        for (unsigned i = 0; i < map->nodes_count; i++)
+            fingerprint_ask(fingerprint, i);
     }
     if (fingerprint->left == 0)
         work_start(indexer->loop, &fingerprint->none, fingerprint_none_run, fingerprint_none_done);

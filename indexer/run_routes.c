@@ -3,6 +3,7 @@
 #include "indexer/map_authority.h"
 #include "indexer/node_fingerprint.h"
 #include "indexer/run_state.h"
+#include "indexer/sweep.h"
 #include "indexer/work.h"
 #include "proto/base/clock.h"
 #include "proto/base/config.h"
@@ -62,11 +63,16 @@ static void run_print_time(struct json_writer *json, const char *key, uint64_t t
 }
 
 /* nodes: what they hold of it; NULL: nobody asked. */
+static bool run_nodes_whole(const struct node_fingerprint *nodes)
+{
+    return nodes->shards_disagreed == 0 && nodes->shards_unanswered == 0;
+}
+
 static void run_print_nodes(struct json_writer *json, const struct node_fingerprint *nodes,
                             const struct census *census)
 {
     char fingerprint[FINGERPRINT_TEXT_SIZE];
-    bool whole = nodes->shards_disagreed == 0 && nodes->shards_unanswered == 0;
+    bool whole = run_nodes_whole(nodes);
 
     json_key(json, "nodes");
     json_object_begin(json);
@@ -74,9 +80,7 @@ static void run_print_nodes(struct json_writer *json, const struct node_fingerpr
         digest_set_print(&nodes->set, fingerprint);
         json_put_string(json, "fingerprint", fingerprint);
     }
-    json_put_bool(json, "equal",
-                  whole && nodes->set.count == census->fingerprint.count &&
-                      digest_compare(&nodes->set.sum, &census->fingerprint.sum) == 0);
+    json_put_bool(json, "equal", whole && run_holdings_same(&nodes->set, &census->fingerprint));
     json_put_u64(json, "shards_disagreed", nodes->shards_disagreed);
     json_put_u64(json, "shards_unanswered", nodes->shards_unanswered);
     json_put_u64(json, "nodes_unanswered", nodes->nodes_unanswered);
@@ -134,6 +138,9 @@ static void run_on_census(struct census_request *request, enum status status,
         buf_init(&body, RUN_BODY_MAX);
         json_init(&json, &body);
         run_print(&json, &one->run, census, one->asks_nodes ? &one->nodes : NULL);
+        if (one->asks_nodes && run_nodes_whole(&one->nodes) &&
+            !run_holdings_same(&one->nodes.set, &census->fingerprint))
+            sweep_differs(one->indexer, &one->run.run);
         http_reply_header(one->exchange, "Cache-Control", "no-store");
         http_reply(one->exchange, 200, "application/json", &body);
     }
@@ -164,6 +171,7 @@ static void run_on_nodes(void *data, enum status status, const struct node_finge
 
     if (status == STATUS_OK) {
         one->nodes = *found;
+        one->nodes.held = NULL; /* borrowed */
         run_answer(one);
         return;
     }

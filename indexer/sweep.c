@@ -1,6 +1,9 @@
 /* sweep.c: what no node has any more leaves the index.
  *
- *     TAKE -> COLLECT (a run) ... -> LIST (all nodes at once) -> REMOVE (a run's file) ... -> KEEP -> END
+ *     TAKE -> COLLECT (a run) ... -> LIST (all nodes at once) -> REMOVE (a run's file) ... -> HEAL -> KEEP -> END
+ *
+ * HEAL is a machine of its own (sweep_heal.c). Runs that it has read again, and those that somebody found to differ, are in focus: they are
+ * swept by themselves a little later.
  *
  * On its way a sweep gives locations the URL that their node goes by now, where the map has another than the catalog last saw (`url/{node}` among
  * its notes, written at the end: a crash begins anew, and what was done is not done twice).
@@ -12,7 +15,7 @@
 #include "indexer/census.h"
 #include "indexer/map_authority.h"
 #include "indexer/share.h"
-#include "indexer/tail_node.h"
+#include "indexer/sweep_heal.h"
 #include "proto/base/clock.h"
 #include "proto/base/fsm.h"
 #include "proto/base/json_read.h"
@@ -32,10 +35,20 @@ enum {
     SWEEP_TIMEOUT_MS = 60000,
     SWEEP_LISTING_SIZE_MAX = 256 << 20,
     SWEEP_LOG_MS = 10000,
+    SWEEP_FOCUS_MAX = 256,  /* runs; what is more waits for the next sweep of all */
+    SWEEP_FOCUS_LEASES = 2, /* how long a run in focus waits: time to be read again */
 };
 static const char sweep_note[] = "sweep", sweep_lease[] = "sweep";
 
-enum sweep_step { SWEEP_TAKE, SWEEP_COLLECT, SWEEP_LIST, SWEEP_REMOVE, SWEEP_KEEP, SWEEP_END };
+enum sweep_step {
+    SWEEP_TAKE,
+    SWEEP_COLLECT,
+    SWEEP_LIST,
+    SWEEP_REMOVE,
+    SWEEP_HEAL,
+    SWEEP_KEEP,
+    SWEEP_END
+};
 
 /* A file that documents name. */
 struct sweep_file {
@@ -64,10 +77,14 @@ struct sweeps {
     struct fsm fsm;
     uv_timer_t timer;
     bool running, wanted, due_now;
-    uint64_t ended_us;        /* as the catalog has it */
-    struct catalog_run *runs; /* owned */
+    uint64_t ended_us;     /* as the catalog has it */
+    struct heal_run *runs; /* owned */
     size_t runs_count, runs_size, at;
-    struct sweep_url *urls; /* owned; the map's nodes */
+    struct sweep_heal *heal; /* owned */
+    struct run_key focus[SWEEP_FOCUS_MAX];
+    size_t focus_count, focus_taken; /* taken: those at the front are this sweep's */
+    bool partial;                    /* only runs in focus */
+    struct sweep_url *urls;          /* owned; the map's nodes */
     size_t urls_count;
     struct sweep_file *files, *next; /* owned table; the next to look at */
     struct sweep_node *nodes;        /* owned; those of the map that are not out */
@@ -116,16 +133,26 @@ static enum fsm_next sweep_work(struct sweeps *sweeps, void (*run)(struct work *
 
 /* --- TAKE: one indexer at a time, when it is time; and which runs there are --- */
 
+static bool sweep_in_focus(const struct sweeps *sweeps, const struct run_key *run)
+{
+    for (size_t i = 0; i < sweeps->focus_taken; i++)
+        if (run_key_compare(&sweeps->focus[i], run) == 0)
+            return true;
+    return false;
+}
+
 static bool sweep_on_run(void *data, const struct catalog_run *run)
 {
     struct sweeps *sweeps = data;
 
+    if (sweeps->partial && !sweep_in_focus(sweeps, &run->run))
+        return true;
     if (sweeps->runs_count == sweeps->runs_size) {
         sweeps->runs_size = sweeps->runs_size == 0 ? 64 : 2 * sweeps->runs_size;
         sweeps->runs = realloc(sweeps->runs, sweeps->runs_size * sizeof *sweeps->runs);
         assert(sweeps->runs != NULL);
     }
-    sweeps->runs[sweeps->runs_count++] = *run;
+    sweeps->runs[sweeps->runs_count++] = (struct heal_run){ .run = *run };
     return true;
 }
 
@@ -174,8 +201,9 @@ static void sweep_take_run(struct work *work)
     /* A clock that was put back makes it due, rather than never. */
     bool due = sweeps->due_now || moved ||
                (every_us > 0 && (now_us < sweeps->ended_us || now_us - sweeps->ended_us >= every_us));
-    sweeps->skipped = !due;
-    if (due && catalog_is_shared(indexer->catalog)) {
+    sweeps->partial = !due && sweeps->focus_taken > 0;
+    sweeps->skipped = !due && !sweeps->partial;
+    if (!sweeps->skipped && catalog_is_shared(indexer->catalog)) {
         work->status = catalog_lease_take(indexer->catalog, sweep_lease, sweeps->owner,
                                           indexer->settings->lease_ms, holder, &work->err);
         sweeps->skipped = work->status == STATUS_CONFLICT;
@@ -195,6 +223,7 @@ static enum fsm_next sweep_take(struct fsm *fsm)
     sweeps->due_now = sweeps->wanted;
     sweeps->wanted = false;
     sweeps->skipped = false;
+    sweeps->focus_taken = sweeps->focus_count;
     sweeps->urls = calloc((map != NULL ? map->nodes_count : 0) + 1, sizeof *sweeps->urls);
     assert(sweeps->urls != NULL);
     for (unsigned i = 0; map != NULL && i < map->nodes_count; i++) {
@@ -207,10 +236,10 @@ static enum fsm_next sweep_take(struct fsm *fsm)
 
 /* --- COLLECT: what belongs to purged runs goes; the files that the rest names --- */
 
-static bool sweep_on_file(void *data, const char *node, const char *file)
+static void sweep_on_file(void *data, const char *node, const char *file)
 {
     struct sweeps *sweeps = data;
-    const struct run_key *run = &sweeps->runs[sweeps->at].run;
+    const struct run_key *run = &sweeps->runs[sweeps->at].run.run;
     struct sweep_file *found;
     char key[sizeof found->key], name[RUN_TEXT_SIZE];
 
@@ -218,7 +247,7 @@ static bool sweep_on_file(void *data, const char *node, const char *file)
     snprintf(key, sizeof key, "%s %s %s", node, name, file);
     HASH_FIND_STR(sweeps->files, key, found);
     if (found != NULL)
-        return true;
+        return;
     found = calloc(1, sizeof *found);
     assert(found != NULL);
     memcpy(found->key, key, sizeof key);
@@ -226,14 +255,6 @@ static bool sweep_on_file(void *data, const char *node, const char *file)
     snprintf(found->node, sizeof found->node, "%s", node);
     snprintf(found->file, sizeof found->file, "%s", file);
     HASH_ADD_STR(sweeps->files, key, found);
-    return true;
-}
-
-static bool sweep_on_entry(void *data, const struct quarantine_entry *entry)
-{
-    for (unsigned i = 0; i < entry->locations_count; i++)
-        sweep_on_file(data, entry->locations[i].node, entry->locations[i].file);
-    return true;
 }
 
 /* Documents that the run's state has no place for. A purged run is never taken back under its incarnation, so this is right at any time. */
@@ -273,16 +294,15 @@ static void sweep_collect_run(struct work *work)
 {
     struct sweeps *sweeps = container_of(work, struct sweeps, work);
     struct catalog *catalog = sweeps->indexer->catalog;
-    const struct run_key *run = &sweeps->runs[sweeps->at].run;
+    const struct run_key *run = &sweeps->runs[sweeps->at].run.run;
+    struct run_holdings *holdings = &sweeps->runs[sweeps->at].holdings;
 
     sweeps->removed_documents = 0;
     work->status = sweep_remove_old(sweeps, run, &work->err);
     if (work->status == STATUS_OK)
         work->status = sweep_move_run(sweeps, run, &work->err);
     if (work->status == STATUS_OK)
-        work->status = catalog_scan_files(catalog, run, sweep_on_file, sweeps, &work->err);
-    if (work->status == STATUS_OK)
-        work->status = catalog_quarantine_scan(catalog, run, sweep_on_entry, sweeps, &work->err);
+        work->status = run_holdings_scan(catalog, run, sweep_on_file, sweeps, holdings, &work->err);
     sweeps->changed = *run;
     sweeps->at++;
 }
@@ -305,7 +325,8 @@ static void sweep_begin(struct sweeps *sweeps)
     sweeps->status.runs_count = sweeps->runs_count;
     sweeps->status.nodes_skipped = 0;
     sweeps->logged_ms = clock_monotonic_ms();
-    log_msg(LOG_INFO, "sweep.started", "%zu runs", sweeps->runs_count);
+    log_msg(LOG_INFO, "sweep.started", "%zu runs%s", sweeps->runs_count,
+            sweeps->partial ? " that differed" : "");
 }
 
 static enum fsm_next sweep_collect(struct fsm *fsm)
@@ -326,7 +347,7 @@ static enum fsm_next sweep_collect(struct fsm *fsm)
     sweeps->status.runs_done = sweeps->at;
     if (sweeps->at == sweeps->runs_count)
         return fsm_go(fsm, SWEEP_LIST);
-    run_key_print(&sweeps->runs[sweeps->at].run, sweeps->status.run);
+    run_key_print(&sweeps->runs[sweeps->at].run.run, sweeps->status.run);
     return sweep_work(sweeps, sweep_collect_run, SWEEP_COLLECT);
 }
 
@@ -377,8 +398,10 @@ static enum status sweep_take_listing(struct sweep_node *node, const json_t *ans
     for (size_t i = 0; i < json_array_size(runs) && status == STATUS_OK; i++) {
         struct tail_listing listing;
         status = tail_listing_parse(json_array_get(runs, i), &listing, err);
-        if (status == STATUS_OK)
+        if (status == STATUS_OK) {
             sweep_keep_listed(node->sweeps, node->id, &listing);
+            sweep_heal_listed(node->sweeps->heal, node->id, &listing);
+        }
         free(listing.files);
     }
     if (status != STATUS_OK)
@@ -479,10 +502,53 @@ static enum fsm_next sweep_remove(struct fsm *fsm)
     while (sweeps->next != NULL && !sweeps->next->gone)
         sweeps->next = sweeps->next->hh.next;
     if (sweeps->next == NULL)
-        return fsm_go(fsm, SWEEP_KEEP);
+        return fsm_go(fsm, SWEEP_HEAL);
     run_key_print(&sweeps->next->run, sweeps->status.run);
     work_start(sweeps->indexer->loop, &sweeps->work, sweep_remove_run, sweep_on_removed);
     return fsm_wait(fsm, 1, SWEEP_REMOVE);
+}
+
+/* --- HEAL: what differs is read again --- */
+
+static void sweep_on_timer(uv_timer_t *timer);
+
+static void sweep_focus(struct sweeps *sweeps, const struct run_key *run)
+{
+    for (size_t i = sweeps->focus_taken; i < sweeps->focus_count; i++)
+        if (run_key_compare(&sweeps->focus[i], run) == 0)
+            return;
+    if (sweeps->focus_count < SWEEP_FOCUS_MAX)
+        sweeps->focus[sweeps->focus_count++] = *run;
+}
+
+static void sweep_on_reread(void *data, const struct run_key *run)
+{
+    sweep_focus(data, run);
+}
+
+static void sweep_on_healed(void *data, enum status status, const struct heal_result *result,
+                            const struct error *err)
+{
+    struct sweeps *sweeps = data;
+
+    sweeps->timer.data = sweeps;
+    sweeps->status.differing = result->differ;
+    sweeps->status.unhealed = result->unhealed;
+    sweeps->status.reread += result->reread;
+    if (result->more) {
+        log_msg(LOG_WARN, "sweep.more", "more runs differ than are read again at once");
+        sweeps->wanted = true;
+    }
+    fsm_resume(&sweeps->fsm, status, err);
+}
+
+static enum fsm_next sweep_heal(struct fsm *fsm)
+{
+    struct sweeps *sweeps = sweeps_of(fsm);
+    struct heal_caller caller = { .data = sweeps, .on_reread = sweep_on_reread, .on_done = sweep_on_healed };
+
+    sweep_heal_start(sweeps->heal, sweeps->runs, sweeps->runs_count, &sweeps->timer, &caller);
+    return fsm_wait(fsm, 1, SWEEP_KEEP);
 }
 
 /* --- KEEP: when it ended --- */
@@ -506,6 +572,14 @@ static enum fsm_next sweep_keep(struct fsm *fsm)
 {
     struct sweeps *sweeps = sweeps_of(fsm);
 
+    if (sweep_leaves(sweeps))
+        return fsm_go(fsm, SWEEP_END);
+    memmove(sweeps->focus, sweeps->focus + sweeps->focus_taken,
+            (sweeps->focus_count - sweeps->focus_taken) * sizeof sweeps->focus[0]);
+    sweeps->focus_count -= sweeps->focus_taken;
+    sweeps->focus_taken = 0;
+    if (sweeps->partial)
+        return fsm_go(fsm, SWEEP_END);
     sweeps->ended_us = sweeps->status.ended_us = clock_wall_us();
     metric_add(&sweep_ended, 1);
     log_msg(LOG_INFO, "sweep.ended", "%zu runs, %u files named, %" PRIu64 " nodes skipped",
@@ -524,6 +598,8 @@ static void sweep_fini(struct sweeps *sweeps)
         HASH_DEL(sweeps->files, file); /* NOLINT(clang-analyzer-unix.Malloc): it does not follow uthash's links */
         free(file);
     }
+    for (size_t i = 0; i < sweeps->runs_count; i++)
+        run_holdings_fini(&sweeps->runs[i].holdings);
     free(sweeps->runs);
     free(sweeps->urls);
     free(sweeps->nodes);
@@ -542,11 +618,20 @@ static void sweep_on_closed(uv_handle_t *handle)
     void (*on_stopped)(struct indexer *) = sweeps->on_stopped;
 
     indexer->sweeps = NULL;
+    sweep_heal_free(sweeps->heal);
     free(sweeps);
     on_stopped(indexer);
 }
 
-static void sweep_on_timer(uv_timer_t *timer);
+/* When to look again: at once where somebody wants it, a little later where runs were read again. */
+static uint64_t sweep_pause_ms(const struct sweeps *sweeps, bool failed)
+{
+    uint64_t focus_ms = sweeps->indexer->settings->lease_ms * SWEEP_FOCUS_LEASES;
+
+    if (sweeps->wanted && !failed)
+        return SWEEP_SOON_MS;
+    return sweeps->focus_count > 0 && focus_ms < SWEEP_LOOK_MS ? focus_ms : SWEEP_LOOK_MS;
+}
 
 static enum fsm_next sweep_end(struct fsm *fsm)
 {
@@ -554,7 +639,7 @@ static enum fsm_next sweep_end(struct fsm *fsm)
 
     if (fsm->status != STATUS_OK) {
         log_msg(LOG_WARN, "sweep.failed", "%s: tried again later", fsm->err.text);
-        sweeps->wanted = sweeps->wanted || sweeps->status.running;
+        sweeps->wanted = sweeps->wanted || (sweeps->status.running && !sweeps->partial);
     }
     if (sweeps->status.running && catalog_is_shared(sweeps->indexer->catalog))
         share_give_back(sweeps->indexer, sweep_lease);
@@ -565,7 +650,7 @@ static enum fsm_next sweep_end(struct fsm *fsm)
         uv_close((uv_handle_t *)&sweeps->timer, sweep_on_closed);
     else if (!sweep_leaves(sweeps))
         uv_timer_start(&sweeps->timer, sweep_on_timer,
-                       sweeps->wanted && fsm->status == STATUS_OK ? SWEEP_SOON_MS : SWEEP_LOOK_MS, 0);
+                       sweep_pause_ms(sweeps, fsm->status != STATUS_OK), 0);
     return FSM_END;
 }
 
@@ -574,7 +659,8 @@ static const struct fsm_step sweep_steps[] = {
     [SWEEP_TAKE] = { "take", sweep_take, TO(COLLECT) },
     [SWEEP_COLLECT] = { "collect", sweep_collect, TO(COLLECT) | TO(LIST) | TO(END) },
     [SWEEP_LIST] = { "list", sweep_list, TO(REMOVE) | TO(END) },
-    [SWEEP_REMOVE] = { "remove", sweep_remove, TO(REMOVE) | TO(KEEP) | TO(END) },
+    [SWEEP_REMOVE] = { "remove", sweep_remove, TO(REMOVE) | TO(HEAL) | TO(END) },
+    [SWEEP_HEAL] = { "heal", sweep_heal, TO(KEEP) },
     [SWEEP_KEEP] = { "keep", sweep_keep, TO(END) },
     [SWEEP_END] = { "end", sweep_end, 0 },
 };
@@ -609,6 +695,17 @@ void sweep_wanted(struct indexer *indexer, const char *why)
         uv_timer_start(&sweeps->timer, sweep_on_timer, SWEEP_SOON_MS, 0);
 }
 
+void sweep_differs(struct indexer *indexer, const struct run_key *run)
+{
+    struct sweeps *sweeps = indexer->sweeps;
+
+    if (sweeps == NULL || indexer->draining)
+        return;
+    sweep_focus(sweeps, run);
+    if (!sweeps->running && uv_timer_get_due_in(&sweeps->timer) > sweep_pause_ms(sweeps, false))
+        uv_timer_start(&sweeps->timer, sweep_on_timer, sweep_pause_ms(sweeps, false), 0);
+}
+
 void sweep_status(const struct indexer *indexer, struct sweep_status *status)
 {
     *status = (struct sweep_status){ .running = false };
@@ -628,6 +725,7 @@ enum status sweeps_start(struct indexer *indexer, struct error *err)
     if (sweeps == NULL)
         return error_set(err, STATUS_NO_MEMORY, "sweeps");
     sweeps->indexer = indexer;
+    sweeps->heal = sweep_heal_new(indexer);
     uv_timer_init(indexer->loop, &sweeps->timer);
     sweeps->timer.data = sweeps;
     uv_timer_start(&sweeps->timer, sweep_on_timer, SWEEP_LOOK_MS, 0);

@@ -3,7 +3,8 @@
  *
  * Per run: first the files that documents name are collected, then the nodes' full listings are taken, then what no listing has is removed, by
  * name. In this order a file that comes meanwhile can't go; and as a file's name is never used again, a removal that comes late does no harm. Nodes that
- * do not answer are skipped. Once a day (a setting), when a node's lease is taken over, and when asked for. One sweep at a time, by a lease. */
+ * do not answer are skipped. Then index and nodes are compared, run by run, and what differs is read again (sweep_heal.h). Once a day (a
+ * setting), when a node's lease is taken over, and when asked for. One sweep at a time, by a lease. */
 #ifndef INDEXER_SWEEP_H
 #define INDEXER_SWEEP_H
 
@@ -12,6 +13,8 @@
 enum status sweeps_start(struct indexer *indexer, struct error *err);
 void sweeps_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer));
 void sweep_wanted(struct indexer *indexer, const char *why); /* soon; one that is under way is followed by another */
+void sweep_differs(struct indexer *indexer,
+                   const struct run_key *run); /* this run is swept by itself a little later */
 
 struct sweep_status {
     bool running;
@@ -20,6 +23,9 @@ struct sweep_status {
     uint64_t started_us, ended_us;                 /* wall clock; 0: none yet */
     uint64_t locations_removed, documents_removed; /* by this process, ever */
     uint64_t nodes_skipped;                        /* of the last one */
+    uint64_t differing; /* of the last one: runs that differed on a node */
+    uint64_t unhealed;  /* of those: as they did before they were read again */
+    uint64_t reread;    /* by this process, ever: runs read again from a node for it */
 };
 void sweep_status(const struct indexer *indexer, struct sweep_status *status);
 

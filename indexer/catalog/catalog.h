@@ -125,9 +125,10 @@ enum status catalog_scan_issues(struct catalog *catalog, const struct run_key *r
                                 bool (*each)(void *data, const struct catalog_issue *issues, unsigned count),
                                 void *data, struct error *err);
 
-/* Every location of the run's documents, as node and file, however often it comes; borrowed during the call. */
+/* Every location of the run's documents, as node and file, and whose it is; however often one comes; borrowed during the call. */
 enum status catalog_scan_files(struct catalog *catalog, const struct run_key *run,
-                               bool (*each)(void *data, const char *node, const char *file),
+                               bool (*each)(void *data, const char *node, const char *file,
+                                            const struct digest *digest),
                                void *data, struct error *err);
 
 /* --- quarantine: messages that don't decode --- */

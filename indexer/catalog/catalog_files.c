@@ -3,7 +3,7 @@
 #include "proto/base/json_read.h"
 
 struct files_reading {
-    bool (*each)(void *data, const char *node, const char *file);
+    bool (*each)(void *data, const char *node, const char *file, const struct digest *digest);
     void *data;
     bool more;
     enum status status;
@@ -13,8 +13,14 @@ struct files_reading {
 static void files_of_issue(struct files_reading *reading, const json_t *issue)
 {
     json_t *locations;
+    const char *text;
+    struct digest digest;
 
-    reading->status = json_get_array(issue, "locations", &locations, reading->err);
+    reading->status = json_get_string(issue, "digest", &text, reading->err);
+    if (reading->status == STATUS_OK && !digest_parse(slice_text(text), &digest))
+        reading->status = error_set(reading->err, STATUS_CORRUPT, "digest: not 64 hex digits");
+    if (reading->status == STATUS_OK)
+        reading->status = json_get_array(issue, "locations", &locations, reading->err);
     for (size_t i = 0;
          reading->status == STATUS_OK && reading->more && i < json_array_size(locations); i++) {
         const json_t *location = json_array_get(locations, i);
@@ -23,7 +29,7 @@ static void files_of_issue(struct files_reading *reading, const json_t *issue)
         if (reading->status == STATUS_OK)
             reading->status = json_get_string(location, "file", &file, reading->err);
         if (reading->status == STATUS_OK)
-            reading->more = reading->each(reading->data, node, file);
+            reading->more = reading->each(reading->data, node, file, &digest);
     }
 }
 
@@ -39,7 +45,8 @@ static bool files_on_record(void *data, const struct record *record)
 }
 
 enum status catalog_scan_files(struct catalog *catalog, const struct run_key *run,
-                               bool (*each)(void *data, const char *node, const char *file),
+                               bool (*each)(void *data, const char *node, const char *file,
+                                            const struct digest *digest),
                                void *data, struct error *err)
 {
     struct error own;
