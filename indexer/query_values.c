@@ -234,15 +234,15 @@ static enum status expver_add(const struct values *values, struct slice text)
 /* Which members the values of a param ask for. */
 enum { PARAM_NAME, PARAM_ID, PARAM_ID_TABLE, PARAM_ID_CATEGORY_DISCIPLINE };
 
-enum { PARAM_NUMBERS_MAX = 3 };
+enum { PARAM_NUMBERS_MAX = 3, PARAM_NUMBER_MAX = 999 };
 
-/* Numbers up to 255 with points between; 0: it is anything else. */
+/* Numbers up to 999 with points between; 0: it is anything else. */
 static size_t param_numbers(struct slice text, uint64_t numbers[PARAM_NUMBERS_MAX])
 {
     for (size_t count = 0; count < PARAM_NUMBERS_MAX; count++) {
         const uint8_t *dot = text.size > 0 ? memchr(text.data, '.', text.size) : NULL;
         size_t size = dot != NULL ? (size_t)(dot - text.data) : text.size;
-        if (decimal_parse((const char *)text.data, size, UINT8_MAX, &numbers[count]) != 0)
+        if (decimal_parse((const char *)text.data, size, PARAM_NUMBER_MAX, &numbers[count]) != 0)
             return 0;
         if (dot == NULL)
             return count + 1;
@@ -251,11 +251,12 @@ static size_t param_numbers(struct slice text, uint64_t numbers[PARAM_NUMBERS_MA
     return 0;
 }
 
-/* "130.128" is a paramId, if the field is of a table of ECMWF's or of edition 2, and two octets of any edition 1. */
+/* "130.128" is a paramId, if the field is of a table of ECMWF's or of edition 2 (whose tables go past 255: 48.260), and two octets
+ * of any edition 1. */
 static enum status param_add_numbers(const struct values *values, const uint64_t *numbers, size_t count)
 {
     unsigned id = (unsigned)numbers[0], table = (unsigned)numbers[1];
-    char text[GRIB_PARAM_TEXT_SIZE];
+    char text[3 * GRIB_PARAM_TEXT_SIZE];
 
     if (count == 3) {
         snprintf(text, sizeof text, "%u.%u.%u", id, table, (unsigned)numbers[2]);
