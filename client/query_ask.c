@@ -184,7 +184,7 @@ static enum status stream_one(struct stream *stream, const struct query_ask *ask
         transfer_start(stream->session->transfer, request);
         while (request->transfer != NULL && waited == STATUS_OK)
             waited = session_wait(stream->session, UINT32_MAX, err);
-        if (request->transfer != NULL) {
+        while (request->transfer != NULL) {
             transfer_cancel(request);
             transfer_run(stream->session->transfer, 0);
         }

@@ -317,7 +317,8 @@ static void cache_put(struct axes_cache *cache, struct table *table)
 {
     pthread_mutex_lock(&cache->mutex);
     table->users = 1;
-    table->listed = table->size <= AXES_CACHE_SIZE_MAX;
+    /* Runs that are asked for and not there could be any number. */
+    table->listed = table->count > 0 && table->size <= AXES_CACHE_SIZE_MAX;
     if (table->listed) {
         struct list *item = cache->tables.next;
         while (item != &cache->tables) { /* what another thread made meanwhile */

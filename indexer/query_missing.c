@@ -12,7 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MISSING_LINE_SIZE_MAX = 4096 };
+enum {
+    MISSING_LINE_SIZE_MAX = 16 << 10,
+    MISSING_LIST_SIZE_MAX = 800, /* bytes of one key's list, its last value besides; what is left is another request */
+};
 
 struct dimension_value {
     const struct query_term *term; /* of which it is */
@@ -170,6 +173,7 @@ static bool missing_make(struct missing *missing)
         struct dimension *dimension = &missing->dimensions[i];
         if (!dimension_make(missing, dimension))
             return false;
+        assert(dimension->count > 0); /* a term has values */
         dimension->stride = missing->places;
         if (dimension->count > MISSING_PLACES_MAX / missing->places)
             return false;
@@ -346,9 +350,12 @@ static bool step_is_whole(const struct dimension_value *value)
     return strcmp(value->term->key, "step_seconds") != 0 || fmod(value->value->number, 3600) == 0;
 }
 
-static void list_print(const struct dimension_value *const *values, size_t count, struct buf *buf)
+/* As many as one request may have; returns how many. */
+static size_t list_print(const struct dimension_value *const *values, size_t count, struct buf *buf)
 {
-    for (size_t i = 0; i < count;) {
+    size_t was = buf->size, i = 0;
+
+    while (i < count && buf->size - was < MISSING_LIST_SIZE_MAX && buf_status(buf) == STATUS_OK) {
         size_t length = run_length(values + i, count - i);
 
         if (i > 0)
@@ -366,6 +373,7 @@ static void list_print(const struct dimension_value *const *values, size_t count
         buf_double(buf, step ? by / 3600 : by);
         i += length;
     }
+    return i;
 }
 
 static bool slice_is_full(const struct missing *missing, size_t offset, size_t size)
@@ -375,7 +383,7 @@ static bool slice_is_full(const struct missing *missing, size_t offset, size_t s
 
 static void print_from(struct printing *printing, size_t at, size_t offset, struct buf *line);
 
-/* Values i and all behind it that miss the same as i does: one list. */
+/* Values i and all behind it that miss the same as i does: one list, or several where it would be too long. */
 static void print_alike(struct printing *printing, size_t at, size_t offset, size_t i, bool *done,
                         struct buf *line)
 {
@@ -395,12 +403,14 @@ static void print_alike(struct printing *printing, size_t at, size_t offset, siz
         done[j] = true;
         values[count++] = &dimension->asked[j];
     }
-    buf_format(line, "%s%s=", was > 0 ? "," : "", name_of(values[0]->term));
-    list_print(values, count, line);
+    for (size_t done_count = 0; done_count < count && !printing->over;) {
+        buf_format(line, "%s%s=", was > 0 ? "," : "", name_of(values[done_count]->term));
+        done_count += list_print(values + done_count, count - done_count, line);
+        print_from(printing, at + 1, offset + i * dimension->stride, line);
+        if (buf_status(line) == STATUS_OK)
+            line->size = was;
+    }
     free(values);
-    print_from(printing, at + 1, offset + i * dimension->stride, line);
-    if (buf_status(line) == STATUS_OK)
-        line->size = was;
 }
 
 static void print_line(struct printing *printing, struct buf *line)

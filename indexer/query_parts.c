@@ -1,6 +1,7 @@
 /* query_parts.c: requests into queries; which run is the latest. */
 #include "indexer/query_parts.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,10 +75,13 @@ static bool latest_on_run(void *data, const struct catalog_run *run)
             return true;
         }
     }
+    if (making->latest_count == QUERY_PARTS_MAX) {
+        making->status = error_set(making->err, STATUS_BAD_VALUE,
+                                   "the latest runs of more than %d sources: name some", QUERY_PARTS_MAX);
+        return false;
+    }
     struct run_key *grown = realloc(making->latest, (making->latest_count + 1) * sizeof *grown);
-    if (grown == NULL || making->latest_count == QUERY_PARTS_MAX) {
-        if (grown != NULL)
-            making->latest = grown;
+    if (grown == NULL) {
         making->status = error_set(making->err, STATUS_NO_MEMORY, "sources");
         return false;
     }
@@ -122,10 +126,11 @@ static void part_of_run(struct making *making, const struct run_key *run)
 static void without_add(struct making *making, const char *source)
 {
     struct query_parts *parts = making->parts;
+
+    assert(strlen(source) <= SOURCE_SIZE_MAX); /* the request's values are names of sources */
     char(*grown)[SOURCE_SIZE_MAX + 1] = realloc(parts->without,
                                                 (parts->without_count + 1) * sizeof *parts->without);
-
-    if (grown == NULL || strlen(source) > SOURCE_SIZE_MAX)
+    if (grown == NULL)
         return;
     parts->without = grown;
     memcpy(parts->without[parts->without_count++], source, strlen(source) + 1);

@@ -199,6 +199,41 @@ static void a_grid_too_large_is_not_looked_at_and_a_long_list_ends(void **state)
     query_fini(&request);
 }
 
+/* Numbers at no one distance, so that each is printed: a key's list, and more of them than a line takes. */
+static void a_list_too_long_for_one_request_is_told_in_several(void **state)
+{
+    enum { COUNT = 1200 };
+    struct query_request request;
+    struct buf list;
+    unsigned found = 0;
+
+    (void)state;
+    buf_init(&list, 1 << 16);
+    buf_text(&list, "number=0");
+    for (int i = 1; i < COUNT; i++)
+        buf_format(&list, "/%d", i * i);
+    query_init(&request);
+    add(&request, "levelist=500/850");
+    add(&request, buf_string(&list));
+    struct missing *missing = missing_new(&request.query);
+    assert_int_equal(missing_count(missing), 2 * COUNT);
+    char *text = print(missing);
+    assert_null(strstr(text, "..."));
+    for (char *at = text, *rest; (at = strtok_r(at, ";", &rest)) != NULL; at = NULL) {
+        while (*at == ' ')
+            at++;
+        assert_int_equal(strncmp(at, "levelist=500/850,number=", 24), 0);
+        at += 24;
+        assert_in_range(strlen(at), 1, 820);
+        for (char *value = at, *more; (value = strtok_r(value, "/", &more)) != NULL; value = NULL)
+            assert_int_equal(atoi(value), found * found), found++;
+    }
+    assert_int_equal(found, COUNT);
+    missing_free(missing);
+    query_fini(&request);
+    buf_fini(&list);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -208,6 +243,7 @@ int main(void)
         cmocka_unit_test(names_that_match_nothing_are_told),
         cmocka_unit_test(a_value_that_is_given_twice_is_one),
         cmocka_unit_test(a_grid_too_large_is_not_looked_at_and_a_long_list_ends),
+        cmocka_unit_test(a_list_too_long_for_one_request_is_told_in_several),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
