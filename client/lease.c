@@ -76,7 +76,8 @@ static void lease_on_tick(struct gs_session *session, void *data)
 enum status lease_take(struct lease *lease, struct gs_session *session, const char *name,
                        struct error *err)
 {
-    uint64_t until_ms = clock_monotonic_ms() + LEASE_WAIT_MS;
+    uint64_t wait_ms = session->retry_ms < LEASE_WAIT_MS ? session->retry_ms : LEASE_WAIT_MS;
+    uint64_t until_ms = clock_monotonic_ms() + wait_ms;
 
     *lease = (struct lease){ .session = session };
     transfer_request_init(&lease->request);

@@ -16,7 +16,8 @@ struct lease {
     struct transfer_request request;
 };
 
-/* Waits for a holder whose time runs out soon (as a rotator that crashed); LOCKED names who holds it for longer. */
+/* Waits for a holder whose time runs out soon (as a rotator that crashed), no longer than the session tries again what is
+ * temporary; LOCKED names who holds it for longer. */
 enum status lease_take(struct lease *lease, struct gs_session *session, const char *name,
                        struct error *err);
 void lease_release(struct lease *lease);

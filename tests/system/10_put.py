@@ -326,7 +326,7 @@ def test_a_purge_takes_exactly_the_retired_run(node):
 
 def test_a_full_disk_is_507_before_the_body_is_sent(daemons):
     node = daemons.node(arguments=["--reserve", "900TiB"], ready=False)
-    await_condition(lambda: answers(node), "it answers")
+    await_condition(node.answers, "it answers")
     with socket.create_connection(node.listen.split(":"), timeout=20) as client:
         client.sendall(b"PUT /ingest/full/ HTTP/1.1\r\nHost: x\r\nContent-Length: 49\r\nExpect: 100-continue\r\n\r\n")
         answer = client.recv(65536)
@@ -336,10 +336,3 @@ def test_a_full_disk_is_507_before_the_body_is_sent(daemons):
     assert ready.status_code == 503
     assert [check["name"] for check in ready.json()["checks"] if not check["ok"]] == ["disk"]
     assert node.get("/cluster/runs").status_code == 200
-
-
-def answers(node):
-    try:
-        return node.get("/healthz").status_code == 200 and "recovering" not in node.get("/readyz").text
-    except requests.RequestException:
-        return False

@@ -277,7 +277,7 @@ def test_a_node_that_joins_takes_no_put_before_it_has_map_and_states(daemons):
         node.put(f"/cluster/runs/old/{RUN}", json.dumps(state))
     nodes[0].kill()
     third = daemons.node("n3", ready=False, arguments=["--join", f"{nodes[0].url}"])
-    await_condition(lambda: answers(third), "it answers")
+    await_condition(third.answers, "it answers")
     assert third.get("/readyz").status_code == 503
     assert third.put("/ingest/x/", small_message(1)).status_code == 503
     nodes[0].start().wait_ready()
@@ -293,18 +293,11 @@ def test_a_node_that_joins_takes_no_put_before_it_has_map_and_states(daemons):
 
 def test_a_node_that_joins_does_not_say_that_a_message_is_nowhere(daemons):
     node = daemons.node("n1", ready=False, arguments=["--join", "http://127.0.0.1:1"])
-    await_condition(lambda: answers(node), "it answers")
+    await_condition(node.answers, "it answers")
     answer = node.get(f"/sha256/{'1' * 64}")
     assert (answer.status_code, answer.json()["code"]) == (503, "holder-down")
     # Asked by another node it speaks of itself only.
     assert node.get(f"/sha256/{'1' * 64}", headers={"Gribstore-Hop": "1"}).status_code == 404
-
-
-def answers(node):
-    try:
-        return node.get("/healthz").status_code == 200 and "recovering" not in node.get("/readyz").text
-    except requests.RequestException:
-        return False
 
 
 def test_a_reopened_run_is_caught_up_with(nodes):

@@ -91,8 +91,10 @@ class Daemon:
         return False
 
     def answers(self):
+        """It serves, ready or not; a node that still reads its runs has one answer to everything."""
         with contextlib.suppress(requests.RequestException):
-            return requests.get(f"{self.url}/healthz", timeout=REQUEST_TIMEOUT_S).status_code == 200
+            return requests.get(f"{self.url}/healthz", timeout=REQUEST_TIMEOUT_S).status_code == 200 and \
+                "recovering" not in requests.get(f"{self.url}/readyz", timeout=REQUEST_TIMEOUT_S).text
         return False
 
     def wait_ready(self, timeout_s=READY_TIMEOUT_S):
