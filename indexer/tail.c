@@ -19,7 +19,6 @@
 #include "proto/base/log.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
 enum {
@@ -28,126 +27,6 @@ enum {
 };
 
 static void tail_on_retry(uv_timer_t *timer);
-static void tail_stop_if_idle(struct tail *tail);
-
-/* --- the table of runs --- */
-
-struct tail_run *tail_find(struct tail *tail, const struct run_key *run)
-{
-    char name[RUN_TEXT_SIZE];
-    struct tail_run *found;
-
-    run_key_print(run, name);
-    HASH_FIND_STR(tail->runs, name, found);
-    return found;
-}
-
-static struct tail_run *tail_run_make(struct tail *tail, const struct run_key *run)
-{
-    struct tail_run *made = tail_find(tail, run);
-
-    if (made != NULL)
-        return made;
-    made = calloc(1, sizeof *made);
-    assert(made != NULL);
-    made->run = *run;
-    run_key_print(run, made->name);
-    HASH_ADD_STR(tail->runs, name, made);
-    return made;
-}
-
-void tail_run_free(struct tail *tail, struct tail_run *run)
-{
-    HASH_DEL(tail->runs, run); /* NOLINT(clang-analyzer-unix.Malloc): it does not follow uthash's links */
-    free(run->files);
-    free(run->births);
-    free(run->named);
-    free(run);
-}
-
-/* --- the listing --- */
-
-/* Whether this file of the previous listing is in the new one. */
-static bool tail_listing_has(const struct tail_file *files, size_t count, const struct tail_file *file)
-{
-    for (size_t i = 0; i < count; i++)
-        if (files[i].birth == file->birth && files[i].shard == file->shard)
-            return true;
-    return false;
-}
-
-/* Takes the listing's files. */
-static void tail_take_listing(struct tail *tail, struct tail_listing *listing)
-{
-    struct tail_run *run = tail_run_make(tail, &listing->run);
-
-    for (size_t i = 0; i < run->files_count; i++)
-        if (!tail_listing_has(listing->files, listing->files_count, &run->files[i]))
-            run->stale = true;
-    if (run->journal_id != listing->journal_id) {
-        run->generation++; /* another journal, or the first look at this one; a reader at it leaves */
-        run->scanned = 0;
-        run->births_count = run->named_count = 0;
-        run->stale = true;
-    }
-    free(run->files);
-    run->files = listing->files;
-    run->files_count = listing->files_count;
-    if (run->journal_id != listing->journal_id && run->journal_id == 0 && run->has_cursor &&
-        run->cursor.journal_id == listing->journal_id && run->cursor.complete &&
-        run->cursor.files == tail_files_hash(run))
-        run->stale = false; /* the first look after a start: nothing has gone since the run was held against these files */
-    run->listed = true;
-    run->weighed = run->skipped = false;
-    run->info = listing->info;
-    run->journal_id = listing->journal_id;
-    run->records = listing->records;
-}
-
-/* The node has it no more: a reader that is at it leaves, then its locations and its cursor go. */
-static void tail_run_absent(struct tail_run *run)
-{
-    run->generation += run->journal_id != 0;
-    run->journal_id = 0;
-    run->records = run->files_count = 0;
-    run->scanned = 0;
-    run->births_count = run->named_count = 0;
-    run->stale = true;
-}
-
-static enum status tail_take_answer(struct tail *tail, const json_t *answer, struct error *err)
-{
-    const char *seq;
-    json_t *runs;
-    struct tail_run *run;
-    struct tail_listing listing;
-
-    enum status status = json_get_string(answer, "seq", &seq, err);
-    if (status == STATUS_OK)
-        status = json_get_array(answer, "runs", &runs, err);
-    if (status == STATUS_OK && strlen(seq) >= sizeof tail->seq)
-        status = error_set(err, STATUS_BAD_VALUE, "seq: too long");
-    if (status != STATUS_OK)
-        return status;
-    bool full = json_is_true(json_object_get(answer, "full"));
-    if (full)
-        for (run = tail->runs; run != NULL; run = run->hh.next)
-            run->listed = false;
-    for (size_t i = 0; i < json_array_size(runs); i++) {
-        status = tail_listing_parse(json_array_get(runs, i), &listing, err);
-        if (status != STATUS_OK) {
-            free(listing.files);
-            return error_wrap(err, "runs[%zu]", i);
-        }
-        tail_take_listing(tail, &listing);
-    }
-    for (run = tail->runs; full && run != NULL; run = run->hh.next) /* only a full listing proves absence */
-        if (!run->listed)
-            tail_run_absent(run);
-    snprintf(tail->seq, sizeof tail->seq, "%s", tail->relist && !full ? "" : seq);
-    tail->relist = false;
-    return STATUS_OK;
-}
 
 /* A node that shows an older state than the catalog's was not told, or did not hear: it is looked at again, and told. */
 static void tail_weigh_again(struct tail *tail)
@@ -169,7 +48,7 @@ uint64_t tail_retry_after(uint64_t retry_ms)
     return retry_ms * 2 < TAIL_RETRY_MS_MAX ? retry_ms * 2 : TAIL_RETRY_MS_MAX;
 }
 
-static void tail_retry_later(struct tail *tail)
+void tail_retry_later(struct tail *tail)
 {
     if (tail->stopping || uv_is_active((uv_handle_t *)&tail->retry))
         return;
@@ -184,8 +63,7 @@ void tail_trouble(struct tail *tail, const struct error *err)
     snprintf(tail->error, sizeof tail->error, "%.250s", err->text);
 }
 
-/* The node answers: what was wrong with it is over, but for runs that can't be read. */
-static void tail_well(struct tail *tail)
+void tail_well(struct tail *tail)
 {
     tail->retry_ms = 0;
     for (const struct tail_run *run = tail->runs; run != NULL; run = run->hh.next)
@@ -245,60 +123,6 @@ static void tail_on_retry(uv_timer_t *timer)
     tail_pump(timer->data);
 }
 
-/* --- cursors, loaded once --- */
-
-static bool tail_load_one(void *data, const struct catalog_cursor *cursor)
-{
-    struct tail *tail = data;
-
-    if (tail->loaded_count == tail->loaded_capacity) {
-        tail->loaded_capacity = tail->loaded_capacity == 0 ? 64 : 2 * tail->loaded_capacity;
-        tail->loaded = realloc(tail->loaded, tail->loaded_capacity * sizeof *tail->loaded);
-        assert(tail->loaded != NULL);
-    }
-    tail->loaded[tail->loaded_count++] = *cursor;
-    return true;
-}
-
-static void tail_load_run(struct work *work)
-{
-    struct tail *tail = container_of(work, struct tail, load);
-
-    tail->loaded_count = 0;
-    work->status = catalog_cursor_scan(tail->indexer->catalog, tail->id, tail_load_one, tail, &work->err);
-}
-
-static void tail_on_loaded(struct work *work)
-{
-    struct tail *tail = container_of(work, struct tail, load);
-
-    tail->loading = false;
-    if (work->status == STATUS_OK) {
-        for (size_t i = 0; i < tail->loaded_count; i++) {
-            struct tail_run *run = tail_run_make(tail, &tail->loaded[i].run);
-            run->cursor = tail->loaded[i];
-            run->has_cursor = true;
-            run->stale = true; /* until a listing with the same files comes */
-        }
-        tail->cursors_known = true;
-        tail->known_ns = uv_hrtime();
-        tail->listed_once = tail->out; /* it lists nothing any more: all of it is absent */
-    }
-    free(tail->loaded);
-    tail->loaded = NULL;
-    tail->loaded_count = tail->loaded_capacity = 0;
-    if (tail->stopping) {
-        tail_stop_if_idle(tail);
-        return;
-    }
-    if (work->status != STATUS_OK) {
-        error_wrap(&work->err, "cursors");
-        tail_trouble(tail, &work->err);
-        tail_retry_later(tail);
-    }
-    tail_pump(tail);
-}
-
 /* --- what can be started is started --- */
 
 /* A journal is read further than the listing that made us read it. */
@@ -327,11 +151,8 @@ void tail_pump(struct tail *tail)
     if (uv_is_active((uv_handle_t *)&tail->retry))
         return; /* in trouble: one thing at a time, when the timer comes */
     if (!tail->cursors_known) {
-        if (!tail->loading) {
-            tail->loading = true;
-            error_init(&tail->load.err);
-            work_start(tail->indexer->loop, &tail->load, tail_load_run, tail_on_loaded);
-        }
+        if (!tail->loading)
+            tail_load_cursors(tail);
         return;
     }
     if (!tail->polling && !tail->out)
@@ -389,7 +210,7 @@ static void tail_on_again_closed(uv_handle_t *handle)
     uv_close((uv_handle_t *)&tail->retry, tail_on_closed);
 }
 
-static void tail_stop_if_idle(struct tail *tail)
+void tail_stop_if_idle(struct tail *tail)
 {
     if (tail->stopping && !tail->polling && !tail->loading && !tail->reading &&
         !uv_is_closing((uv_handle_t *)&tail->again))
@@ -480,101 +301,6 @@ void tails_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *inde
     }
     list_for_each_safe (at, after, &tails->list)
         tail_stop(container_of(at, struct tail, list));
-}
-
-/* --- for run states --- */
-
-void tails_reread(struct indexer *indexer, const struct run_key *key)
-{
-    if (indexer->tails == NULL)
-        return;
-    list_for_each (at, &indexer->tails->list) {
-        struct tail *tail = container_of(at, struct tail, list);
-        struct tail_run *run = tail_find(tail, key);
-        if (run == NULL)
-            continue;
-        run->generation++;
-        run->has_cursor = run->skipped = false;
-        run->scanned = 0;
-        run->births_count = 0;
-        tail_pump(tail);
-    }
-}
-
-void tails_weigh(struct indexer *indexer, const struct run_key *key)
-{
-    if (indexer->tails == NULL)
-        return;
-    list_for_each (at, &indexer->tails->list) {
-        struct tail *tail = container_of(at, struct tail, list);
-        struct tail_run *run = tail_find(tail, key);
-        if (run == NULL)
-            continue;
-        run->weighed = run->skipped = false;
-        tail_pump(tail);
-    }
-}
-
-/* --- what the catalog has now: another indexer's, or an older database's --- */
-
-static bool tail_cursor_known(const struct tail_run *run, const struct catalog_cursor *cursor)
-{
-    return !run->unsure && run->has_cursor && run->cursor.rev == cursor->rev &&
-           run->cursor.journal_id == cursor->journal_id && run->cursor.record == cursor->record &&
-           run->cursor.complete == cursor->complete;
-}
-
-/* Read on from there. cursor NULL: there is none. */
-static void tail_take_cursor(struct tail *tail, struct tail_run *run, const struct catalog_cursor *cursor)
-{
-    if (!run->unsure)
-        log_msg(LOG_INFO, "tail.cursor",
-                "%s on %s: the index has it %s record %" PRIu64 ", not at %" PRIu64, run->name,
-                tail->id, cursor == NULL ? "nowhere, from" : "at",
-                cursor == NULL ? 0 : cursor->record, run->has_cursor ? run->cursor.record : 0);
-    run->has_cursor = cursor != NULL;
-    if (cursor != NULL)
-        run->cursor = *cursor;
-    run->generation++;
-    run->scanned = 0;
-    run->births_count = 0;
-    run->unsure = run->skipped = run->weighed = false;
-    run->stale = true;
-}
-
-/* Whether what was read of the catalog since then may be older than what is known here. */
-static bool tail_newer(const struct tail *tail, const struct tail_run *run, uint64_t started_ns)
-{
-    return (tail->reading && tail->reader.run == run) || run->touched_ns >= started_ns;
-}
-
-static void tail_refresh_one(struct tail *tail, const struct catalog_cursor *cursor, uint64_t started_ns)
-{
-    struct tail_run *run = tail_run_make(tail, &cursor->run);
-
-    run->seen_ns = started_ns;
-    if (!tail_newer(tail, run, started_ns) && !tail_cursor_known(run, cursor))
-        tail_take_cursor(tail, run, cursor);
-}
-
-void tails_refresh(struct indexer *indexer, const struct catalog_cursor *cursors, size_t count,
-                   uint64_t started_ns)
-{
-    if (indexer->tails == NULL)
-        return;
-    list_for_each_safe (at, after, &indexer->tails->list) {
-        struct tail *tail = container_of(at, struct tail, list);
-        if (!tail->cursors_known || tail->stopping || tail->known_ns >= started_ns)
-            continue;
-        for (size_t i = 0; i < count; i++)
-            if (strcmp(cursors[i].node, tail->id) == 0)
-                tail_refresh_one(tail, &cursors[i], started_ns);
-        for (struct tail_run *run = tail->runs; run != NULL; run = run->hh.next)
-            if ((run->has_cursor || run->unsure) && run->seen_ns != started_ns &&
-                !tail_newer(tail, run, started_ns))
-                tail_take_cursor(tail, run, NULL);
-        tail_pump(tail);
-    }
 }
 
 size_t tails_status(struct indexer *indexer, struct tail_status *status, size_t count_max)

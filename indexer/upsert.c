@@ -7,25 +7,19 @@
  * that wait for each other's digests can't stand still. */
 #include "indexer/upsert.h"
 
-#include "indexer/census.h"
-#include "indexer/decoded_cache.h"
 #include "indexer/decoder_death.h"
 #include "indexer/grib_packing.h"
 #include "indexer/node_request.h"
-#include "indexer/run_guard.h"
-#include "proto/base/clock.h"
+#include "indexer/upsert_write.h"
 #include "proto/base/fsm.h"
-#include "proto/base/json_read.h"
 #include "proto/base/json_write.h"
-#include "proto/base/log.h"
-#include "proto/base/metric.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
 enum {
-    UPSERT_HEADS_SIZE_MAX = 256 << 20,
+    UPSERT_HEADS_SIZE_MAX = 64 << 20, /* what a node gives */
     UPSERT_HEADS_TIMEOUT_MS = 60000,
 };
 
@@ -38,14 +32,6 @@ enum upsert_step {
     UPSERT_DONE
 };
 
-/* One record of the batch. */
-struct upsert_item {
-    struct decoded *decoded; /* held; NULL: not looked up, or without heads */
-    bool ours;               /* pending, and we decode it */
-    const char *headless;    /* why the node gave no heads; NULL: it did, or was not asked */
-    unsigned heads_first, heads_count; /* in machine->decode_items */
-};
-
 struct upsert_machine {
     struct fsm fsm;
     struct indexer *indexer;
@@ -56,12 +42,7 @@ struct upsert_machine {
     struct decode_batch decode;
     struct decode_item *decode_items; /* owned */
     size_t decode_count, decode_capacity;
-    struct work apply;
-    struct field_event *events; /* owned */
-    size_t events_count;
-    struct quarantine_entry *refusals; /* owned */
-    char release[32];                  /* of ecCodes */
-    size_t refusals_count;
+    struct upsert_write write;
     bool waiting;
     size_t ours, ours_max; /* asked for at once; fewer after an answer that was too large */
     bool too_large;
@@ -70,20 +51,16 @@ struct upsert_machine {
 
 struct upserts {
     struct decoded_cache cache;
+    struct upsert_writer *writer; /* owned */
     struct list machines;
+    unsigned count; /* of them */
 };
-
-static struct metric upsert_fields = { .name = "gribstore_index_fields_total",
-                                       .help = "Fields written to the catalog (copies count).",
-                                       .kind = METRIC_COUNTER };
-static struct metric upsert_quarantined = { .name = "gribstore_index_quarantined_total",
-                                            .help = "Messages put into quarantine (copies count).",
-                                            .kind = METRIC_COUNTER };
 
 /* A record that the node has no heads of may be void by now: then a later record takes its place away again. If it is not, it is damaged,
  * or framed and no GRIB inside, and must not be missing without a word: so it goes to quarantine, for this node only, as another's
  * copy may be sound. */
-static const char upsert_no_heads[] = REFUSAL_NO_HEADS_TEXT "its sections don't hold, or its bytes can't be read";
+static const char upsert_no_heads[] = REFUSAL_NO_HEADS_TEXT
+    "its sections don't hold, or its bytes can't be read";
 static const char upsert_large_heads[] = REFUSAL_NO_HEADS_TEXT "they are more than a node gives at once";
 
 /* --- LOOK --- */
@@ -359,135 +336,19 @@ static enum fsm_next upsert_wait(struct fsm *fsm)
 
 /* --- APPLY --- */
 
-static void upsert_location(const struct upsert_batch *batch, const struct upsert_record *record,
-                            struct field_location *location)
+static void upsert_on_written(struct upsert_write *write, enum status status, const struct error *err)
 {
-    char path[DATA_PATH_SIZE];
-
-    data_path_print(&batch->run, record->shard, record->birth, path);
-    snprintf(location->url, sizeof location->url, "%s%s", batch->url, path);
-    snprintf(location->node, sizeof location->node, "%s", batch->node);
-    data_file_name_print(record->shard, record->birth, location->file);
-    location->offset = record->offset;
-    location->length = record->length;
-}
-
-static struct field_location *upsert_location_new(const struct upsert_batch *batch,
-                                                  const struct upsert_record *record)
-{
-    struct field_location *location = calloc(1, sizeof *location);
-
-    assert(location != NULL);
-    upsert_location(batch, record, location);
-    return location;
-}
-
-static enum status upsert_add_event(struct upsert_machine *machine, const struct upsert_record *record,
-                                    const struct decoded_field *field, unsigned sub, struct error *err)
-{
-    json_t *keys = NULL;
-    enum status status = json_parse(field->keys, field->keys_size, &keys, err);
-    if (status != STATUS_OK)
-        return status;
-    struct field_event *event = &machine->events[machine->events_count++];
-    *event = (struct field_event){ .kind = FIELD_ADD, .run = machine->batch->run };
-    field_id_make(&machine->batch->run, field->identity, &event->id);
-    event->issue = (struct field_issue){
-        .digest = record->digest,
-        .sub = sub,
-        .stored_at_us = record->stored_at_us,
-        .length = record->length,
-        .incarnation = machine->batch->incarnation,
-        .keys = keys,
-        .locations_count = 1,
-        .locations = upsert_location_new(machine->batch, record),
-    };
-    return STATUS_OK;
-}
-
-static void upsert_add_refusal(struct upsert_machine *machine, const struct upsert_record *record,
-                               const char *reason)
-{
-    struct quarantine_entry *entry = &machine->refusals[machine->refusals_count++];
-
-    *entry = (struct quarantine_entry){
-        .run = machine->batch->run,
-        .incarnation = machine->batch->incarnation,
-        .digest = record->digest,
-        .length = record->length,
-        .stored_at_us = record->stored_at_us,
-        .locations_count = 1,
-        .locations = upsert_location_new(machine->batch, record),
-    };
-    snprintf(entry->reason, sizeof entry->reason, "%s", reason);
-    snprintf(entry->eccodes, sizeof entry->eccodes, "%s", machine->release);
-}
-
-/* Events and refusals of the batch, on the pool: the keys of thousands of fields are parsed. What they are made of is held, and
- * no longer changes. */
-static enum status upsert_make_events(struct upsert_machine *machine, struct error *err)
-{
-    const struct upsert_batch *batch = machine->batch;
-    enum status status = STATUS_OK;
-    size_t fields = 0;
-
-    for (size_t i = 0; i < batch->count; i++)
-        fields += machine->items[i].decoded != NULL ? machine->items[i].decoded->fields_count : 0;
-    machine->events = calloc(fields + 1, sizeof *machine->events);
-    machine->refusals = calloc(batch->count + 1, sizeof *machine->refusals);
-    assert(machine->events != NULL && machine->refusals != NULL);
-    for (size_t i = 0; i < batch->count; i++) {
-        const struct decoded *decoded = machine->items[i].decoded;
-        assert(decoded != NULL || machine->items[i].headless != NULL);
-        if (machine->items[i].headless != NULL)
-            upsert_add_refusal(machine, &batch->records[i], machine->items[i].headless);
-        else if (decoded->refused)
-            upsert_add_refusal(machine, &batch->records[i], decoded->reason);
-        else
-            for (unsigned sub = 0; status == STATUS_OK && sub < decoded->fields_count; sub++)
-                status = upsert_add_event(machine, &batch->records[i], &decoded->fields[sub],
-                                          sub + 1, err);
-    }
-    return status;
-}
-
-static void upsert_apply_run(struct work *work)
-{
-    struct upsert_machine *machine = container_of(work, struct upsert_machine, apply);
-    struct catalog *catalog = machine->indexer->catalog;
-
-    work->status = run_guard_before(catalog, &machine->batch->run, machine->batch->incarnation, &work->err);
-    if (work->status == STATUS_OK)
-        work->status = upsert_make_events(machine, &work->err);
-    if (machine->events_count > 0 && work->status == STATUS_OK)
-        work->status = catalog_apply(catalog, machine->events, machine->events_count, &work->err);
-    for (size_t i = 0; i < machine->refusals_count && work->status == STATUS_OK; i++)
-        work->status = catalog_quarantine_put(catalog, &machine->refusals[i], &work->err);
-    if (work->status == STATUS_OK)
-        work->status = run_guard_after(catalog, &machine->batch->run, machine->batch->incarnation, &work->err);
-}
-
-static void upsert_on_applied(struct work *work)
-{
-    struct upsert_machine *machine = container_of(work, struct upsert_machine, apply);
-
-    census_touch(machine->indexer, &machine->batch->run); /* after a failure too: some of it may be there */
-    if (work->status == STATUS_OK) {
-        metric_add(&upsert_fields, (int64_t)machine->events_count);
-        metric_add(&upsert_quarantined, (int64_t)machine->refusals_count);
-    }
-    fsm_resume(&machine->fsm, work->status, &work->err);
+    fsm_resume(&container_of(write, struct upsert_machine, write)->fsm, status, err);
 }
 
 static enum fsm_next upsert_apply(struct fsm *fsm)
 {
     struct upsert_machine *machine = container_of(fsm, struct upsert_machine, fsm);
 
-    if (machine->indexer->decoders != NULL)
-        snprintf(machine->release, sizeof machine->release, "%s",
-                 decoders_release(machine->indexer->decoders));
-    error_init(&machine->apply.err);
-    work_start(machine->indexer->loop, &machine->apply, upsert_apply_run, upsert_on_applied);
+    machine->write = (struct upsert_write){ .batch = machine->batch,
+                                            .items = machine->items,
+                                            .on_done = upsert_on_written };
+    upsert_writer_add(machine->indexer->upserts->writer, &machine->write);
     return fsm_wait(fsm, 1, UPSERT_DONE);
 }
 
@@ -496,17 +357,12 @@ static enum fsm_next upsert_apply(struct fsm *fsm)
 static void upsert_machine_free(struct upsert_machine *machine)
 {
     upsert_drop_heads(machine);
-    for (size_t i = 0; i < machine->events_count; i++)
-        field_event_fini(&machine->events[i]);
-    for (size_t i = 0; i < machine->refusals_count; i++)
-        quarantine_entry_fini(&machine->refusals[i]);
     for (size_t i = 0; i < machine->batch->count; i++)
         if (machine->items[i].decoded != NULL)
             decoded_release(&machine->indexer->upserts->cache, machine->items[i].decoded);
-    free(machine->events);
-    free(machine->refusals);
     free(machine->items);
     list_remove(&machine->list);
+    machine->indexer->upserts->count--;
     free(machine);
 }
 
@@ -546,7 +402,13 @@ void upsert_start(struct indexer *indexer, struct upsert_batch *batch)
     machine->items = calloc(batch->count, sizeof *machine->items);
     assert(machine->items != NULL);
     list_append(&indexer->upserts->machines, &machine->list);
+    indexer->upserts->count++;
     fsm_start(&machine->fsm, "upsert", upsert_steps, ARRAY_COUNT(upsert_steps), UPSERT_LOOK, UPSERT_DONE);
+}
+
+bool upserts_have_room(const struct indexer *indexer)
+{
+    return indexer->upserts->count < UPSERT_AHEAD_MAX;
 }
 
 enum status upserts_start(struct indexer *indexer, struct error *err)
@@ -555,17 +417,21 @@ enum status upserts_start(struct indexer *indexer, struct error *err)
 
     if (upserts == NULL)
         return error_set(err, STATUS_NO_MEMORY, "upserts");
+    upserts->writer = upsert_writer_new(indexer);
+    if (upserts->writer == NULL) {
+        free(upserts);
+        return error_set(err, STATUS_NO_MEMORY, "upserts");
+    }
     decoded_cache_init(&upserts->cache, indexer->settings->cache_size);
     list_init(&upserts->machines);
     indexer->upserts = upserts;
-    metric_register(&upsert_fields);
-    metric_register(&upsert_quarantined);
     return STATUS_OK;
 }
 
 void upserts_stop(struct indexer *indexer)
 {
     assert(list_empty(&indexer->upserts->machines)); /* the tails have stopped */
+    upsert_writer_free(indexer->upserts->writer);
     decoded_cache_fini(&indexer->upserts->cache);
     free(indexer->upserts);
     indexer->upserts = NULL;

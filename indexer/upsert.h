@@ -8,7 +8,10 @@
 #include "indexer/indexer.h"
 #include "proto/run.h"
 
-enum { UPSERT_BATCH_MAX = 1000 };
+enum {
+    UPSERT_BATCH_MAX = 1000,
+    UPSERT_AHEAD_MAX = 24, /* batches under way of all nodes; beyond, a node has one (decoders.h: queue_max) */
+};
 
 struct upsert_record {
     struct digest digest;
@@ -32,6 +35,8 @@ struct upsert_batch {
 
 enum status upserts_start(struct indexer *indexer, struct error *err);
 void upserts_stop(struct indexer *indexer);
+/* May a node that has a batch under way start another? */
+bool upserts_have_room(const struct indexer *indexer);
 void upsert_start(struct indexer *indexer, struct upsert_batch *batch);
 
 #endif
