@@ -114,6 +114,24 @@ static void health_tail(const json_t *node, struct health_report *report)
                    "the index is %" PRIu64 " records behind node %s", behind, id);
 }
 
+/* Records that are wrong, and that reading a journal again does not put right. */
+static void health_sweep(const struct probe *probe, struct health_report *report)
+{
+    json_t *json = NULL;
+    uint64_t unhealed;
+
+    if (probe->status_json == NULL ||
+        json_parse(probe->status_json, strlen(probe->status_json), &json, NULL) != STATUS_OK)
+        return;
+    if (json_opt_u64(json_object_get(json, "sweep"), "unhealed", INT64_MAX, 0, &unhealed, NULL) == STATUS_OK &&
+        unhealed > 0)
+        health_add(report, HEALTH_WARN, "INDEX_DIFFERS",
+                   "%s: %" PRIu64
+                   " runs are not in the index as a node holds them, also after they were read again",
+                   probe->url, unhealed);
+    json_decref(json);
+}
+
 static void health_indexer(const struct probe *probe, struct health_report *report)
 {
     json_t *json = NULL, *nodes, *node;
@@ -123,6 +141,7 @@ static void health_indexer(const struct probe *probe, struct health_report *repo
         health_add(report, HEALTH_ERR, "INDEXER_DOWN", "%s: %s", probe->url, probe->err.text);
     else if (!probe->ready)
         health_add(report, HEALTH_WARN, "INDEXER_NOT_READY", "%s: %s", probe->url, probe->err.text);
+    health_sweep(probe, report);
     if (probe->nodes_json == NULL ||
         json_parse(probe->nodes_json, strlen(probe->nodes_json), &json, NULL) != STATUS_OK)
         return;

@@ -15,6 +15,7 @@
 #define INDEXER_NODES_PATH "/v1/cluster/nodes"
 #define INDEXER_LEASES_PATH "/v1/leases"
 #define INDEXER_READY_PATH "/readyz"
+#define INDEXER_STATUS_PATH "/v1/status"
 
 enum {
     INDEXER_PAGE_FIELDS = 1000,     /* fields asked for at once */

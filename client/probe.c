@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum probe_kind { PROBE_READY, PROBE_MAP, PROBE_METRICS, PROBE_NODES, PROBE_KINDS };
+enum probe_kind { PROBE_READY, PROBE_MAP, PROBE_METRICS, PROBE_NODES, PROBE_STATUS, PROBE_KINDS };
 enum { PROBE_ANSWER_MAX = 64 << 20 };
 
 struct probe_ask {
@@ -124,6 +124,10 @@ static void probe_take(struct probe_ask *ask, enum status status)
         if (good)
             ask->probe->nodes_json = strndup(buf_string(&request->answer), request->answer.size);
         break;
+    case PROBE_STATUS:
+        if (good)
+            ask->probe->status_json = strndup(buf_string(&request->answer), request->answer.size);
+        break;
     case PROBE_KINDS:
         break;
     }
@@ -149,6 +153,8 @@ static const char *probe_path(const struct probe *probe, enum probe_kind kind)
         return probe->is_node ? "/metrics" : NULL;
     case PROBE_NODES:
         return probe->is_node ? NULL : INDEXER_NODES_PATH;
+    case PROBE_STATUS:
+        return probe->is_node ? NULL : INDEXER_STATUS_PATH;
     case PROBE_KINDS:
         break;
     }
@@ -247,6 +253,7 @@ void probes_fini(struct probes *probes)
     for (size_t i = 0; i < probes->count; i++) {
         map_unref(probes->items[i].map);
         free(probes->items[i].nodes_json);
+        free(probes->items[i].status_json);
     }
     free(probes->items);
     *probes = (struct probes){ 0 };

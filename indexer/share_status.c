@@ -1,6 +1,7 @@
 /* share_status.c: who of the indexers tails what, how far behind, and whether a sweep runs. */
 #include "indexer/share_status.h"
 
+#include "indexer/catalog_watch.h"
 #include "indexer/share.h"
 #include "indexer/sweep.h"
 #include "indexer/tail.h"
@@ -42,6 +43,19 @@ static void put_sweep(struct json_writer *json, const struct indexer *indexer)
     json_put_u64(json, "differing", sweep.differing);
     json_put_u64(json, "unhealed", sweep.unhealed);
     json_put_u64(json, "read_again", sweep.reread);
+    json_object_end(json);
+}
+
+static void put_catalog(struct json_writer *json, const struct indexer *indexer)
+{
+    char why[CATALOG_TROUBLE_SIZE];
+    bool trouble = catalog_watch_trouble(indexer, why);
+
+    json_object_begin(json);
+    json_put_string(json, "backend", catalog_backend(indexer->catalog));
+    json_put_bool(json, "ok", !trouble);
+    if (trouble)
+        json_put_string(json, "detail", why);
     json_object_end(json);
 }
 
@@ -139,6 +153,8 @@ void share_status_route(struct http_exchange *ex)
     put_tails(&json, tails, count);
     json_key(&json, "sweep");
     put_sweep(&json, indexer);
+    json_key(&json, "catalog");
+    put_catalog(&json, indexer);
     json_object_end(&json);
     free(tails);
     http_reply_header(ex, "Cache-Control", "no-store");

@@ -1,6 +1,7 @@
 /* cmd_status.c: gribstore status: one word, and why. */
 #include "client/cli/cmd.h"
 #include "client/cli/output.h"
+#include "client/cli/status_index.h"
 #include "client/cli/table.h"
 #include "client/health.h"
 
@@ -78,6 +79,7 @@ static void status_print(const struct cli *cli, const struct probes *probes,
         status_row(&probes->items[i], map, &table);
     table_print(&table, true, true, buf);
     table_fini(&table);
+    status_index_print(probes, buf);
 }
 
 /* ---- for programs ---- */
@@ -100,6 +102,7 @@ static void status_json_probe(const struct probe *probe, const struct cluster_ma
         json_put_u64(json, "disk_used", probe->disk.used);
         json_put_u64(json, "disk_free", probe->disk.free);
     }
+    status_index_json(probe, json);
     json_object_end(json);
 }
 
@@ -168,10 +171,13 @@ const struct command command_status = {
     .summary = "Say how the cluster is, in one word, and why",
     .examples = "  gribstore status\n"
                 "  gribstore status --node http://10.0.0.7:8410\n"
-                "  gribstore status --json | jq -r '.checks[].code'",
+                "  gribstore status --json | jq -r '.checks[].code'\n"
+                "  gribstore status --json | jq '.servers[].index.nodes // empty'",
     .about = "HEALTH_OK, HEALTH_WARN or HEALTH_ERR, then the checks that failed, with stable codes: NODE_DOWN,\n"
              "NODE_NOT_READY, DATA_UNREACHABLE, OTHER_CLUSTER, STALE_MAP, NEARFULL, FULL, INDEXER_DOWN, INDEXER_NOT_READY,\n"
-             "INDEX_CUT_OFF, INDEX_LAG. The exit code is the health: 0, 1 or 2.",
+             "INDEX_CUT_OFF, INDEX_LAG, INDEX_DIFFERS. The exit code is the health: 0, 1 or 2.\n"
+             "Then the servers; which indexer tails which node and how far behind it is; the index's database, and its sweeps\n"
+             "(with --json an indexer has all that as `index`).",
     .options = status_options,
     .settings_size = sizeof(struct status_settings),
     .run = status_run,

@@ -105,6 +105,22 @@ static void what_the_indexer_says_of_its_nodes_counts(void **state)
     assert_true(says(&report, "INDEX_LAG"));
 }
 
+static void runs_that_stay_different_from_a_node_are_told(void **state)
+{
+    char well[] = "{\"sweep\":{\"differing\":2,\"unhealed\":0}}", odd[] = "{\"sweep\":[1]}";
+    char amiss[] = "{\"sweep\":{\"differing\":2,\"unhealed\":1}}";
+
+    (void)state;
+    servers[3].status_json = well;
+    assert_int_equal(judge().count, 0);
+    servers[3].status_json = odd;
+    assert_int_equal(judge().count, 0);
+    servers[3].status_json = amiss;
+    struct health_report report = judge();
+    assert_int_equal(report.health, HEALTH_WARN);
+    assert_true(says(&report, "INDEX_DIFFERS"));
+}
+
 static void more_checks_than_there_is_room_for_are_counted(void **state)
 {
     static struct probe many[HEALTH_CHECKS_MAX + 10];
@@ -167,6 +183,7 @@ int main(void)
         WELL(each_trouble_has_its_code),
         WELL(a_full_disk_no_indexer_or_no_node_is_an_error),
         WELL(what_the_indexer_says_of_its_nodes_counts),
+        WELL(runs_that_stay_different_from_a_node_are_told),
         WELL(more_checks_than_there_is_room_for_are_counted),
         WELL(what_is_amiss_is_read_from_readyz),
         WELL(disks_are_read_from_metrics),
