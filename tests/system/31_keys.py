@@ -3,6 +3,7 @@
 import base64
 import collections
 import datetime
+import hashlib
 import json
 import os
 import pathlib
@@ -265,6 +266,83 @@ def test_a_parameter_answers_to_every_spelling(loaded, reader, spelled):
     assert {field["id"] for field in reader.fields(paramId=spelled[1], limit=1000)} == numbered
 
 
+# ---- parameters of other centres ----
+
+# Centre, table, id; how ecCodes calls it, where that matters.
+OF_TABLES = ((7, 2, 11, "t"), (7, 2, 250, "unknown"), (7, 133, 33, None), (7, 128, 167, None), (78, 2, 11, None), (78, 201, 20, "unknown"),
+             (34, 200, 71, None), (34, 2, 11, "t"), (85, 129, 250, None), (74, 2, 33, "u"), (98, 128, 167, "2t"), (98, 2, 11, "t"),
+             (98, 228, 246, "100u"), (1, 255, 255, "unknown"))
+# Centre, discipline, category, number.
+OF_DISCIPLINES = ((7, 0, 3, 196, "unknown"), (7, 0, 0, 0, "2t"), (78, 0, 16, 201, "unknown"), (34, 192, 1, 200, "unknown"), (85, 0, 192, 7, "unknown"),
+                  (74, 10, 0, 250, "unknown"), (98, 192, 228, 246, None), (254, 209, 3, 12, "unknown"))
+PARAM_IDS = {"2t": 167, "100u": 228246}
+
+
+def of_table(grib, centre, table, number):
+    """A message of edition 1 without a local section."""
+    message = grib.split_grib(grib.GRIB_DIR / "regular_latlon_surface.grib1")[0].data
+    one = bytearray(message[8:8 + 28])
+    one[0:3], one[3], one[4], one[8] = (28).to_bytes(3, "big"), table, centre, number
+    rest = message[8 + int.from_bytes(message[8:11], "big"):]
+    return b"GRIB" + (8 + len(one) + len(rest)).to_bytes(3, "big") + b"\x01" + bytes(one) + rest
+
+
+def of_discipline(grib, centre, discipline, category, number):
+    """A message of edition 2 with local tables and no local section."""
+    message = grib.split_grib(grib.GRIB_DIR / "regular_latlon_surface.grib2")[0].data
+    sections, at = [], 16
+    while message[at:at + 4] != b"7777":
+        size = int.from_bytes(message[at:at + 4], "big")
+        sections.append(bytearray(message[at:at + size]))
+        at += size
+    sections = [section for section in sections if section[4] != 2]
+    for section in sections:
+        if section[4] == 1:
+            section[5:7], section[10] = centre.to_bytes(2, "big"), 1
+        if section[4] == 4:
+            section[9], section[10] = category, number
+    rest = b"".join(sections) + b"7777"
+    return message[:6] + bytes([discipline, 2]) + (16 + len(rest)).to_bytes(8, "big") + rest
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "mongodb"])
+def test_id_and_table_find_a_parameter_of_any_centre_named_or_not(daemons, node, grib, backend, request):
+    import pymongo
+
+    catalog = request.getfixturevalue("mongod").replace("/?", "/gribstore?") if backend == "mongodb" else None
+    indexer = daemons.indexer([node], catalog=catalog)
+    messages = [of_table(grib, *numbers) for *numbers, _ in OF_TABLES] + [of_discipline(grib, *numbers) for *numbers, _ in OF_DISCIPLINES]
+    put(node, "tables", b"".join(messages))
+    indexer.await_messages("tables", len(messages))
+    fields = {hashlib.sha256(message).hexdigest(): None for message in messages}
+    fields |= {field["digest"]: field for field in indexer.fields(source="tables", limit=1000)}
+    cases = [(fields[hashlib.sha256(of_table(grib, *numbers)).hexdigest()], f"{numbers[2]}.{numbers[1]}", name)
+             for *numbers, name in OF_TABLES]
+    cases += [(fields[hashlib.sha256(of_discipline(grib, *numbers)).hexdigest()], f"{numbers[3]}.{numbers[2]}.{numbers[1]}", name)
+              for *numbers, name in OF_DISCIPLINES]
+    wanted = collections.defaultdict(set)
+    for field, spelled, name in cases:
+        assert name is None or field["param"] == name, (spelled, field["param"])
+        wanted[spelled].add(field["id"])
+        number = field["paramId"]
+        wanted[f"{number % 1000}.{number // 1000 or 128}"].add(field["id"])
+    for field, spelled, _ in cases:
+        assert {other["id"] for other in indexer.fields(param=spelled)} == wanted[spelled], spelled
+        assert {other["id"] for other in indexer.fields(param=f"{spelled}/nothing", source="tables")} == wanted[spelled], spelled
+        own, = {other["id"] for other in indexer.fields(param=spelled, centre=field["centre"], edition=field["edition"])}
+        assert own == field["id"]
+    # A list of all of them, and what of a list is missing.
+    every = "/".join(spelled for _, spelled, _ in cases)
+    assert {field["id"] for field in indexer.fields(param=every, limit=1000)} == {field["id"] for field, _, _ in cases}
+    answer = indexer.json("/v1/fields", params={"source": "tables", "param": f"11.2/77.99/{every}/9.9.9/33.2", "limit": 1000})
+    assert answer["missing"] == ["source=tables,param=77.99/9.9.9"]
+    if backend == "mongodb":
+        with pymongo.MongoClient(catalog) as client:
+            either = {"$and": [{"$or": [{"paramId": 167.0}, {"idTable": "167.128"}]}]}
+            plan = str(client.gribstore.fields.find(either).explain()["queryPlanner"]["winningPlan"])
+        assert "COLLSCAN" not in plan and "'idTable'" in plan, plan
+
+
 def test_what_has_no_name_is_found_by_its_numbers(loaded, reader):
     unknown = [field for fields in loaded.values() for field in fields if field["param"] == "unknown"]
     assert len(unknown) > 0
@@ -352,14 +430,22 @@ def definitions():
     return pathlib.Path(subprocess.run(["codes_info", "-d"], capture_output=True, text=True, check=True).stdout.strip().split(":")[0])
 
 
+# What no table names, in eta-154-fields.grib2 and in a message made for it.
+LATER_NAMED = {"grib1": (("later1", "777001"), "{ table2Version = 2; indicatorOfParameter = 250; }"),
+               "grib2": (("later2", "777002"), "{ discipline = 0; parameterCategory = 3; parameterNumber = 196; }")}
+
+
 @pytest.fixture
 def other_names(tmp_path):
-    """Environment of an ecCodes whose table calls 2t "t2m" and whose 167 is 4242."""
+    """Environment of an ecCodes whose table calls 2t "t2m", whose 167 is 4242, and that has names for two parameters of NCEP's more."""
     folder = tmp_path / "definitions"
     for file in ("shortName.def", "paramId.def"):
         for path in definitions().glob(f"grib[12]/**/{file}"):
             text = path.read_text()
             changed = re.sub(r"^'2t' =", "'t2m' =", re.sub(r"^'167' =", "'4242' =", text, flags=re.M), flags=re.M)
+            if path.parent.name == "kwbc":
+                names, condition = LATER_NAMED[path.relative_to(definitions()).parts[0]]
+                changed += f"\n'{names[file == 'paramId.def']}' = {condition}\n"
             if changed != text:
                 target = folder / path.relative_to(definitions())
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -388,9 +474,13 @@ def test_names_are_made_anew_and_nothing_else(daemons, node, grib, backend, requ
     for name in NAMED_FILES:
         put(node, source_of(name), (grib.GRIB_DIR / name).read_bytes())
         indexer.await_messages(source_of(name), grib.manifest()[name]["messages"])
+    put(node, "nameless", of_table(grib, 7, 2, 250))
+    indexer.await_messages("nameless", 1)
     before = {field["id"]: field for field in indexer.fields(limit=1000)}
     named = [field for field in before.values() if field["param"] == "2t"]
     assert {field["edition"] for field in named} == {1, 2}
+    nameless = {field["edition"]: field["id"] for field in before.values() if (field["param"], field["paramId"]) == ("unknown", 0)}
+    assert set(nameless) == {1, 2}
 
     if backend == "sqlite":
         code, told = reindex(indexer.catalog, other_names)
@@ -398,7 +488,7 @@ def test_names_are_made_anew_and_nothing_else(daemons, node, grib, backend, requ
         indexer.stop()
     code, told = reindex(indexer.catalog, other_names)
     assert code == 0, told
-    assert f"{len(named)} have new names, 0 without octets, 0 refused" in told.splitlines()[-1], told
+    assert f"{len(named) + len(nameless)} have new names, 0 without octets, 0 refused" in told.splitlines()[-1], told
     code, told = reindex(indexer.catalog, other_names)
     assert code == 0 and " 0 have new names" in told.splitlines()[-1], told
     if backend == "sqlite":
@@ -409,6 +499,9 @@ def test_names_are_made_anew_and_nothing_else(daemons, node, grib, backend, requ
         key: without_names(field) for key, field in before.items()}
     assert {field["id"] for field in indexer.fields(param="t2m", limit=1000)} == {field["id"] for field in named}
     assert {field["id"] for field in indexer.fields(param="4242", limit=1000)} == {field["id"] for field in named}
-    assert indexer.fields(param="2t") == []
+    assert indexer.fields(param="2t") == [] and indexer.fields(param="unknown") == []
+    for edition, spellings in ((1, ("later1", "777001", "250.2")), (2, ("later2", "777002", "196.3.0"))):
+        for spelling in spellings:
+            assert [field["id"] for field in indexer.fields(param=spelling, centre="kwbc")] == [nameless[edition]], spelling
     await_condition(indexer.caught_up, "the index has caught up")
-    assert sum(run["messages"] for run in indexer.runs()) == sum(grib.manifest()[name]["messages"] for name in NAMED_FILES)
+    assert sum(run["messages"] for run in indexer.runs()) == 1 + sum(grib.manifest()[name]["messages"] for name in NAMED_FILES)
