@@ -7,6 +7,7 @@
  * Prints one line of JSON. Making the events is not measured: they are made in pieces, between which the clock stands still; small
  * ones, since an upsert too makes them just before. */
 #include "bench_fields.h"
+#include "bench_measure.h"
 #include "indexer/catalog/catalog.h"
 #include "proto/base/clock.h"
 
@@ -15,9 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
-enum { PIECE = 4000, THREADS_MAX = 64, REMOVE_BATCH = 20000 /* RETIRE_BATCH */ };
+enum { PIECE = 4000, REMOVE_BATCH = 20000 /* RETIRE_BATCH */ };
 
 struct bench {
     struct catalog *catalog;
@@ -31,15 +31,6 @@ static void die(const char *what, const struct error *err)
 {
     fprintf(stderr, "bench_catalog: %s: %s\n", what, err->text);
     exit(1);
-}
-
-static double cpu_seconds(void)
-{
-    struct rusage usage;
-
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static void *insert_thread(void *data)
@@ -64,19 +55,8 @@ static void *insert_thread(void *data)
 
 static void insert_piece(struct bench *bench, unsigned threads)
 {
-    pthread_t ids[THREADS_MAX];
-
     bench->next = 0;
-    for (unsigned i = 0; i < threads; i++)
-        pthread_create(&ids[i], NULL, insert_thread, bench);
-    for (unsigned i = 0; i < threads; i++)
-        pthread_join(ids[i], NULL);
-}
-
-static void report(size_t count, double seconds, double cpu)
-{
-    printf("{\"count\": %zu, \"seconds\": %.3f, \"rate\": %.1f, \"cpu_us\": %.2f}\n", count,
-           seconds, (double)count / seconds, cpu * 1e6 / (double)count);
+    bench_threads(threads, insert_thread, bench);
 }
 
 static void bench_insert(struct bench *bench, size_t total, unsigned threads, unsigned first,
@@ -90,16 +70,16 @@ static void bench_insert(struct bench *bench, size_t total, unsigned threads, un
         bench->count = total - at < PIECE ? total - at : PIECE;
         for (size_t i = 0; i < bench->count; i++)
             bench->events[i] = bench_event(&bench->run, at + i, first, nodes);
-        double cpu_before = cpu_seconds();
+        double cpu_before = bench_cpu_seconds();
         uint64_t begun = clock_monotonic_us();
         insert_piece(bench, threads);
         seconds += (double)(clock_monotonic_us() - begun) / 1e6;
-        cpu += cpu_seconds() - cpu_before;
+        cpu += bench_cpu_seconds() - cpu_before;
         for (size_t i = 0; i < bench->count; i++)
             field_event_fini(&bench->events[i]);
     }
     free(bench->events);
-    report(total, seconds, cpu);
+    bench_report(total, seconds, cpu);
 }
 
 static void bench_remove(struct bench *bench)
@@ -107,7 +87,7 @@ static void bench_remove(struct bench *bench)
     struct error err;
     size_t total = 0, removed;
     uint64_t begun = clock_monotonic_us();
-    double cpu = cpu_seconds();
+    double cpu = bench_cpu_seconds();
 
     do {
         error_init(&err);
@@ -116,7 +96,7 @@ static void bench_remove(struct bench *bench)
             die("remove", &err);
         total += removed;
     } while (removed >= REMOVE_BATCH);
-    report(total, (double)(clock_monotonic_us() - begun) / 1e6, cpu_seconds() - cpu);
+    bench_report(total, (double)(clock_monotonic_us() - begun) / 1e6, bench_cpu_seconds() - cpu);
 }
 
 static bool scan_each(void *data, const struct catalog_issue *issues, unsigned count)
@@ -131,12 +111,12 @@ static void bench_scan(struct bench *bench)
     struct error err;
     size_t total = 0;
     uint64_t begun = clock_monotonic_us();
-    double cpu = cpu_seconds();
+    double cpu = bench_cpu_seconds();
 
     error_init(&err);
     if (catalog_scan_issues(bench->catalog, &bench->run, scan_each, &total, &err) != STATUS_OK)
         die("scan", &err);
-    report(total, (double)(clock_monotonic_us() - begun) / 1e6, cpu_seconds() - cpu);
+    bench_report(total, (double)(clock_monotonic_us() - begun) / 1e6, bench_cpu_seconds() - cpu);
 }
 
 int main(int argc, char **argv)
@@ -153,7 +133,6 @@ int main(int argc, char **argv)
         die("open", &err);
     if (strcmp(argv[1], "insert") == 0 && argc >= 6) {
         unsigned threads = (unsigned)atoi(argv[4]);
-        assert(threads > 0 && threads <= THREADS_MAX);
         bench.batch = (size_t)atol(argv[5]);
         bench_insert(&bench, (size_t)atol(argv[3]), threads, argc > 7 ? (unsigned)atoi(argv[6]) : 0,
                      argc > 7 ? (unsigned)atoi(argv[7]) : BENCH_NODES);

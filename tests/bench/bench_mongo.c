@@ -7,6 +7,7 @@
  *
  * Writes wait for the majority's journals. Prints one line of JSON. Reading what is copied is not measured. */
 #include "bench_fields.h"
+#include "bench_measure.h"
 #include "proto/base/clock.h"
 
 #include <assert.h>
@@ -15,9 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
-enum { PIECE = 4000, THREADS_MAX = 64, RANGE_LEVELS = 5, SAMPLES_MAX = 4000000 };
+enum { PIECE = 4000, RANGE_LEVELS = 5 };
 
 struct bench {
     mongoc_client_pool_t *pool;
@@ -30,23 +30,13 @@ struct bench {
     bool range;
     uint64_t until_us;
     int64_t base_time;
-    uint32_t *samples; /* us */
-    size_t samples_count, documents_read;
+    struct bench_samples samples;
 };
 
 static void die(const char *what, const bson_error_t *failure)
 {
     fprintf(stderr, "bench_mongo: %s: %s\n", what, failure->message);
     exit(1);
-}
-
-static double cpu_seconds(void)
-{
-    struct rusage usage;
-
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 /* --- copy --- */
@@ -87,17 +77,6 @@ static void *copy_thread(void *data)
     return NULL;
 }
 
-static void run_threads(struct bench *bench, unsigned threads, void *(*run)(void *data))
-{
-    pthread_t ids[THREADS_MAX];
-
-    assert(threads > 0 && threads <= THREADS_MAX);
-    for (unsigned i = 0; i < threads; i++)
-        pthread_create(&ids[i], NULL, run, bench);
-    for (unsigned i = 0; i < threads; i++)
-        pthread_join(ids[i], NULL);
-}
-
 static void copy_indexes(mongoc_client_t *client, const char *from, const char *to)
 {
     mongoc_collection_t *collection = mongoc_client_get_collection(client, from, "fields");
@@ -123,12 +102,6 @@ static void copy_indexes(mongoc_client_t *client, const char *from, const char *
     mongoc_collection_destroy(collection);
 }
 
-static void report(size_t count, double seconds, double cpu)
-{
-    printf("{\"count\": %zu, \"seconds\": %.3f, \"rate\": %.1f, \"cpu_us\": %.2f}\n", count,
-           seconds, (double)count / seconds, cpu * 1e6 / (double)count);
-}
-
 /* In the order in which they were written, so that both insert alike. */
 static void bench_copy(struct bench *bench, const char *from, unsigned threads)
 {
@@ -147,11 +120,11 @@ static void bench_copy(struct bench *bench, const char *from, unsigned threads)
         bench->next = bench->count = 0;
         while (bench->count < PIECE && mongoc_cursor_next(cursor, &found))
             bench->documents[bench->count++] = bson_copy(found);
-        double cpu_before = cpu_seconds();
+        double cpu_before = bench_cpu_seconds();
         uint64_t begun = clock_monotonic_us();
-        run_threads(bench, threads, copy_thread);
+        bench_threads(threads, copy_thread, bench);
         seconds += (double)(clock_monotonic_us() - begun) / 1e6;
-        cpu += cpu_seconds() - cpu_before;
+        cpu += bench_cpu_seconds() - cpu_before;
         total += bench->count;
         for (size_t i = 0; i < bench->count; i++)
             bson_destroy(bench->documents[i]);
@@ -165,7 +138,7 @@ static void bench_copy(struct bench *bench, const char *from, unsigned threads)
     bson_destroy(&filter);
     mongoc_collection_destroy(collection);
     mongoc_client_pool_push(bench->pool, client);
-    report(total, seconds, cpu);
+    bench_report(total, seconds, cpu);
 }
 
 /* --- remove --- */
@@ -193,13 +166,13 @@ static void bench_remove(struct bench *bench)
     bson_iter_t at;
     bson_t reply;
     uint64_t begun = clock_monotonic_us();
-    double cpu = cpu_seconds();
+    double cpu = bench_cpu_seconds();
 
     if (!mongoc_collection_delete_many(collection, filter, NULL, &reply, &failure))
         die("deleteMany", &failure);
     size_t count = bson_iter_init_find(&at, &reply, "deletedCount") ? (size_t)bson_iter_as_int64(&at)
                                                                     : 0;
-    report(count, (double)(clock_monotonic_us() - begun) / 1e6, cpu_seconds() - cpu);
+    bench_report(count, (double)(clock_monotonic_us() - begun) / 1e6, bench_cpu_seconds() - cpu);
     bson_destroy(&reply);
     bson_destroy(filter);
     mongoc_collection_destroy(collection);
@@ -280,11 +253,7 @@ static void *find_thread(void *data)
             fprintf(stderr, "bench_mongo: %zu documents in place of %zu\n", count, wanted);
             exit(1);
         }
-        pthread_mutex_lock(&bench->mutex);
-        bench->documents_read += count;
-        if (bench->samples_count < SAMPLES_MAX)
-            bench->samples[bench->samples_count++] = (uint32_t)(now - begun);
-        pthread_mutex_unlock(&bench->mutex);
+        bench_samples_add(&bench->samples, now - begun);
         begun = now;
     }
     bson_destroy(opts);
@@ -293,29 +262,15 @@ static void *find_thread(void *data)
     return NULL;
 }
 
-static int sample_compare(const void *a, const void *b)
-{
-    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-
-    return (left > right) - (left < right);
-}
-
 static void bench_find(struct bench *bench, unsigned threads, double seconds)
 {
-    bench->samples = calloc(SAMPLES_MAX, sizeof *bench->samples);
-    assert(bench->samples != NULL);
+    bench_samples_init(&bench->samples);
     uint64_t begun = clock_monotonic_us();
-    double cpu = cpu_seconds();
+    double cpu = bench_cpu_seconds();
     bench->until_us = begun + (uint64_t)(seconds * 1e6);
-    run_threads(bench, threads, find_thread);
-    double took = (double)(clock_monotonic_us() - begun) / 1e6;
-    size_t count = bench->samples_count;
-    qsort(bench->samples, count, sizeof *bench->samples, sample_compare);
-    printf("{\"count\": %zu, \"documents\": %zu, \"seconds\": %.3f, \"rate\": %.1f, \"cpu_us\": %.2f, \"p50_us\": %u, \"p99_us\": %u}\n",
-           count, bench->documents_read, took, (double)count / took,
-           (cpu_seconds() - cpu) * 1e6 / (double)count, bench->samples[count / 2],
-           bench->samples[count * 99 / 100]);
-    free(bench->samples);
+    bench_threads(threads, find_thread, bench);
+    bench_samples_report(&bench->samples, (double)(clock_monotonic_us() - begun) / 1e6,
+                         bench_cpu_seconds() - cpu);
 }
 
 /* --- main --- */

@@ -5,35 +5,27 @@
  * find: one of COUNT fields by its keys, as JSON. range: 100 of them (20 steps, 5 levels), as NDJSON. An answer that has not what was asked
  * for ends it. Prints one line of JSON. */
 #include "bench_fields.h"
+#include "bench_measure.h"
 #include "proto/base/buf.h"
 #include "proto/base/clock.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum {
-    THREADS_MAX = 256,
-    SAMPLES_MAX = 4000000,
-    ANSWER_SIZE_MAX = 64 << 20,
-    READ_SIZE = 256 << 10
-};
+enum { ANSWER_SIZE_MAX = 64 << 20, READ_SIZE = 256 << 10 };
 
 struct bench {
     bool range;
     uint16_t port;
     size_t fields;
     uint64_t until_us;
-    pthread_mutex_t mutex;
-    uint32_t *samples; /* us */
-    size_t samples_count;
+    struct bench_samples samples;
 };
 
 struct peer {
@@ -46,15 +38,6 @@ static void die(const char *what, const char *text)
 {
     fprintf(stderr, "bench_query: %s: %.2000s\n", what, text);
     exit(1);
-}
-
-static double cpu_seconds(void)
-{
-    struct rusage usage;
-
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static void peer_open(struct peer *peer, uint16_t port)
@@ -157,10 +140,7 @@ static void *ask_thread(void *data)
         peer_ask(&peer, request, (size_t)print_request(bench, i, request, sizeof request));
         check(bench, &peer, i);
         uint64_t now = clock_monotonic_us();
-        pthread_mutex_lock(&bench->mutex);
-        if (bench->samples_count < SAMPLES_MAX)
-            bench->samples[bench->samples_count++] = (uint32_t)(now - begun);
-        pthread_mutex_unlock(&bench->mutex);
+        bench_samples_add(&bench->samples, now - begun);
         begun = now;
     }
     close(peer.fd);
@@ -168,17 +148,9 @@ static void *ask_thread(void *data)
     return NULL;
 }
 
-static int sample_compare(const void *a, const void *b)
-{
-    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-
-    return (left > right) - (left < right);
-}
-
 int main(int argc, char **argv)
 {
-    struct bench bench = { .mutex = PTHREAD_MUTEX_INITIALIZER };
-    pthread_t ids[THREADS_MAX];
+    struct bench bench = { .range = false };
 
     if (argc != 6) {
         fprintf(stderr, "bench_query find|range PORT COUNT THREADS SECONDS\n");
@@ -187,23 +159,12 @@ int main(int argc, char **argv)
     bench.range = strcmp(argv[1], "range") == 0;
     bench.port = (uint16_t)atoi(argv[2]);
     bench.fields = (size_t)atol(argv[3]);
-    int threads = atoi(argv[4]);
-    assert(threads > 0 && threads <= THREADS_MAX && bench.fields > 0);
-    bench.samples = calloc(SAMPLES_MAX, sizeof *bench.samples);
-    assert(bench.samples != NULL);
+    assert(bench.fields > 0);
+    bench_samples_init(&bench.samples);
     uint64_t begun = clock_monotonic_us();
     bench.until_us = begun + (uint64_t)(atof(argv[5]) * 1e6);
-    for (int i = 0; i < threads; i++)
-        pthread_create(&ids[i], NULL, ask_thread, &bench);
-    for (int i = 0; i < threads; i++)
-        pthread_join(ids[i], NULL);
-    double took = (double)(clock_monotonic_us() - begun) / 1e6;
-    size_t count = bench.samples_count;
-    assert(count > 0);
-    qsort(bench.samples, count, sizeof *bench.samples, sample_compare);
-    printf("{\"count\": %zu, \"seconds\": %.3f, \"rate\": %.1f, \"cpu_us\": %.2f, \"p50_us\": %u, \"p99_us\": %u}\n",
-           count, took, (double)count / took, cpu_seconds() * 1e6 / (double)count,
-           bench.samples[count / 2], bench.samples[count * 99 / 100]);
-    free(bench.samples);
+    bench_threads((unsigned)atoi(argv[4]), ask_thread, &bench);
+    bench_samples_report(&bench.samples, (double)(clock_monotonic_us() - begun) / 1e6,
+                         bench_cpu_seconds());
     return 0;
 }
