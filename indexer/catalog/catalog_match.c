@@ -150,11 +150,15 @@ bool catalog_query_is_sharp(const struct catalog_query *query)
 
 bool catalog_query_range(const struct catalog_query *query, struct record_range *range)
 {
+    return !catalog_query_is_sharp(query) && catalog_query_bounds(query, range);
+}
+
+bool catalog_query_bounds(const struct catalog_query *query, struct record_range *range)
+{
     struct slice source;
     struct run_key run;
 
-    if (catalog_query_is_sharp(query))
-        return false;
+    *range = (struct record_range){ .whole = false };
     if (catalog_query_names_run(query, &run)) {
         record_range_run(range, &run, GRIB_IDENTITY_SIZE);
         return true;

@@ -196,7 +196,9 @@ bool catalog_matches(const struct catalog_query *query, const struct field_docum
                      unsigned issue);
 /* Whether an index finds what matches sooner than a range of ids does. */
 bool catalog_query_is_sharp(const struct catalog_query *query);
-/* Whether all that matches lies in a range of ids, of one run or one source, and no index is sharper than that. */
+/* Whether all that matches lies in a range of ids, of one run or one source. */
+bool catalog_query_bounds(const struct catalog_query *query, struct record_range *range);
+/* The same, and no index is sharper than that. */
 bool catalog_query_range(const struct catalog_query *query, struct record_range *range);
 bool catalog_query_has(const struct catalog_query *query, const char *key);
 

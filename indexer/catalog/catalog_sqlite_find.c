@@ -14,8 +14,11 @@ struct find {
     const struct catalog_query *query;
     const struct catalog_rows *rows; /* NULL: whole records are read */
     bool count;                      /* only how many */
-    bool in_run; /* the range of ids says which run: source and base_time need no terms */
-    struct record_range range;
+    bool in_range; /* all of it lies in a range of ids, from range.from to range.to */
+    bool in_run;   /* that of one run */
+    bool sharp; /* an index finds it sooner than that range: ids are only looked at, in the index */
+    struct record_range range; /* from: .size 0, unless in_range or behind */
+    bool where;                /* the first condition is printed */
     struct buf sql;
 };
 
@@ -57,11 +60,19 @@ static void find_print_term(struct find *find, size_t i)
     buf_text(&find->sql, ")");
 }
 
+/* What the range of ids says by itself. An index begins with param and base_time. */
 static bool find_skips(const struct find *find, size_t i)
 {
     const char *key = find->query->terms[i].key;
 
-    return find->in_run && (strcmp(key, "source") == 0 || strcmp(key, "base_time") == 0);
+    return (find->in_range && strcmp(key, "source") == 0) ||
+           (find->in_run && !find->sharp && strcmp(key, "base_time") == 0);
+}
+
+static void find_print_and(struct find *find)
+{
+    buf_text(&find->sql, find->where ? " AND " : " WHERE ");
+    find->where = true;
 }
 
 static bool find_limited(const struct catalog_query *query)
@@ -78,7 +89,12 @@ static void find_print_terms(struct find *find)
             continue;
         bool goes_on = i + 1 < query->terms_count && query->terms[i + 1].alternative;
         bool begins = !query->terms[i].alternative || i == 0;
-        buf_text(&find->sql, begins ? " AND (" : " OR ");
+        if (begins) {
+            find_print_and(find);
+            buf_text(&find->sql, "(");
+        } else {
+            buf_text(&find->sql, " OR ");
+        }
         find_print_term(find, i);
         if (!goes_on)
             buf_text(&find->sql, ")");
@@ -137,7 +153,8 @@ static void find_print_after(struct find *find)
 
     if (query->sorts_count == 0 || query->after.size == 0)
         return;
-    buf_text(&find->sql, " AND (");
+    find_print_and(find);
+    buf_text(&find->sql, "(");
     for (size_t i = 0; i < query->sorts_count; i++) {
         find_print_alike(find, i);
         find_print_behind(find, i);
@@ -178,12 +195,21 @@ static void find_print_columns(struct find *find)
     }
 }
 
+/* "+id" is no column to the planner: it can't take the range where an index is sharper, and the id is in every such index. */
 static void find_print_where(struct find *find)
 {
-    buf_text(&find->sql, " FROM fields WHERE id >");
-    buf_text(&find->sql, find->range.behind ? " :from" : "= :from");
-    if (find->in_run)
-        buf_text(&find->sql, " AND id <= :to");
+    const char *id = find->sharp ? "+id" : "id";
+
+    buf_text(&find->sql, " FROM fields");
+    find->where = false;
+    if (find->range.from.size > 0) {
+        find_print_and(find);
+        buf_format(&find->sql, "%s %s :from", id, find->range.behind ? ">" : ">=");
+    }
+    if (find->in_range) {
+        find_print_and(find);
+        buf_format(&find->sql, "%s <= :to", id);
+    }
     find_print_terms(find);
     find_print_after(find);
 }
@@ -196,9 +222,13 @@ static void find_print(struct find *find)
         return;
     }
     find_print_columns(find);
-    if (!find_limited(find->query)) {
+    /* In the order of ids as they come: the page ends the reading. */
+    bool in_order = find->query->sorts_count == 0 && !find->sharp;
+    if (!find_limited(find->query) || in_order) {
         find_print_where(find);
         find_print_order(find, false);
+        if (find_limited(find->query))
+            buf_text(&find->sql, " LIMIT :limit");
         return;
     }
     /* What has to be sorted is ids; documents are looked up for the page alone. */
@@ -314,9 +344,11 @@ static void find_bind_after(const struct find *find, sqlite3_stmt *statement)
 
 static void find_bind_range(const struct find *find, sqlite3_stmt *statement)
 {
-    sqlite3_bind_blob(statement, sqlite3_bind_parameter_index(statement, ":from"),
-                      find->range.from.bytes, (int)find->range.from.size, SQLITE_STATIC);
-    if (find->in_run)
+    int from = sqlite3_bind_parameter_index(statement, ":from");
+    if (from > 0)
+        sqlite3_bind_blob(statement, from, find->range.from.bytes, (int)find->range.from.size,
+                          SQLITE_STATIC);
+    if (find->in_range)
         sqlite3_bind_blob(statement, sqlite3_bind_parameter_index(statement, ":to"),
                           find->range.to.bytes, (int)find->range.to.size, SQLITE_STATIC);
     int limit = sqlite3_bind_parameter_index(statement, ":limit");
@@ -356,20 +388,20 @@ static enum status find_bind(const struct find *find, sqlite3_stmt *statement, s
 
 /* --- where to look --- */
 
-/* Ids of one run are a range, which gives pages in order without sorting. Where an index is sharper, the range is left to it. */
+/* Ids of one run, or source, are a range, which gives pages in order without sorting. */
 static void find_place(struct find *find)
 {
     const struct catalog_query *query = find->query;
     struct run_key run;
 
-    find->in_run = catalog_query_names_run(query, &run) && !catalog_query_is_sharp(query);
-    if (find->in_run)
-        record_range_run(&find->range, &run, GRIB_IDENTITY_SIZE);
+    find->sharp = catalog_query_is_sharp(query);
+    find->in_range = catalog_query_bounds(query, &find->range);
+    find->in_run = catalog_query_names_run(query, &run);
     if (query->after.size == 0 || query->sorts_count > 0 || find->count)
         return;
     struct record_id after;
     record_id_set(&after, query->after.bytes, query->after.size);
-    if (find->in_run && record_id_compare(&after, &find->range.from) < 0)
+    if (find->in_range && record_id_compare(&after, &find->range.from) < 0)
         return;
     find->range.from = after;
     find->range.behind = true;

@@ -127,7 +127,6 @@ void sqlite_link_close(struct sqlite_link *link)
     "CREATE INDEX IF NOT EXISTS fields_idtable ON fields (idTable, base_time, step_seconds, id) "  \
     "WHERE idTable IS NOT NULL;"
 static const char schema_rest[] = SCHEMA_PARAMS SCHEMA_ID_TABLE
-    "CREATE INDEX IF NOT EXISTS fields_run ON fields (source, base_time, param, id);"
     "CREATE INDEX IF NOT EXISTS fields_digest ON fields (digest);"
     "CREATE TABLE IF NOT EXISTS quarantine (id BLOB NOT NULL PRIMARY KEY, rev INTEGER NOT NULL,"
     " incarnation INTEGER GENERATED ALWAYS AS (json_extract(doc, '$.incarnation')) VIRTUAL,"
@@ -154,7 +153,9 @@ static void schema_print(struct buf *sql)
 /* What leads from the form before to this one. Programs of form 1 look into `settings`, all later ones at user_version. */
 static const char *const schema_steps[CATALOG_FORMAT + 1] = {
     [2] = "DROP INDEX IF EXISTS fields_param; " SCHEMA_PARAMS,
-    [3] = "ALTER TABLE fields ADD COLUMN idTable ANY; " SCHEMA_ID_TABLE,
+    /* A run is a range of ids. Beside fields_field fields_run was taken for every query of a run's parameter, and walked. */
+    [3] = "ALTER TABLE fields ADD COLUMN idTable ANY; " SCHEMA_ID_TABLE
+          "DROP INDEX IF EXISTS fields_run; ",
 };
 
 /* One transaction with its number: a file is in one form or in the other. */
