@@ -86,6 +86,13 @@ void mongo_append_range(bson_t *filter, enum catalog_table table, const struct r
 /* Every document of a find, then the cursor is destroyed. */
 enum status mongo_each(mongoc_cursor_t *cursor, record_each *each, void *data, struct error *err);
 
+/* --- catalog_mongo_filter.c --- */
+/* Issues that are not current count as well. */
+bool mongo_query_older(const struct catalog_query *query);
+/* The query's terms and where to look; paged: behind query->after. */
+void mongo_append_query(bson_t *filter, const struct catalog_query *query, bool paged);
+void mongo_append_order(bson_t *opts, const struct catalog_query *query);
+
 /* --- catalog_mongo_find.c --- */
 enum status mongo_find(struct catalog *catalog, const struct catalog_query *query,
                        record_each *each, void *data, struct error *err);

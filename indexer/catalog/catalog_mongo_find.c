@@ -1,234 +1,10 @@
-/* catalog_mongo_find.c: a query as a filter, value by value: what a client sent is only ever a value, never a name or an operator. */
+/* catalog_mongo_find.c: documents that answer a query, and how many they are. */
 #include "indexer/catalog/catalog_mongo.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static void append_value(bson_t *bson, const char *key, const struct query_term *term,
-                         const struct query_value *value)
-{
-    switch (term->type) {
-    case QUERY_TEXT:
-        /* What is no UTF-8 is in no document, and must not reach the server. */
-        bson_append_utf8(bson, key, -1,
-                         bson_utf8_validate(value->text, strlen(value->text), false) ? value->text : "",
-                         -1);
-        break;
-    case QUERY_NUMBER:
-        bson_append_double(bson, key, -1, value->number);
-        break;
-    case QUERY_TIME:
-        mongo_append_time(bson, key, value->time);
-        break;
-    }
-}
-
-/* {name: value} or {name: {$in: [...]}} as element `index` of an array. */
-static void append_condition(bson_t *array, uint32_t index, const char *name,
-                             const struct query_term *term)
-{
-    bson_t condition, in, list;
-    char space[16];
-    const char *key;
-
-    bson_uint32_to_string(index, &key, space, sizeof space);
-    bson_append_document_begin(array, key, -1, &condition);
-    if (term->count == 1) {
-        append_value(&condition, name, term, &term->values[0]);
-        bson_append_document_end(array, &condition);
-        return;
-    }
-    bson_append_document_begin(&condition, name, -1, &in);
-    bson_append_array_begin(&in, "$in", -1, &list);
-    for (size_t i = 0; i < term->count; i++) {
-        bson_uint32_to_string((uint32_t)i, &key, space, sizeof space);
-        append_value(&list, key, term, &term->values[i]);
-    }
-    bson_append_array_end(&in, &list);
-    bson_append_document_end(&condition, &in);
-    bson_append_document_end(array, &condition);
-}
-
-/* Issues that are not current count as well. */
-static bool find_older(const struct catalog_query *query)
-{
-    return query->all || query->as_of_us != 0;
-}
-
-/* Whether a term is alone: then it needs no $or, which hides indexes from the planner. */
-static bool term_alone(const struct catalog_query *query, size_t i)
-{
-    bool older = find_older(query) && query->terms[i].type != QUERY_TIME &&
-                 strcmp(query->terms[i].key, "source") != 0;
-
-    return !older && (i + 1 == query->terms_count || !query->terms[i + 1].alternative);
-}
-
-/* A term and its alternatives, each on the current issue, with `all` on older ones too. Returns the index of the last. */
-static size_t append_alternatives(bson_t *array, uint32_t index, const struct catalog_query *query,
-                                  size_t i)
-{
-    bson_t either, list;
-    char space[16], name[64];
-    const char *key;
-    uint32_t count = 0;
-
-    bson_uint32_to_string(index, &key, space, sizeof space);
-    bson_append_document_begin(array, key, -1, &either);
-    bson_append_array_begin(&either, "$or", -1, &list);
-    for (size_t first = i; i == first || query->terms[i].alternative; i++) {
-        const struct query_term *term = &query->terms[i];
-        append_condition(&list, count++, term->key, term);
-        if (find_older(query)) {
-            snprintf(name, sizeof name, "older.%s", term->key);
-            append_condition(&list, count++, name, term);
-        }
-        if (i + 1 == query->terms_count) {
-            i++;
-            break;
-        }
-    }
-    bson_append_array_end(&either, &list);
-    bson_append_document_end(array, &either);
-    return i - 1;
-}
-
-static void append_terms(bson_t *filter, const struct catalog_query *query)
-{
-    bson_t array;
-    uint32_t count = 0;
-
-    if (query->terms_count == 0)
-        return;
-    bson_append_array_begin(filter, "$and", -1, &array);
-    for (size_t i = 0; i < query->terms_count; i++) {
-        if (term_alone(query, i))
-            append_condition(&array, count++, query->terms[i].key, &query->terms[i]);
-        else
-            i = append_alternatives(&array, count++, query, i);
-    }
-    bson_append_array_end(filter, &array);
-}
-
-/* --- where to look, and in which order --- */
-
-/* Ids of one run, or source, are a range, so that a page begins where the last one ended, without sorting the run. Where an index is
- * sharper the range is left out, or the planner might take it. */
-static void append_place(bson_t *filter, const struct catalog_query *query, bool paged)
-{
-    struct record_range range;
-    struct record_id after;
-    bson_t bounds;
-    bool in_range = catalog_query_range(query, &range);
-    bool behind = paged && query->after.size > 0 && query->sorts_count == 0;
-
-    if (!in_range && !behind)
-        return;
-    bson_append_document_begin(filter, "_id", -1, &bounds);
-    if (behind) {
-        record_id_set(&after, query->after.bytes, query->after.size);
-        mongo_append_id(&bounds, "$gt", CATALOG_FIELDS, &after);
-    }
-    if (in_range) {
-        mongo_append_id(&bounds, "$gte", CATALOG_FIELDS, &range.from);
-        mongo_append_id(&bounds, "$lte", CATALOG_FIELDS, &range.to);
-    }
-    bson_append_document_end(filter, &bounds);
-}
-
-static void append_after_value(bson_t *bson, const char *key, const struct catalog_value *value)
-{
-    switch (value->kind) {
-    case CATALOG_NONE:
-        bson_append_null(bson, key, -1);
-        break;
-    case CATALOG_TEXT:
-        bson_append_utf8(bson, key, -1, (const char *)value->text.data, (int)value->text.size);
-        break;
-    case CATALOG_NUMBER:
-        bson_append_double(bson, key, -1, value->number);
-        break;
-    case CATALOG_TIME:
-        mongo_append_time(bson, key, value->time);
-        break;
-    }
-}
-
-/* The first `count` keys as in the document that `after` names; null is an absent key, too. */
-static void append_alike(bson_t *bson, const struct catalog_query *query, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        append_after_value(bson, query->sorts[i].key, &query->sorts[i].after);
-}
-
-/* Behind it by this key. An absent key comes first, and descending last; false: nothing can be behind. */
-static bool append_behind(bson_t *bson, const struct query_sort *sort)
-{
-    bool absent = sort->after.kind == CATALOG_NONE;
-    bson_t either, one, range;
-
-    if (absent && sort->descending)
-        return false;
-    if (absent || !sort->descending) {
-        bson_append_document_begin(bson, sort->key, -1, &range);
-        append_after_value(&range, absent ? "$ne" : "$gt", &sort->after);
-        bson_append_document_end(bson, &range);
-        return true;
-    }
-    bson_append_array_begin(bson, "$or", -1, &either);
-    bson_append_document_begin(&either, "0", -1, &one);
-    bson_append_document_begin(&one, sort->key, -1, &range);
-    append_after_value(&range, "$lt", &sort->after);
-    bson_append_document_end(&one, &range);
-    bson_append_document_end(&either, &one);
-    bson_append_document_begin(&either, "1", -1, &one);
-    bson_append_null(&one, sort->key, -1);
-    bson_append_document_end(&either, &one);
-    bson_append_array_end(bson, &either);
-    return true;
-}
-
-static void append_after(bson_t *filter, const struct catalog_query *query)
-{
-    struct record_id after;
-    bson_t either, one, range;
-    uint32_t count = 0;
-    char space[16];
-    const char *key;
-
-    if (query->sorts_count == 0 || query->after.size == 0)
-        return;
-    bson_append_array_begin(filter, "$or", -1, &either);
-    for (size_t i = 0; i < query->sorts_count; i++) {
-        if (query->sorts[i].after.kind == CATALOG_NONE && query->sorts[i].descending)
-            continue;
-        bson_uint32_to_string(count++, &key, space, sizeof space);
-        bson_append_document_begin(&either, key, -1, &one);
-        append_alike(&one, query, i);
-        append_behind(&one, &query->sorts[i]);
-        bson_append_document_end(&either, &one);
-    }
-    bson_uint32_to_string(count, &key, space, sizeof space);
-    bson_append_document_begin(&either, key, -1, &one);
-    append_alike(&one, query, query->sorts_count);
-    record_id_set(&after, query->after.bytes, query->after.size);
-    bson_append_document_begin(&one, "_id", -1, &range);
-    mongo_append_id(&range, "$gt", CATALOG_FIELDS, &after);
-    bson_append_document_end(&one, &range);
-    bson_append_document_end(&either, &one);
-    bson_append_array_end(filter, &either);
-}
-
-static void append_order(bson_t *opts, const struct catalog_query *query)
-{
-    bson_t sort;
-
-    bson_append_document_begin(opts, "sort", -1, &sort);
-    for (size_t i = 0; i < query->sorts_count; i++)
-        bson_append_int32(&sort, query->sorts[i].key, -1, query->sorts[i].descending ? -1 : 1);
-    bson_append_int32(&sort, "_id", -1, 1);
-    bson_append_document_end(opts, &sort);
-}
+enum { FEW_MAX = 1001 }; /* a page of 1,000 */
 
 /* --- finding --- */
 
@@ -239,18 +15,19 @@ struct find {
 };
 
 static mongoc_cursor_t *find_open(struct find *find, struct catalog *catalog,
-                                  const struct catalog_query *query, const struct catalog_rows *rows)
+                                  const struct catalog_query *query,
+                                  const struct catalog_rows *rows, bool in_order)
 {
     find->filter = bson_new();
     find->opts = bson_new();
     mongo_begin(&find->call, catalog, mongo_collection_name(CATALOG_FIELDS));
-    append_place(find->filter, query, true);
-    append_terms(find->filter, query);
-    append_after(find->filter, query);
-    append_order(find->opts, query);
+    mongo_append_query(find->filter, query, true);
+    if (in_order) {
+        mongo_append_order(find->opts, query);
+        BSON_APPEND_BOOL(find->opts, "allowDiskUse", true);
+    }
     BSON_APPEND_INT64(find->opts, "maxTimeMS", MONGO_QUERY_MS);
-    BSON_APPEND_BOOL(find->opts, "allowDiskUse", true);
-    if (query->limit != 0 && !find_older(query)) {
+    if (query->limit != 0 && !mongo_query_older(query)) {
         BSON_APPEND_INT64(find->opts, "limit", (int64_t)query->limit);
         /* All in one answer, as far as 16 MiB go: each further one is a round trip. */
         BSON_APPEND_INT64(find->opts, "batchSize", (int64_t)query->limit + 1);
@@ -278,7 +55,7 @@ enum status mongo_find(struct catalog *catalog, const struct catalog_query *quer
                        record_each *each, void *data, struct error *err)
 {
     struct find find;
-    enum status status = mongo_each(find_open(&find, catalog, query, NULL), each, data, err);
+    enum status status = mongo_each(find_open(&find, catalog, query, NULL, true), each, data, err);
 
     find_close(&find);
     return status;
@@ -304,8 +81,114 @@ static enum status row_give(const bson_t *bson, const struct catalog_rows *rows,
     return STATUS_OK;
 }
 
-enum status mongo_find_rows(struct catalog *catalog, const struct catalog_query *query,
-                            const struct catalog_rows *rows, struct error *err)
+/* --- a few --- */
+
+/* Documents of an answer that is put in order here. */
+struct few {
+    struct few_document {
+        struct record_id id;
+        bson_t *bson; /* owned */
+    } * documents;    /* owned */
+    size_t count, room, max;
+};
+
+static struct few_document *few_add(struct few *few)
+{
+    if (few->count == few->room) {
+        size_t room = few->room == 0 ? 4 : 2 * few->room;
+        struct few_document *grown = realloc(few->documents, room * sizeof *grown);
+        if (grown == NULL)
+            return NULL;
+        few->documents = grown;
+        few->room = room;
+    }
+    return &few->documents[few->count];
+}
+
+static bool names(const struct catalog_query *query, const char *key)
+{
+    for (size_t i = 0; i < query->terms_count; i++)
+        if (strcmp(query->terms[i].key, key) == 0)
+            return !query->terms[i].alternative &&
+                   (i + 1 == query->terms_count || !query->terms[i + 1].alternative);
+    return false;
+}
+
+/* Whether all of it is likely to fit a page: the keys of a field, but for member and level, which not every one has. */
+static bool few_likely(const struct catalog_query *query)
+{
+    return query->limit > 0 && query->limit <= FEW_MAX && query->sorts_count == 0 &&
+           query->after.size == 0 && !mongo_query_older(query) &&
+           (names(query, "digest") ||
+            (names(query, "param") && names(query, "base_time") && names(query, "step_seconds")));
+}
+
+/* As the server orders _id: binary values by their sizes first. */
+static int few_compare(const void *left, const void *right)
+{
+    const struct record_id *a = &((const struct few_document *)left)->id;
+    const struct record_id *b = &((const struct few_document *)right)->id;
+
+    return a->size != b->size ? (a->size > b->size) - (a->size < b->size)
+                              : memcmp(a->bytes, b->bytes, a->size);
+}
+
+static enum status few_take(struct few *few, mongoc_cursor_t *cursor, struct error *err)
+{
+    const bson_t *bson;
+    bson_error_t failure;
+
+    while (few->count < few->max && mongoc_cursor_next(cursor, &bson)) {
+        struct few_document *document = few_add(few);
+        if (document == NULL)
+            return error_set(err, STATUS_NO_MEMORY, "documents");
+        if (!mongo_id(bson, &document->id))
+            return error_set(err, STATUS_CORRUPT, "MongoDB: a document with another kind of _id");
+        document->bson = bson_copy(bson);
+        few->count++;
+    }
+    return mongoc_cursor_error(cursor, &failure) ? mongo_failed(&failure, err, "reading") : STATUS_OK;
+}
+
+static enum status few_give(struct few *few, const struct catalog_rows *rows, struct error *err)
+{
+    enum status status = STATUS_OK;
+    bool more = true;
+    struct buf text;
+
+    if (few->count > 1)
+        qsort(few->documents, few->count, sizeof *few->documents, few_compare);
+    buf_init(&text, MONGO_TEXT_SIZE_MAX);
+    for (size_t i = 0; status == STATUS_OK && more && i < few->count; i++)
+        status = row_give(few->documents[i].bson, rows, &text, &more, err);
+    buf_fini(&text);
+    return status;
+}
+
+/* Without asking for an order, which for one document is a tenth of the server's work. *whole: all there is has been given; otherwise
+ * there is more than a page, whose order is the server's to find, and nothing was given. */
+static enum status few_find(struct catalog *catalog, const struct catalog_query *query,
+                            const struct catalog_rows *rows, bool *whole, struct error *err)
+{
+    struct few few = { .max = query->limit };
+    struct find find;
+    mongoc_cursor_t *cursor = find_open(&find, catalog, query, rows, false);
+    enum status status = few_take(&few, cursor, err);
+    mongoc_cursor_destroy(cursor);
+    find_close(&find);
+    *whole = few.count < few.max;
+    if (status == STATUS_OK && *whole)
+        status = few_give(&few, rows, err);
+    for (size_t i = 0; i < few.count; i++)
+        bson_destroy(few.documents[i].bson);
+    free(few.documents);
+    return status;
+}
+
+/* --- rows --- */
+
+static enum status rows_find(struct catalog *catalog, const struct catalog_query *query,
+                             const struct catalog_rows *rows, struct error *err)
 {
     struct find find;
     struct buf text;
@@ -313,7 +196,7 @@ enum status mongo_find_rows(struct catalog *catalog, const struct catalog_query 
     bson_error_t failure;
     enum status status = STATUS_OK;
     bool more = true;
-    mongoc_cursor_t *cursor = find_open(&find, catalog, query, rows);
+    mongoc_cursor_t *cursor = find_open(&find, catalog, query, rows, true);
 
     buf_init(&text, MONGO_TEXT_SIZE_MAX);
     while (status == STATUS_OK && more && mongoc_cursor_next(cursor, &bson))
@@ -326,6 +209,17 @@ enum status mongo_find_rows(struct catalog *catalog, const struct catalog_query 
     return status;
 }
 
+enum status mongo_find_rows(struct catalog *catalog, const struct catalog_query *query,
+                            const struct catalog_rows *rows, struct error *err)
+{
+    bool whole = false;
+    enum status status = STATUS_OK;
+
+    if (few_likely(query))
+        status = few_find(catalog, query, rows, &whole, err);
+    return status == STATUS_OK && !whole ? rows_find(catalog, query, rows, err) : status;
+}
+
 enum status mongo_count(struct catalog *catalog, const struct catalog_query *query, uint64_t *count,
                         struct error *err)
 {
@@ -335,8 +229,7 @@ enum status mongo_count(struct catalog *catalog, const struct catalog_query *que
     enum status status = STATUS_OK;
 
     mongo_begin(&call, catalog, mongo_collection_name(CATALOG_FIELDS));
-    append_place(&filter, query, false);
-    append_terms(&filter, query);
+    mongo_append_query(&filter, query, false);
     int64_t found = mongoc_collection_count_documents(call.collection, &filter, opts, NULL, NULL,
                                                       &failure);
     *count = found > 0 ? (uint64_t)found : 0;

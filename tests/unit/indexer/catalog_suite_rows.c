@@ -102,6 +102,38 @@ static void members_come_with_their_types(void **state)
     }
 }
 
+/* --- a few --- */
+
+/* What fits a page may be put in order by the catalog, what does not by the database: it is the same order, and the same page. */
+static void pages_are_in_order_whether_they_hold_all_or_not(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct query_value t = { .text = (char *)(uintptr_t) "t" };
+    struct query_value time = { .time = suite_run.base_time }, step = { .number = 21600 };
+    struct catalog_query query = {
+        .terms_count = 3,
+        .terms = { { .key = "param", .type = QUERY_TEXT, .count = 1, .values = &t },
+                   { .key = "base_time", .type = QUERY_TIME, .count = 1, .values = &time },
+                   { .key = "step_seconds", .type = QUERY_NUMBER, .count = 1, .values = &step } },
+    };
+
+    suite_add_fields(fixture->catalog, &suite_run, 0, 200, "n1", 1); /* ten are asked for */
+    for (size_t limit = 0; limit <= 12; limit++) {
+        struct pair pair = { json_array(), json_array() };
+        struct catalog_rows rows = { .text = true, .each = take_row, .data = &pair };
+        query.limit = limit;
+        assert_ok(catalog_find_rows(fixture->catalog, &query, &rows, &suite_err));
+        query.limit = 0;
+        assert_ok(catalog_find(fixture->catalog, &query, take_document, &pair, &suite_err));
+        assert_int_equal(json_array_size(pair.documents), 10);
+        while (limit > 0 && json_array_size(pair.documents) > limit)
+            json_array_remove(pair.documents, json_array_size(pair.documents) - 1);
+        assert_true(json_equal(pair.rows, pair.documents));
+        json_decref(pair.rows);
+        json_decref(pair.documents);
+    }
+}
+
 /* --- an order --- */
 
 enum { ORDER_KEYS = 3, ORDER_MAX = 200 };
@@ -344,6 +376,7 @@ int suite_run_rows(void)
     static const struct CMUnitTest rows[] = {
         CASE(rows_are_the_documents_as_text),
         CASE(members_come_with_their_types),
+        CASE(pages_are_in_order_whether_they_hold_all_or_not),
         CASE(sorted_pages_go_on_where_the_last_one_ended),
         CASE(the_issue_that_was_current_then_is_found),
         CASE(what_matches_is_counted),
