@@ -73,6 +73,7 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
     struct http_server_options server = {
         .loop = loop,
         .listen = settings->listen,
+        .limits = http_settings_limits(&settings->http),
         .tls = indexer->security.tls,
         .auth = indexer->security.auth,
         .routes = indexer_routes,

@@ -9,6 +9,7 @@
 #include "indexer/decoders.h"
 #include "indexer/work.h"
 #include "proto/http/http_server.h"
+#include "proto/http_settings.h"
 #include "proto/security.h"
 #include "proto/transfer/transfer_uv.h"
 
@@ -23,6 +24,7 @@ struct settings {
     char *url; /* how others reach it [http://LISTEN] */
     char *log_level, *log_format, *decoder;
     bool check_config, access_log;
+    struct http_settings http;
     struct security_settings security;
     uint64_t decoders; /* children; 0: number of cores */
     uint64_t decode_timeout_ms;

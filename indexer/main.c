@@ -18,6 +18,7 @@ enum { MAIN_LEASE_MS_MIN = 1000, MAIN_LEASE_MS_MAX = 3600000 };
 
 #define AT(member) offsetof(struct settings, member)
 #define AT_SECURITY(member) AT(security.member)
+#define AT_HTTP(member) AT(http.member)
 
 static const struct config_option main_options[] = {
     { "indexer", "listen", 0, CONFIG_TEXT, AT(listen), "127.0.0.1:8400", "GRIBSTORE_INDEXER_LISTEN",
@@ -41,6 +42,7 @@ static const struct config_option main_options[] = {
       "How long nodes stay an indexer's that says nothing any more; then another one of the same database goes on." },
     { "indexer", "sweep", 0, CONFIG_DURATION, AT(sweep_ms), "24h", NULL, "TIME",
       "Between two searches for records of what no node has any more; 0: only when asked for (POST /v1/sweep)." },
+    HTTP_OPTIONS(AT_HTTP),
     SECURITY_OPTIONS(AT_SECURITY),
     { "decode", "decoders", 0, CONFIG_COUNT, AT(decoders), "0", NULL, "N",
       "Children that run ecCodes; 0: one a core." },
@@ -169,6 +171,8 @@ static enum status main_check(struct settings *settings, struct error *err)
     if (!http_address_parse(settings->listen, host, sizeof host, &port))
         return error_set(err, STATUS_BAD_VALUE, "--listen %s: not HOST:PORT", settings->listen);
     enum status status = security_check(&settings->security, settings->listen, err);
+    if (status == STATUS_OK)
+        status = http_settings_check(&settings->http, err);
     if (status == STATUS_OK && settings->catalog_file != NULL)
         status = main_read_catalog(settings, err);
     if (status != STATUS_OK)

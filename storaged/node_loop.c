@@ -25,25 +25,6 @@ static void on_wake(uv_async_t *async)
     node_on_wake(container_of(async, struct node_loop, wake));
 }
 
-static struct http_limits loop_limits(const struct settings *settings)
-{
-    return (struct http_limits){
-        .head_max = settings->head_max,
-        .line_max = settings->line_max,
-        .target_max = settings->target_max,
-        .fields_max = (unsigned)settings->fields_max,
-        .body_max = settings->body_max,
-        .connections_max = (unsigned)settings->connections,
-        .head_timeout_ms = settings->head_timeout_ms,
-        .idle_timeout_ms = settings->idle_timeout_ms,
-        .rate_min = settings->rate_min,
-        .rate_window_ms = settings->rate_window_ms,
-        .linger_ms = settings->linger_ms,
-        .chunk_line_max = settings->chunk_line_max,
-        .trailers_max = settings->trailer_max,
-    };
-}
-
 static enum status loop_open_server(struct node_loop *loop, const char *listen, struct error *err)
 {
     const struct settings *settings = loop->node->settings;
@@ -52,7 +33,7 @@ static enum status loop_open_server(struct node_loop *loop, const char *listen, 
         .listen = listen,
         .reuse_port = true,
         .shares = loop->number == 0 ? recovering_server(loop->node->recovering) : NULL,
-        .limits = loop_limits(settings),
+        .limits = http_settings_limits(&settings->http),
         .routes = routes_node,
         .context = loop,
         .auth = loop->node->security.auth,

@@ -23,6 +23,7 @@ enum {
 
 #define AT(member) offsetof(struct settings, member)
 #define AT_SECURITY(member) AT(security.member)
+#define AT_HTTP(member) AT(http.member)
 
 static const struct config_option options[] = {
     { "node", "data", 'd', CONFIG_TEXT, AT(data), NULL, "GRIBSTORE_DATA", "DIR",
@@ -69,34 +70,9 @@ static const struct config_option options[] = {
     { "store", "run-memory", 0, CONFIG_DURATION, AT(run_memory_ms), "400d", NULL, "TIME",
       "How long purged runs are remembered." },
 
-    { "http", "connections", 0, CONFIG_COUNT, AT(connections), "10000", NULL, "N",
-      "Connections a loop; more wait." },
-    { "http", "head-max", 0, CONFIG_SIZE, AT(head_max), "40KiB", NULL, "SIZE",
-      "The whole head of a request; more is 431." },
-    { "http", "line-max", 0, CONFIG_SIZE, AT(line_max), "32KiB", NULL, "SIZE",
-      "One header line; more is 431." },
-    { "http", "fields-max", 0, CONFIG_COUNT, AT(fields_max), "100", NULL, "N",
-      "Header fields of a request; more are 431." },
-    { "http", "target-max", 0, CONFIG_SIZE, AT(target_max), "8KiB", NULL, "SIZE",
-      "Path and query; more is 414." },
+    HTTP_OPTIONS(AT_HTTP),
     { "http", "ranges-max", 0, CONFIG_COUNT, AT(ranges_max), "1000", NULL, "N",
       "Ranges in a request; with more of them the Range header is ignored." },
-    { "http", "body-max", 0, CONFIG_SIZE, AT(body_max), "64GiB", NULL, "SIZE",
-      "The largest body; more is 413." },
-    { "http", "chunk-line-max", 0, CONFIG_SIZE, AT(chunk_line_max), "4KiB", NULL, "SIZE",
-      "The line of a chunk's size with its extensions." },
-    { "http", "trailer-max", 0, CONFIG_SIZE, AT(trailer_max), "8KiB", NULL, "SIZE",
-      "Trailer fields behind a chunked body; they are read and ignored." },
-    { "http", "head-timeout", 0, CONFIG_DURATION, AT(head_timeout_ms), "10s", NULL, "TIME",
-      "For the whole head of a request." },
-    { "http", "idle-timeout", 0, CONFIG_DURATION, AT(idle_timeout_ms), "60s", NULL, "TIME",
-      "How long a connection may wait for its next request." },
-    { "http", "rate-min", 0, CONFIG_SIZE, AT(rate_min), "1KiB", NULL, "SIZE",
-      "Bytes a second that a body has to bring, and a reader to take; who is slower is cut." },
-    { "http", "rate-window", 0, CONFIG_DURATION, AT(rate_window_ms), "10s", NULL, "TIME",
-      "Over which that is counted." },
-    { "http", "linger", 0, CONFIG_DURATION, AT(linger_ms), "2s", NULL, "TIME",
-      "How long a connection that is given up is read on, so that its last answer arrives." },
 
     SECURITY_OPTIONS(AT_SECURITY),
     { "security", "sources", 0, CONFIG_TEXT, AT(sources), NULL, NULL, "FILE",
@@ -215,21 +191,8 @@ static enum status settings_check_counts(const struct settings *settings, struct
         { "body-memory", settings->body_memory, BODY_MEMORY_MIN, UINT64_MAX },
         { "batch-size", settings->batch_size, 1, UINT64_MAX },
         { "flush-threads", settings->flush_threads, 1, 64 },
-        { "connections", settings->connections, 1, 1000000 },
-        { "body-max", settings->body_max, 1, UINT64_MAX },
         { "message-max", settings->message_max, 64, GRIB_MESSAGE_SIZE_MAX },
-        { "head-max", settings->head_max, 1024, 16 << 20 },
-        { "line-max", settings->line_max, 256, 16 << 20 },
-        { "fields-max", settings->fields_max, 8, HTTP_FIELDS_MAX },
-        { "target-max", settings->target_max, 256, 16 << 20 },
         { "ranges-max", settings->ranges_max, 1, HTTP_RANGES_MAX },
-        { "chunk-line-max", settings->chunk_line_max, 32, 1 << 20 },
-        { "trailer-max", settings->trailer_max, 2, 1 << 20 },
-        { "rate-min", settings->rate_min, 1, 1 << 30 },
-        { "rate-window", settings->rate_window_ms, 1, 3600000 },
-        { "linger", settings->linger_ms, 1, 60000 },
-        { "head-timeout", settings->head_timeout_ms, 1, UINT64_MAX },
-        { "idle-timeout", settings->idle_timeout_ms, 1, UINT64_MAX },
     };
 
     for (size_t i = 0; i < ARRAY_COUNT(counts); i++) {
@@ -238,6 +201,9 @@ static enum status settings_check_counts(const struct settings *settings, struct
         if (status != STATUS_OK)
             return status;
     }
+    enum status http = http_settings_check(&settings->http, err);
+    if (http != STATUS_OK)
+        return http;
     if (settings->body_memory / settings->loops < BODY_MEMORY_LOOP_MIN)
         return error_set(err, STATUS_BAD_VALUE, "--body-memory: %llu loops need at least 2 MiB each",
                          (unsigned long long)settings->loops);

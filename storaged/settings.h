@@ -5,6 +5,7 @@
 #ifndef STORAGED_SETTINGS_H
 #define STORAGED_SETTINGS_H
 
+#include "proto/http_settings.h"
 #include "proto/security.h"
 
 struct settings {
@@ -32,20 +33,8 @@ struct settings {
     uint64_t message_max; /* bytes of one GRIB message */
     uint64_t scrub_rate;  /* bytes a second that are read again; 0: no scrub */
 
-    uint64_t connections;
-    uint64_t head_max;
-    uint64_t line_max;
-    uint64_t fields_max;
-    uint64_t target_max;
+    struct http_settings http;
     uint64_t ranges_max;
-    uint64_t body_max;
-    uint64_t chunk_line_max;
-    uint64_t trailer_max;
-    uint64_t head_timeout_ms;
-    uint64_t idle_timeout_ms;
-    uint64_t rate_min; /* bytes a second of a body or an answer; over */
-    uint64_t rate_window_ms;
-    uint64_t linger_ms;
 
     struct security_settings security;
     char *sources; /* quotas and date windows a source: FORMATS.md section 12; NULL: none */

@@ -1,6 +1,7 @@
 """Limits: each is a setting, and what goes beyond is told by its code.
 
-One node has those of sizes lowered, one those of times, another keeps the defaults; then what many clients at once may hold.
+One node has those of sizes lowered, one those of times, another keeps the defaults, and the same three of indexers; then what many
+clients at once may hold.
 """
 
 import contextlib
@@ -20,9 +21,10 @@ WAIT_MS = 300
 WINDOW_MS = 800
 LATE_S = 10  # that a busy machine may be late by, where only being cut at all is asked
 SIZES = {
-    "message-max": "4KiB", "head-max": "2KiB", "line-max": "1KiB", "fields-max": "20", "target-max": "300", "ranges-max": "5",
-    "body-max": "64KiB", "chunk-line-max": "64", "trailer-max": "128",
+    "head-max": "2KiB", "line-max": "1KiB", "fields-max": "20", "target-max": "300", "body-max": "64KiB", "chunk-line-max": "64",
+    "trailer-max": "128",
 }
+NODE_SIZES = SIZES | {"message-max": "4KiB", "ranges-max": "5"}
 TIMES = {
     "head-timeout": f"{WAIT_MS}ms", "idle-timeout": f"{4 * WAIT_MS}ms", "rate-min": "2KiB", "rate-window": f"{WINDOW_MS}ms",
     "linger": f"{WAIT_MS}ms",
@@ -48,10 +50,12 @@ def flags(settings):
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
     running = Daemons(tmp_path_factory.mktemp("limits"))
-    running.node("tight", arguments=flags(SIZES))
+    running.node("tight", arguments=flags(NODE_SIZES))
     running.node("default", arguments=["--loops", "1"])
     running.node("hasty", arguments=flags(TIMES))
     running.indexer(running.started[1:2])
+    running.indexer(running.started[1:2], "tight indexer", arguments=flags(SIZES))
+    running.indexer(running.started[1:2], "hasty indexer", arguments=flags(TIMES))
     yield running.started
     running.stop()
 
@@ -69,6 +73,11 @@ def default(nodes):
 @pytest.fixture
 def hasty(nodes):
     return nodes[2]
+
+
+@pytest.fixture(params=["hasty", "hasty indexer"])
+def hasty_either(request, nodes):
+    return next(node for node in nodes if node.name == request.param)
 
 
 # --- of one request: who, what, just within, just beyond, its code, whether the connection is kept ---
@@ -91,6 +100,14 @@ def put_chunked(body):
     return request("PUT", "/ingest/limits/", "Transfer-Encoding: chunked") + body
 
 
+def post_chunked(body):
+    """A question for fields in chunks."""
+    return request("POST", "/v1/fields", "Transfer-Encoding: chunked") + body
+
+
+RETRIEVE = b"retrieve, param=msl"
+
+
 def trailers_of(size):
     """The lines behind the last chunk: so many bytes with the empty one."""
     return b"A: " + b"a" * (size - 7) + b"\r\n"
@@ -108,6 +125,16 @@ LIMITS = [
     ("indexer", "the head", head_of(40 << 10), head_of((40 << 10) + 1), 431, False),
     ("indexer", "the fields", get(*["A: b"] * 99), get(*["A: b"] * 100), 431, True),
     ("indexer", "the target", get(target="/healthz".ljust(8192, "x")), get(target="/healthz".ljust(8193, "x")), 414, True),
+    ("tight indexer", "the head", head_of(2048), head_of(2049), 431, False),
+    ("tight indexer", "a line", get("A: " + "a" * 1019), get("A: " + "a" * 1020), 431, False),
+    ("tight indexer", "the fields", get(*["A: b"] * 19), get(*["A: b"] * 20), 431, True),
+    ("tight indexer", "the target", get(target="/healthz".ljust(300, "x")), get(target="/healthz".ljust(301, "x")), 414, True),
+    ("tight indexer", "a body by its length", request("POST", "/v1/fields", body=RETRIEVE.ljust(65536)),
+     request("POST", "/v1/fields", body=bytes(65537)), 413, True),
+    ("tight indexer", "a chunk's line", post_chunked(chunked(RETRIEVE, extension=b";" + b"a" * 59)),
+     post_chunked(chunked(RETRIEVE, extension=b";" + b"a" * 60)), 400, False),
+    ("tight indexer", "trailers", post_chunked(chunked(RETRIEVE, trailers=trailers_of(128))),
+     post_chunked(chunked(RETRIEVE, trailers=trailers_of(129))), 400, False),
     ("tight", "the request line", None, get(target="/healthz".ljust(1100, "x")), 414, False),
     ("tight", "a body by its length", request("PUT", "/ingest/limits/", body=message(1, 4096).ljust(65536, b" ")),
      request("PUT", "/ingest/limits/", body=bytes(65537)), 413, True),
@@ -172,6 +199,11 @@ def test_wrong_limits_are_refused_at_the_start(daemons):
         assert node.process.wait(20) == 2
         assert f"--{name}" in node.output()
         node.process = None
+    for name, value in (("head-max", "10"), ("fields-max", "101"), ("connections", "0"), ("rate-window", "2h")):
+        indexer = daemons.indexer([], "refused-indexer", ready=False, arguments=[f"--{name}", value])
+        assert indexer.process.wait(20) == 2
+        assert f"--{name}" in indexer.output()
+        indexer.process = None
 
 
 # --- time ---
@@ -200,9 +232,9 @@ def drip(wire, data=b"a", pause_s=0.02, most_s=20, begun=None):
     return time.monotonic() - begun
 
 
-def test_a_slow_head_is_408_however_often_a_byte_comes(hasty):
+def test_a_slow_head_is_408_however_often_a_byte_comes(hasty_either):
     begun = time.monotonic()  # before the server's clock can have begun
-    with Wire(hasty) as wire:
+    with Wire(hasty_either) as wire:
         wire.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: ")
         assert WAIT_MS / 1000 * 0.9 < drip(wire, begun=begun) < LATE_S
         answer = wire.answer()
@@ -217,6 +249,16 @@ def test_a_slow_body_is_408_and_stores_what_was_whole(hasty):
         answer = wire.answer()
         assert (answer.status, answer.closes) == (408, True)
         assert problem_of(answer, "timeout")["stored"] == 1
+
+
+def test_a_slow_question_is_408(nodes):
+    indexer = next(node for node in nodes if node.name == "hasty indexer")
+    with Wire(indexer) as wire:
+        wire.send(request("POST", "/v1/fields")[:-2] + b"Content-Length: 60000\r\n\r\n")
+        assert drip(wire) < LATE_S
+        answer = wire.answer()
+        assert (answer.status, answer.closes) == (408, True)
+        problem_of(answer, "timeout")
 
 
 def steadily(node, body):
@@ -257,8 +299,8 @@ def aborted(node):
     return int(re.search(r"^gribstore_http_aborted_total (\d+)", node.get("/metrics").text, re.MULTILINE)[1])
 
 
-def test_a_connection_without_a_request_is_closed_in_time(hasty):
-    with Wire(hasty) as wire:
+def test_a_connection_without_a_request_is_closed_in_time(hasty_either):
+    with Wire(hasty_either) as wire:
         begun = time.monotonic()  # before the answer that the server counts from
         wire.send(get())
         assert wire.answer().status == 200
@@ -266,14 +308,34 @@ def test_a_connection_without_a_request_is_closed_in_time(hasty):
         assert WAIT_MS / 1000 * 3 < time.monotonic() - begun < LATE_S
 
 
-def test_a_refused_client_that_goes_on_is_cut_in_time(hasty):
-    with Wire(hasty) as wire:
+def test_a_refused_client_that_goes_on_is_cut_in_time(hasty_either):
+    with Wire(hasty_either) as wire:
         wire.send(b"nonsense\r\n\r\n")
         assert wire.answer().status == 400
         assert drip(wire) < LATE_S
 
 
 # --- what many clients at once may hold ---
+
+def connections_of(wire):
+    wire.send(get(target="/metrics"))
+    return int(re.search(rb"^gribstore_http_connections (\d+)", wire.answer().body, re.MULTILINE)[1])
+
+
+def test_more_connections_than_the_limit_wait_for_their_turn(daemons, node):
+    indexer = daemons.indexer([node], arguments=["--connections", "4"])
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(Wire(indexer))
+        assert connections_of(first) <= 4
+        others = [stack.enter_context(Wire(indexer)) for _ in range(8)]
+        for wire in others:
+            wire.send(get())
+        assert connections_of(first) <= 4
+        first.socket.close()
+        for wire in others:  # each makes room for the next
+            assert wire.answer().status == 200
+            wire.socket.close()
+
 
 def test_messages_on_their_way_out_hold_a_bounded_memory(daemons):
     """4 MiB in all here: room for one large message that is streamed; others are told to come again."""
