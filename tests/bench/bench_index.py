@@ -3,9 +3,7 @@
 `tests/bench/index` starts it; README.md beside this file says how to read what it prints.
 """
 
-import argparse
 import contextlib
-import dataclasses
 import http.client
 import json
 import os
@@ -14,13 +12,12 @@ import queue
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.parse
 
-from bench import BASE_TIME, ROOT, SOURCE, command_output, put_file, say, touch_memory
-from bench_node import Figure, line
+from bench import BASE_TIME, ROOT, SOURCE, command_output, put_file
+from bench_main import Figure, main, parse_arguments
 from bench_servers import BenchError, Server, Storaged
 
 sys.path.insert(0, str(ROOT / "tests/lib"))
@@ -29,6 +26,7 @@ from mongod import NoMongod, running as mongod_running  # noqa: E402
 REQUEST_TIMEOUT_S = 600
 POLL_S = 0.01
 FOUND_TIMEOUT_S = 60
+NEXT_BASE_TIME = "20261120T1200Z"
 TEMPLATE = ["--edition", "2", "--members", "1", "--params", "t", "--levels", "500", "--steps", "0", "--minutes", "off",
             "--preset", "tiny"]
 
@@ -40,6 +38,7 @@ class Settings:
         self.count = arguments.count or (2500 if quick else 250_000)
         self.rebuild_count = min(self.count, 500) if quick else self.count
         self.seconds = 0.3 if quick else 3.0
+        self.decode_count = 300 if quick else 10_000
         self.rate = 100 if quick else 500
         self.rate_seconds = 1 if quick else 20
         self.threads, self.batch = 2, 1000  # as two tails and their batches
@@ -213,34 +212,78 @@ class IndexBench:
         connection.close()
         return json.loads(data) if answer.status == 200 else None
 
+    def indexed(self, indexer):
+        """Fields written since it started."""
+        connection = http.client.HTTPConnection("127.0.0.1", indexer.port, timeout=REQUEST_TIMEOUT_S)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return sum(int(float(word.split()[1])) for word in text.splitlines() if word.startswith("gribstore_index_fields_total"))
+
     def wait_indexed(self, indexer, count):
-        while True:
-            connection = http.client.HTTPConnection("127.0.0.1", indexer.port, timeout=REQUEST_TIMEOUT_S)
-            connection.request("GET", "/metrics")
-            text = connection.getresponse().read().decode()
-            connection.close()
-            done = sum(int(float(word.split()[1])) for word in text.splitlines() if word.startswith("gribstore_index_fields_total"))
-            if done >= count:
-                return
+        while self.indexed(indexer) < count:
             time.sleep(POLL_S)
 
+    def lose_database(self, name):
+        """As a database that was lost under a running indexer: it has its indexes and nothing in them."""
+        import pymongo
+
+        with pymongo.MongoClient(self.mongo) as client:
+            for collection in ("fields", "cursors"):
+                client[name][collection].delete_many({})
+
+    def rebuild_again(self, indexer, count):
+        """Records a second, from the last look at which none was there: when the indexer finds out is a matter of its leases."""
+        before = self.indexed(indexer)
+        self.lose_database("rebuild")
+        begun = time.monotonic()
+        while self.indexed(indexer) == before:
+            begun = time.monotonic()
+        self.wait_indexed(indexer, before + count)
+        return count / (time.monotonic() - begun)
+
     def check_rebuild(self):
-        rates = []
+        cold, warm, cpu, count = [], [], [], self.settings.rebuild_count
         with self.node() as node:
-            put_file(f"{node.url}/ingest/{SOURCE}/?answer=summary", self.stamped(self.settings.rebuild_count))
+            put_file(f"{node.url}/ingest/{SOURCE}/?answer=summary", self.stamped(count))
             for number in range(self.settings.rounds):
                 self.drop("rebuild")
                 folder = self.folder / f"rebuild-{number}"
                 with Indexer(self.binary("indexer"), folder, self.database("rebuild"), [node]) as indexer:
                     begun = time.monotonic()
-                    self.wait_indexed(indexer, self.settings.rebuild_count)
-                    rates.append(self.settings.rebuild_count / (time.monotonic() - begun))
+                    self.wait_indexed(indexer, count)
+                    cold.append(count / (time.monotonic() - begun))
+                    before = process_seconds(indexer.pid)
+                    warm.append(self.rebuild_again(indexer, count))
+                    cpu.append((process_seconds(indexer.pid) - before) * 1e6 / count)
                     run = self.get(indexer, f"/v1/runs/{SOURCE}/{BASE_TIME}")
-                    if run is None or run["fields"] != self.settings.rebuild_count:
+                    if run is None or run["fields"] != count:
                         raise BenchError(f"the rebuilt run is {run}")
         self.drop("rebuild")
-        yield Figure("rebuild", f"{self.settings.rebuild_count:,} records of one node into an empty database, from the start of the indexer on",
-                     statistics.median(rates), "/s", at_least=20000)
+        yield Figure("rebuild-first", f"{count:,} records of one node into an empty database, from the start of the indexer on: all are decoded",
+                     statistics.median(cold), "/s")
+        yield Figure("rebuild", f"the same again, as the database was lost: decodes are remembered; {statistics.median(cpu):.0f} us of CPU "
+                     "of the indexer each", statistics.median(warm), "/s", at_least=20000)
+
+    # --- decoding ---
+
+    def check_decode(self):
+        """ecCodes in a loop, one decoder, one a processor: round after round; then the next run, remembered."""
+        count, cores = self.settings.decode_count, len(os.sched_getaffinity(0))
+        first, after = self.stamped(count), self.stamped(count, NEXT_BASE_TIME)
+        runs = {"plain": ("plain", first), "one": ("pool", first, 1), "all": ("pool", first, cores), "memo": ("memo", first, after)}
+        rates = {name: [] for name in runs}
+        for _ in range(self.settings.rounds):
+            for name, arguments in runs.items():
+                done = self.run("bench_decode", *arguments)
+                if done["count"] != count:
+                    raise BenchError(f"{done['count']} fields of {count} were decoded")
+                rates[name].append(done["rate"])
+        middle = {name: statistics.median(values) for name, values in rates.items()}
+        yield Figure("decode-one", f"{count:,} heads never seen before, one decoder", middle["one"], "/s", middle["plain"],
+                     "ecCodes in a loop", at_least=0.9)
+        yield Figure("decode-all", f"the same, {cores} decoders", middle["all"], "/s", middle["one"], "one decoder")
+        yield Figure("decode-dates", "the same fields of the next run", middle["memo"], "/s", at_least=50000)
 
     def send_paced(self, node, messages, sent, begun, senders, number):
         """Every senders-th message at its time, one PUT each; when it was acknowledged."""
@@ -325,50 +368,16 @@ def split_messages(data):
     return messages
 
 
-CHECKS = [name.removeprefix("check_") for name in vars(IndexBench) if name.startswith("check_")]
-
-
-def parse_arguments():
-    parser = argparse.ArgumentParser(prog="tests/bench/index", description="the index beside mongod without us")
-    parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin", metavar="DIR",
-                        help="measure the binaries of DIR; nothing is built (default: build the release preset)")
-    parser.add_argument("--quick", action="store_true", help="a smoke run of seconds: no figure worth reading")
-    parser.add_argument("--rounds", type=int, metavar="N", help="A B A B ... so many times (default 3)")
-    parser.add_argument("--count", type=int, metavar="N", help="records (default 250,000)")
-    parser.add_argument("--cases", nargs="+", choices=CHECKS, default=CHECKS, metavar="CASE", help=f"some of: {' '.join(CHECKS)}")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="all figures")
-    parser.add_argument("--dir", type=pathlib.Path, metavar="DIR", help="on the disk to be measured (default: build/bench)")
-    parser.add_argument("--no-touch", action="store_true", help="don't touch free memory first (a guest's pages)")
-    return parser.parse_args()
-
-
-def measure(arguments, parent, mongo):
-    figures = []
-    for name in arguments.cases:
-        with tempfile.TemporaryDirectory(prefix="index-", dir=parent) as folder:
-            for figure in getattr(IndexBench(arguments, pathlib.Path(folder), mongo), f"check_{name}")():
-                figures.append(figure)
-                print(line(figure), flush=True)
-    return figures
-
-
-def main():
-    arguments = parse_arguments()
-    parent = (arguments.dir or ROOT / "build/bench").resolve()
-    parent.mkdir(parents=True, exist_ok=True)
-    if not arguments.quick and not arguments.no_touch:
-        touch_memory()
+@contextlib.contextmanager
+def with_mongod(parent):
     try:
-        with mongod_running(cache_gb=2, folder=parent) as mongo:
-            figures = measure(arguments, parent, mongo)
-    except (BenchError, NoMongod) as error:
-        say(f"bench: {error}")
-        return 1
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps([dataclasses.asdict(figure) | {"compared": figure.compared, "met": figure.met}
-                                              for figure in figures], indent=1) + "\n")
-    return 0
+        with mongod_running(cache_gb=2, folder=parent) as uri:
+            yield (uri,)
+    except NoMongod as error:
+        raise BenchError(error) from None
 
+
+COUNT = ("--count", {"type": int, "metavar": "N", "help": "records (default 250,000)"})
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(parse_arguments("tests/bench/index", "the index beside mongod without us", IndexBench, [COUNT]), IndexBench, with_mongod))

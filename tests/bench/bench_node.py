@@ -3,9 +3,7 @@
 `tests/bench/run --node` starts it; README.md beside this file says how to read what it prints.
 """
 
-import argparse
 import contextlib
-import dataclasses
 import http.client
 import json
 import os
@@ -15,13 +13,12 @@ import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.parse
 
-from bench import (BASE_TIME, MIB, ROOT, SOURCE, command_output, cpus, put_file, run_listing, say, settle, spread_folders,
-                   touch_memory)
+from bench import BASE_TIME, MIB, SOURCE, command_output, cpus, put_file, run_listing, settle, spread_folders
 from bench_cases import TEMPLATES
+from bench_main import Figure, main, parse_arguments
 from bench_servers import BenchError, Server, Storaged, in_child
 
 REQUEST_TIMEOUT_S = 600
@@ -29,42 +26,6 @@ APPEND_SIZE = 4096
 OTHER_RUN = "20261121T0000Z"
 MILLION = 1_000_000
 US = 1e6
-
-
-@dataclasses.dataclass(frozen=True)
-class Figure:
-    """One line of the table: ours against a reference, or a value alone against a limit."""
-    name: str
-    text: str
-    ours: float
-    unit: str
-    other: float | None = None
-    other_text: str = ""
-    at_least: float | None = None    # of ours / other, or of ours where there is no other
-    at_most: float | None = None
-
-    @property
-    def compared(self):
-        return self.ours / self.other if self.other else self.ours
-
-    @property
-    def wanted(self):
-        if self.at_least is not None:
-            return f">={self.at_least:g}"
-        return f"<={self.at_most:g}" if self.at_most is not None else ""
-
-    @property
-    def met(self):
-        if self.at_least is not None:
-            return self.compared >= self.at_least
-        return self.compared <= self.at_most if self.at_most is not None else True
-
-
-def line(figure):
-    other = f"{figure.other:,.4g} {figure.unit} {figure.other_text}" if figure.other is not None else ""
-    ratio = f"{figure.compared:.2f}x" if figure.other is not None else ""
-    mark = "" if figure.wanted == "" else "met" if figure.met else "NOT MET"
-    return f"{figure.name:<16} {figure.ours:>10,.4g} {figure.unit:<9} {other:<34} {ratio:>7} {figure.wanted:>7} {mark:<8} {figure.text}"
 
 
 class Settings:
@@ -424,43 +385,5 @@ class NodeBench:
         yield Figure("heap", "of a stored message", statistics.median(heap), "bytes", at_most=16)
 
 
-CHECKS = [name.removeprefix("check_") for name in vars(NodeBench) if name.startswith("check_")]
-
-
-def parse_arguments():
-    parser = argparse.ArgumentParser(prog="tests/bench/run --node", description="a storage node beside itself and fixed limits")
-    parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin", metavar="DIR",
-                        help="measure the binaries of DIR; nothing is built (default: build the release preset)")
-    parser.add_argument("--quick", action="store_true", help="a smoke run of seconds: no figure worth reading")
-    parser.add_argument("--rounds", type=int, metavar="N", help="A B A B ... so many times (default 3)")
-    parser.add_argument("--cases", nargs="+", choices=CHECKS, default=CHECKS, metavar="CASE", help=f"some of: {' '.join(CHECKS)}")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="all figures")
-    parser.add_argument("--dir", type=pathlib.Path, metavar="DIR", help="on the disk to be measured (default: build/bench)")
-    parser.add_argument("--no-touch", action="store_true", help="don't touch free memory first (a guest's pages)")
-    return parser.parse_args()
-
-
-def main():
-    arguments = parse_arguments()
-    parent = (arguments.dir or ROOT / "build/bench").resolve()
-    parent.mkdir(parents=True, exist_ok=True)
-    if not arguments.quick and not arguments.no_touch:
-        touch_memory()
-    figures = []
-    for name in arguments.cases:
-        with tempfile.TemporaryDirectory(prefix="node-", dir=parent) as folder:
-            try:
-                for figure in getattr(NodeBench(arguments, pathlib.Path(folder)), f"check_{name}")():
-                    figures.append(figure)
-                    print(line(figure), flush=True)
-            except BenchError as error:
-                say(f"bench: {name}: {error}")
-                return 1
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps([dataclasses.asdict(figure) | {"compared": figure.compared, "met": figure.met}
-                                              for figure in figures], indent=1) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(parse_arguments("tests/bench/run --node", "a storage node beside itself and fixed limits", NodeBench), NodeBench))

@@ -69,7 +69,8 @@ def test_a_quick_run_of_the_index_prints_every_figure(tmp_path, mongod_server):
     assert not any(report in done.stderr for report in SANITIZER_REPORTS), done.stderr
     assert [figure["name"] for figure in json.loads(figures.read_text())] == [
         "insert", "insert-first", "insert-second", "remove", "sqlite-insert", "sqlite-remove", "find-1", "find-16", "range-100",
-        "sqlite-find-1", "sqlite-find-16", "sqlite-range", "rebuild", "latency"]
+        "sqlite-find-1", "sqlite-find-16", "sqlite-range", "rebuild-first", "rebuild", "decode-one", "decode-all", "decode-dates",
+        "latency"]
 
 
 # --- a server that lies, one lie a test ---
