@@ -1,5 +1,6 @@
 /* query_body.c: requests as JSON, and the list that both ways fill. */
 #include "indexer/query_body.h"
+#include "indexer/query_keys.h"
 #include "proto/base/json_read.h"
 
 #include <stdlib.h>
@@ -116,6 +117,11 @@ static enum status list_of_json(const char *key, const json_t *json, struct buf 
     return scalar_of_json(key, json, list, err);
 }
 
+static bool key_is_none(const char *key)
+{
+    return query_key_find(slice_text(key)) == NULL && !query_key_is_of_answer(slice_text(key));
+}
+
 static enum status request_of_json(struct query_body *body, const json_t *json, struct error *err)
 {
     struct query_request *request = query_body_add(body, err);
@@ -132,6 +138,8 @@ static enum status request_of_json(struct query_body *body, const json_t *json, 
     json_object_foreach ((json_t *)json, key, value) {
         buf_clear(&list);
         status = list_of_json(key, value, &list, err);
+        if (status != STATUS_OK && key_is_none(key)) /* whatever its value: an operator, say */
+            status = query_add(request, slice_text(key), slice_text("0"), err);
         if (status == STATUS_OK && buf_status(&list) != STATUS_OK)
             status = error_set(err, STATUS_BAD_VALUE, "%.60s: a list of more than %d bytes", key,
                                QUERY_LIST_MAX);

@@ -35,6 +35,7 @@ struct query_call {
     size_t part;             /* the one that is being answered */
     struct missing *missing; /* of that part; NULL: nobody asked, or the list would be too long */
     bool any;                /* that part has given something */
+    bool continued;          /* it was begun on a page before */
     struct answer answer;
     struct buf out, scratch, more, cursor;
     size_t limit, given, counted;
@@ -44,6 +45,7 @@ struct query_call {
     char last_texts[QUERY_SORTS_MAX][SORT_TEXT_SIZE];
     size_t accounted;                               /* of ANSWERS_SIZE_MAX */
     struct buf missing_list, hints_list, gone_list; /* JSON, without brackets */
+    bool missing_over;                              /* the first ends with "...": there is more */
 };
 
 /* On the pool: the answer, or its next chunk, into call->out. */

@@ -14,7 +14,7 @@
 
 enum {
     MISSING_LINE_SIZE_MAX = 16 << 10,
-    MISSING_LIST_SIZE_MAX = 800, /* bytes of one key's list, its last value besides; what is left is another request */
+    MISSING_LIST_SIZE_MAX = 1200, /* bytes of one key's list, its last value besides; what is left is another request */
 };
 
 struct dimension_value {

@@ -11,6 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    ESCAPED_MAX = 6,       /* bytes of JSON a byte of text may become */
+    MISSING_END_SIZE = 16, /* of ,"..." */
+};
+
 static atomic_size_t answers_size; /* of all answers that are being gathered */
 
 static const struct query_request *call_request(const struct query_call *call)
@@ -133,12 +138,21 @@ static void list_put(struct buf *list, const char *text)
     json_text(&json, text);
 }
 
+/* A list that overran would be none, and the answer would look whole. */
+static void missing_put(struct query_call *call, const char *request)
+{
+    struct buf *list = &call->missing_list;
+
+    if (call->missing_over)
+        return;
+    call->missing_over = list->size + ESCAPED_MAX * strlen(request) + MISSING_END_SIZE > list->size_max;
+    list_put(list, call->missing_over ? "..." : request);
+}
+
 static void missing_on_request(void *data, const char *request, bool more)
 {
-    struct query_call *call = data;
-
     (void)more;
-    list_put(&call->missing_list, request);
+    missing_put(data, request);
 }
 
 struct hinting {
@@ -224,19 +238,23 @@ static void part_begin(struct query_call *call)
     const struct catalog_query *query = &call->parts.parts[call->part]->query;
 
     call->any = false;
-    if (call_wants_missing(call) && query->terms_count > 0 && query->after.size == 0)
+    call->continued = call_wants_missing(call) && query->after.size > 0;
+    if (call_wants_missing(call) && query->terms_count > 0 && !call->continued)
         call->missing = missing_new(query);
 }
 
 static void part_end(struct query_call *call, bool whole)
 {
+    bool gone = call->continued; /* perhaps since the page before, which then was not all there was */
+
     if (call->missing != NULL && whole && missing_count(call->missing) > 0) {
         missing_print(call->missing, missing_on_request, call);
         if (call_request(call)->missing_given)
             call_hint(call, call->missing);
-        if (!call->any)
-            call_gone(call);
+        gone = !call->any;
     }
+    if (gone && whole)
+        call_gone(call);
     missing_free(call->missing);
     call->missing = NULL;
 }
@@ -314,7 +332,7 @@ static void latest_missing(struct query_call *call)
 
     for (size_t i = 0; i < call->parts.without_count; i++) {
         snprintf(text, sizeof text, "source=%s,base_time=latest", call->parts.without[i]);
-        list_put(&call->missing_list, text);
+        missing_put(call, text);
     }
 }
 

@@ -4,6 +4,16 @@ import json
 
 import pytest
 
+from conftest import Daemons
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """An index of nothing, for requests that are refused."""
+    running = Daemons(tmp_path_factory.mktemp("asked"))
+    yield running.indexer([running.node("n1")])
+    running.stop()
+
 
 @pytest.fixture
 def era5(node, indexer, grib):
@@ -56,7 +66,7 @@ def test_an_absent_key_is_not_zero(node, indexer, grib):
     assert indexer.fields(source="surface", levelist=0) == []
 
 
-@pytest.mark.parametrize(("query", "code", "named"), [
+BAD_QUERIES = [
     ({"parm": "msl"}, "unknown-key", "param"),
     ({"$where": "1"}, "unknown-key", "$where"),
     ({"locations.node": "n1"}, "unknown-key", "locations.node"),
@@ -68,14 +78,81 @@ def test_an_absent_key_is_not_zero(node, indexer, grib):
     ({"limit": "10001"}, "bad-value", "limit"),
     ({"cursor": "zz"}, "bad-value", "cursor"),
     ({"param": ""}, "bad-value", "param"),
-])
-def test_a_bad_query_says_what_is_wrong(indexer, query, code, named):
-    answer = indexer.get("/v1/fields", params=query)
-    assert answer.status_code == 400
+]
+# On one index, since starting one takes longer than all of them.
+MORE_BAD_QUERIES = [
+    *(({"step": step}, "bad-value", "step") for step in (
+        "0/to/24/by", "0/to/24/by/x", "0/to/24/by/-6", "/", "0//6", "6/", "to/24", "by/6", "0/to/24/by/6/by/6", "0/to/24/to/48")),
+    *(({"number": number}, "bad-value", "number") for number in ("1e400", "nan", "inf", "0x10", "1 2", "--1", "1/to/10001")),
+    *(({"levelist": levels}, "bad-value", "levelist") for levels in ("0/to/1/by/1e-9", "0/to/1e308/by/1e300")),
+    *(({key: time}, "bad-value", key) for key in ("base_time", "valid_time") for time in (
+        "20130229T0000Z", "20130408T2400Z", "20131301T0000Z", "20130400T0000Z", "2013-04-31T00:00:00Z", "2013-04-08")),
+    *(({"date": date}, "bad-value", "date") for date in ("20170229", "20170000", "2017-13-01", "20170101/to/20170230")),
+    *(({"time": time}, "bad-value", "time") for time in ("25", "1260", "12:60")),
+    *(({key: "1"}, "unknown-key", "no key") for key in (
+        "param.x", "param[$ne]", "$gt", "a$b", "", ".level", "level.", "locations", "locations.0.url", "k" * 300, "param\0", "PARAM", "param ")),
+    ({"param": "2t\0"}, "bad-value", "param"),
+    ({"digest": "0" * 63}, "bad-value", "digest"),
+    *(({"limit": limit}, "bad-value", "limit") for limit in ("-1", "1x", "", "18446744073709551617")),
+    *(({"cursor": cursor}, "bad-value", "cursor") for cursor in ("", "00", "0.", "z" * 1000)),
+    ({"param": ["t", "z"]}, "bad-value", "twice"),
+]
+BAD_BODIES = [
+    *(({"param": value}, "bad-value", "param") for value in ({"$gt": ""}, {"$ne": None}, None, [], [["t"]], {}, {"from": 1})),
+    *((body, "unknown-key", "no key") for body in ({"$or": [{"param": "t"}]}, {"$where": {"x": 1}}, {"a.b": 1}, {"a.b": None})),
+    *((body, "bad-value", "request") for body in ([], None, 5, "param", [5])),
+    ({"step": {"from": 0, "to": 24, "by": 0}}, "bad-value", "by"),
+    ({"step": {"from": 0, "to": 24, "by": {"x": 1}}}, "bad-value", "step"),
+    ([{"param": "t"}, {"date": "20170230"}], "bad-value", "request 2"),
+    ("[" * 100_000, "bad-value", "JSON"),
+    ('{"number": 1e999}', "bad-value", "JSON"),
+    ('{"param": "t", "param": "z"}', "bad-value", "JSON"),
+]
+BAD_TEXTS = [
+    ("retrieve,step=0/to/24/by/0", "bad-value", "by"), ("retrieve,date=20170230", "bad-value", "date"), ("retrieve,a.b=1", "unknown-key", "a.b"),
+    ("retrieve,$gt=1", "bad-value", "word"), ("retrieve,param=", "bad-value", "value"), ('retrieve,param="x', "bad-value", "quote"),
+    ("drop,param=t", "bad-value", "retrieve"), ("", "bad-value", "no request"), ("# nothing", "bad-value", "no request"),
+]
+
+
+def check_bad(answer, code, named):
+    assert answer.status_code == 400, (named, answer.text)
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem = answer.json()
-    assert problem["code"] == code
+    assert problem["code"] == code, problem
     assert named in problem["detail"]
+
+
+@pytest.mark.parametrize(("query", "code", "named"), BAD_QUERIES)
+def test_a_bad_query_says_what_is_wrong(asked, query, code, named):
+    check_bad(asked.get("/v1/fields", params=query), code, named)
+
+
+def test_each_malformed_list_date_key_and_body_is_named(asked):
+    for query, code, named in MORE_BAD_QUERIES:
+        check_bad(asked.get("/v1/fields", params=query), code, named)
+    for body, code, named in BAD_BODIES:
+        text = body if isinstance(body, str) and body != "param" else json.dumps(body)
+        check_bad(asked.post("/v1/fields", data=text, headers={"Content-Type": "application/json"}), code, named)
+    for text, code, named in BAD_TEXTS:
+        check_bad(asked.post("/v1/fields", data=text, headers={"Content-Type": "text/plain"}), code, named)
+
+
+def test_ten_thousand_values_are_taken_and_each_that_is_missing_is_told(asked):
+    levels = asked.json("/v1/fields", params={"levelist": "1/to/10000"})
+    assert levels == {"fields": [], "next": None, "missing": ["levelist=1/to/10000/by/1"]}
+    squares = [number * number for number in range(1, 10001)]  # at no one distance
+    answer = asked.post("/v1/fields", json={"levelist": squares}).json()
+    told = [int(value) for line in answer["missing"] for value in line.removeprefix("levelist=").split("/")]
+    assert answer["fields"] == [] and told == squares
+    one_more = asked.post("/v1/fields", json={"levelist": [*squares, 0]})
+    check_bad(one_more, "bad-value", "levelist")
+    # What is too much to tell says so: an answer never looks whole for it.
+    many = asked.post("/v1/fields", json=[{"class": name, "levelist": squares} for name in ("od", "rd", "mc", "ea", "ei")]).json()
+    assert many["fields"] == [] and many["missing"][-1] == "..." and len(many["missing"]) > 100
+    names = [f"source-of-a-name-that-is-as-long-as-it-may-be-{number:05}" for number in range(5000)]
+    latest = asked.post("/v1/fields", json={"base_time": "latest", "source": names}).json()
+    assert latest["missing"][0] == f"source={names[0]},base_time=latest" and latest["missing"][-1] == "..."
 
 
 def test_unknown_runs_and_paths_are_404(indexer):

@@ -7,6 +7,7 @@ import json
 import pytest
 import requests
 
+from processes import await_condition
 
 @pytest.fixture(params=["sqlite", "mongodb"])
 def era5(request, daemons, grib):
@@ -120,12 +121,22 @@ def latest_and_gone(indexer):
     assert len(page["fields"] + rest["fields"]) == 40
     assert {field["base_time"] for field in indexer.fields(**latest)} == {times[2]}
     assert {field["base_time"] for field in indexer.fields(base_time="latest", param="t")} == {times[2]}
-    # A run that is on its way out says so.
+    # A run that is on its way out says so, in the middle of its pages as well; and what was remembered of it is told no more.
+    oldest = {"source": "era5", "base_time": times[0]}
+    page = indexer.json("/v1/fields", params={**oldest, "limit": "10"})
+    both = indexer.json("/v1/fields", params={"source": "era5", "limit": "10"})
+    assert [indexer.json("/v1/fields", params={**asked, "axes": "1"})["count"] for asked in (oldest, {"source": "era5"})] == [40, 160]
     assert indexer.post(f"/v1/runs/era5/{times[0]}/retire?grace=1h").status_code == 200
-    while indexer.json("/v1/fields", params={"source": "era5", "base_time": times[0], "count": "1"})["count"]:
-        pass
-    gone = indexer.json("/v1/fields", params={"source": "era5", "base_time": times[0]})
-    assert gone["fields"] == [] and gone["gone"] == [{"source": "era5", "base_time": times[0], "state": "retired"}]
+    await_condition(lambda: indexer.json("/v1/fields", params={**oldest, "count": "1"})["count"] == 0, "its records are gone")
+    for asked in (oldest, {**oldest, "limit": "10", "cursor": page["next"]}):
+        gone = indexer.json("/v1/fields", params=asked)
+        assert gone["fields"] == [] and gone["next"] is None and gone["gone"] == [{**oldest, "state": "retired"}]
+    assert [field["base_time"] for field in both["fields"]] == times[:1] * 10
+    rest = indexer.fields(source="era5", limit=50, cursor=both["next"])
+    assert len(rest) == len({field["id"] for field in rest}) == 120 and times[0] not in {field["base_time"] for field in rest}
+    assert indexer.json("/v1/fields", params={**oldest, "axes": "1"})["count"] == 0
+    axes = indexer.json("/v1/fields", params={"source": "era5", "axes": "1"})
+    assert axes["count"] == 120 and axes["axes"]["base_time"] == times[1:]
 
 
 def bodies(indexer):

@@ -100,6 +100,7 @@ static void what_is_wrong_is_named(void **state)
         enum status status;
         const char *text, *named;
     } cases[] = {
+        { true, STATUS_UNKNOWN_KEY, "{\"$or\": [{\"param\": \"t\"}]}", "$or is no key" },
         { false, STATUS_BAD_VALUE, "", "no request" },
         { false, STATUS_BAD_VALUE, "# nothing\n", "no request" },
         { false, STATUS_BAD_VALUE, "archive,param=t", "archive" },
