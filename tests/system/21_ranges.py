@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from conftest import Daemons
+from processes import await_condition
 from raw_http import Wire, ask, problem_of, request
 
 MIB = 1 << 20
@@ -352,12 +353,13 @@ def test_readers_of_a_growing_file_never_see_other_bytes(growing):
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
+    await_condition(lambda: seen or failures, "it is read")
     for number in range(40):
         put(growing, message(2000 + number, 3_000))
+    await_condition(lambda: len(seen) > 1 or failures, "it is read as it grows")
     stop.set()
     for reader in readers:
         reader.join()
     whole = growing.get(path).content
     assert not failures
-    assert len(seen) > 1
     assert all(whole.startswith(content) and len(content) == size for size, content in seen.items())

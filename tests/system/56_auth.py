@@ -71,6 +71,12 @@ def all_roles(folder):
     return tokens
 
 
+def heavy_message():
+    """Of 150 kB: at 1 KiB a second no machine is so slow that what it takes is forgiven meanwhile."""
+    section1 = (21).to_bytes(4, "big") + b"\x01" + bytes(7) + (2020).to_bytes(2, "big") + bytes([1, 2, 3, 0, 0]) + bytes(2)
+    return b"GRIB\0\0\0\2" + (150_000).to_bytes(8, "big") + (section1 + bytes(150_000))[:150_000 - 20] + b"7777"
+
+
 def message_of(grib, number=0):
     return grib.split_grib(sorted(grib.GRIB_DIR.glob("*.grib2"))[number])[0].data
 
@@ -454,15 +460,15 @@ def test_a_token_has_a_rate_of_requests(daemons, tmp_path):
     assert node.put("/ingest/x/", b"", headers=slow).status_code == 403
     # Read again, the buckets are as empty.
     hangup(node, "tokens: read again")
-    assert [node.get("/metrics", headers=slow).status_code for _ in range(3)].count(429) >= 1
+    passed += [node.get("/metrics", headers=slow).status_code for _ in range(12)].count(200)
+    assert passed <= 11 + (time.monotonic() - began)
 
 
-def test_a_token_has_a_rate_of_bytes(daemons, tmp_path, grib):
+def test_a_token_has_a_rate_of_bytes(daemons, tmp_path):
     tokens = all_roles(tmp_path)
     slow = tokens.add("slow", "ingest", bytes="1KiB")
     node = daemons.node(arguments=["--tokens", tokens.file])
-    message = message_of(grib)
-    assert len(message) > 11 * 1024
+    message = heavy_message()
     # The request that begins within the limit is served to its end; the one that begins beyond is not.
     assert node.put("/ingest/hres/", message, headers=slow).status_code == 201
     refused = node.put("/ingest/hres/", message, headers=slow)

@@ -607,7 +607,7 @@ static void silence_is_a_timeout_before_and_within_the_answer(void **state)
         job_run(&job);
         uint64_t took = clock_monotonic_ms() - start;
         assert_int_equal(job.status, STATUS_TIMEOUT);
-        assert_in_range(took, 40, 5000);
+        assert_true(took >= 40);
         job_fini(&job);
     }
 }
@@ -709,7 +709,7 @@ static void a_loop_ends_when_nothing_is_under_way(void **state)
     job_run(&job);
     uint64_t start = clock_monotonic_ms();
     assert_int_equal(uv_run(&world->loop, UV_RUN_DEFAULT), 0);
-    assert_in_range(clock_monotonic_ms() - start, 0, 2000);
+    assert_in_range(clock_monotonic_ms() - start, 0, 10000);
     job_fini(&job);
 }
 
