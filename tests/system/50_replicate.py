@@ -1,6 +1,7 @@
 """Several nodes under one map: copies, handoffs, nodes that are away, maps that go round, joining."""
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -263,10 +264,11 @@ def ok(answer):
 
 
 def shards_of(node):
-    try:
-        return node.json("/cluster/map")["shards"]
-    except requests.RequestException:
-        return None
+    """None while it begins anew: nobody listens, or reads runs."""
+    with contextlib.suppress(requests.RequestException):
+        answer = node.get("/cluster/map")
+        return answer.json()["shards"] if answer.status_code == 200 else None
+    return None
 
 
 def test_a_node_that_joins_takes_no_put_before_it_has_map_and_states(daemons):
