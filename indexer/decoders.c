@@ -184,20 +184,31 @@ static bool item_too_large(struct decoders *pool, struct decode_item *item)
     return true;
 }
 
-/* The next heads of a batch into the decoder's job; returns how many. What can't be sent is refused on the way. */
+static uint64_t pool_checks(const struct decoders *pool)
+{
+    struct decode_memo_stats stats;
+
+    decode_memo_stats(pool->memo, &stats);
+    return stats.checks;
+}
+
+/* The next heads of a batch into the decoder's job; returns how many. What can't be sent is refused on the way. What is remembered was not
+ * believed before its kind's first check was back: when there are new checks, it is looked at again. */
 static unsigned batch_cut(struct decoders *pool, struct decode_batch *batch, struct decoder *decoder)
 {
     unsigned count = 0;
-    size_t refused = 0;
+    size_t settled = 0;
+    bool again = pool_checks(pool) > batch->checks;
 
     if (batch->next == 0)
         pool->queued--;
     while (batch->next < batch->count && count < pool->job_max) {
         size_t at = batch->next++;
-        if (batch->items[at].keys != NULL)
+        struct decode_item *item = &batch->items[at];
+        if (item->keys != NULL)
             continue; /* remembered */
-        if (item_too_large(pool, &batch->items[at]))
-            refused++;
+        if (item_too_large(pool, item) || (again && pool_remembers(pool, item)))
+            settled++;
         else
             decoder->index[count++] = at;
     }
@@ -205,7 +216,7 @@ static unsigned batch_cut(struct decoders *pool, struct decode_batch *batch, str
         list_remove(&batch->list);
         list_append(&pool->handed, &batch->list);
     }
-    batch_settle(pool, batch, refused);
+    batch_settle(pool, batch, settled);
     return count;
 }
 
@@ -592,6 +603,7 @@ void decoders_submit(struct decoders *pool, struct decode_batch *batch)
 
     batch->next = 0;
     batch->left = batch->count;
+    batch->checks = pool_checks(pool);
     batch->status = STATUS_OK;
     list_init(&batch->list);
     for (size_t i = 0; i < batch->count; i++) {

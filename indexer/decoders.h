@@ -48,6 +48,7 @@ struct decode_batch {
     /* the decoders' */
     struct list list;
     size_t next, left; /* to be handed out; without a result */
+    uint64_t checks;   /* of the memo when it was submitted */
     enum status status;
 };
 

@@ -1,6 +1,8 @@
 /* test_decoders.c: the pool with real children: gribstore-decoder itself, and where a fault is wanted on command the stand-in
  * tests/lib/fake_decoder.c. DECODER and FAKE_DECODER are their paths. */
 #include "indexer/decoders.h"
+
+#include "indexer/decoder_child.h"
 #include "proto/base/buf.h"
 #include "proto/base/clock.h"
 #include "proto/base/json_read.h"
@@ -665,7 +667,9 @@ static void heads_that_differ_in_dates_only_are_remembered(void **state)
     }
     memo = stats_of(&fixture).memo;
     assert_int_equal(memo.hits + stats_of(&fixture).decoded, 4 * COUNT);
-    assert_true(memo.hits >= 2 * COUNT && memo.checks > 0 && memo.mismatches == 0);
+    /* Of the second day what was handed out before the first answer came. */
+    assert_true(memo.hits >= 3 * COUNT - DECODER_JOB_MAX);
+    assert_true(memo.checks > 0 && memo.mismatches == 0);
     close_pool(&fixture);
 }
 
