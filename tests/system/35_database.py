@@ -9,7 +9,7 @@ import requests
 from own_mongod import OwnMongod
 from processes import Indexer, await_condition
 
-COUNT = 3000
+COUNT = 1500
 CATCH_UP_S = 120
 
 
