@@ -22,4 +22,8 @@ enum status decode_head(const uint8_t *head, size_t size, struct buf *keys, stru
 
 const char *decode_release(void); /* "2.28.0" */
 
+/* What of our own decides whether a head decodes, beside ecCodes: counted up when decode_head() takes heads that it refused before, and
+ * messages in quarantine are tried again. */
+enum { DECODE_FORM = 1 };
+
 #endif

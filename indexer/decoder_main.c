@@ -48,6 +48,7 @@ static void answer_release(struct buf *answer)
     json_init(&json, answer);
     json_object_begin(&json);
     json_put_string(&json, "eccodes", decode_release());
+    json_put_u64(&json, "form", DECODE_FORM);
     json_object_end(&json);
 }
 

@@ -6,6 +6,7 @@
 #include "indexer/decoder_sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -34,6 +35,20 @@ struct shared {
 
 /* ---- the pipe ---- */
 
+/* What was standard output: a library that prints there must not be taken for an answer. */
+static int answers = STDOUT_FILENO;
+
+static bool keep_answers(void)
+{
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+    answers = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    bool kept = null >= 0 && answers >= 0 && dup2(null, STDOUT_FILENO) >= 0;
+    if (null >= 0)
+        close(null);
+    return kept;
+}
+
 /* False at the end of the input; *between: it came between two frames. */
 static bool read_all(uint8_t *data, size_t size, bool *between)
 {
@@ -55,7 +70,7 @@ static bool read_all(uint8_t *data, size_t size, bool *between)
 static bool write_all(const uint8_t *data, size_t size)
 {
     while (size > 0) {
-        ssize_t put = write(STDOUT_FILENO, data, size);
+        ssize_t put = write(answers, data, size);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
@@ -211,6 +226,8 @@ bool decoder_parent_run(const struct decoder_parent_options *options)
     struct parent parent = { .options = options, .heads_max = options->heads_max };
     bool again = false, whole = false;
 
+    if (!keep_answers())
+        return false;
     parent.shared = mmap(NULL, sizeof *parent.shared, PROT_READ | PROT_WRITE,
                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (parent.shared == MAP_FAILED)

@@ -54,6 +54,7 @@ struct decoders {
     uv_loop_t *loop;
     char program[PATH_MAX];
     char release[32];
+    unsigned form;
     uint64_t heads_max;
     unsigned queue_max, queued; /* batches of which nothing was handed out */
     unsigned job_max;           /* heads given at once: fewer after one that killed */
@@ -301,12 +302,16 @@ static void pool_on_ready(struct decoder_child *child, struct slice about)
     struct decoders *pool = decoder_of(child)->pool;
     json_t *json = NULL;
     const char *release = "";
+    uint64_t form = 0;
 
-    if (json_parse(about.data, about.size, &json, NULL) == STATUS_OK)
+    if (json_parse(about.data, about.size, &json, NULL) == STATUS_OK) {
         json_opt_string(json, "eccodes", "", &release, NULL);
+        json_opt_u64(json, "form", UINT32_MAX, 0, &form, NULL);
+    }
     if (strcmp(pool->release, release) != 0)
         decode_memo_clear(pool->memo); /* the package was replaced under us */
     snprintf(pool->release, sizeof pool->release, "%s", release);
+    pool->form = (unsigned)form;
     json_decref(json);
     pool_pump(pool);
     pool_call_back(pool);
@@ -640,6 +645,11 @@ bool decoders_ready(const struct decoders *pool)
 const char *decoders_release(const struct decoders *pool)
 {
     return pool->release;
+}
+
+unsigned decoders_form(const struct decoders *pool)
+{
+    return pool->form;
 }
 
 void decoders_stats(const struct decoders *pool, struct decoders_stats *stats)

@@ -57,6 +57,7 @@ enum status decoders_start(const struct decoders_options *options, struct decode
                            struct error *err);
 bool decoders_ready(const struct decoders *decoders);
 const char *decoders_release(const struct decoders *decoders); /* ecCodes' release, "" until ready */
+unsigned decoders_form(const struct decoders *decoders); /* of our part of the decoder (decode.h); 0 until ready */
 void decoders_submit(struct decoders *decoders, struct decode_batch *batch);
 void decoders_stop(struct decoders *decoders, void (*on_stopped)(void *data), void *data); /* frees */
 

@@ -4,7 +4,9 @@
 #include "indexer/catalog_watch.h"
 #include "indexer/census.h"
 #include "indexer/map_authority.h"
+#include "indexer/quarantine_retry.h"
 #include "indexer/query_axes.h"
+#include "indexer/reindex_job.h"
 #include "indexer/retire.h"
 #include "indexer/routes.h"
 #include "indexer/run_state.h"
@@ -94,6 +96,10 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
     if (status == STATUS_OK)
         status = sweeps_start(indexer, err);
     if (status == STATUS_OK)
+        status = quarantine_retries_start(indexer, err);
+    if (status == STATUS_OK)
+        status = reindex_job_start(indexer, err);
+    if (status == STATUS_OK)
         status = map_authority_start(indexer, err);
     if (status == STATUS_OK)
         status = http_server_start(&server, &indexer->server, err);
@@ -153,10 +159,20 @@ static void indexer_on_share_stopped(struct indexer *indexer)
     sweeps_stop(indexer, indexer_on_sweeps_stopped);
 }
 
+static void indexer_on_retries_stopped(struct indexer *indexer)
+{
+    share_stop(indexer, indexer_on_share_stopped);
+}
+
+static void indexer_on_reindex_stopped(struct indexer *indexer)
+{
+    quarantine_retries_stop(indexer, indexer_on_retries_stopped);
+}
+
 static void indexer_on_tails_or_decoders_stopped(struct indexer *indexer)
 {
     if (indexer->tails == NULL && indexer->decoders == NULL)
-        share_stop(indexer, indexer_on_share_stopped);
+        reindex_job_stop(indexer, indexer_on_reindex_stopped);
 }
 
 static void indexer_on_decoders_stopped(void *data)

@@ -47,6 +47,8 @@ struct censuses;
 struct axes_cache;
 struct share;
 struct sweeps;
+struct quarantine_retries;
+struct reindex_job;
 
 struct indexer {
     uv_loop_t *loop;
@@ -64,6 +66,8 @@ struct indexer {
     struct axes_cache *axes_cache; /* made with the first query */
     struct share *share;
     struct sweeps *sweeps;
+    struct quarantine_retries *quarantine_retries;
+    struct reindex_job *reindex_job;
     struct http_server *server;
     bool draining;
     bool failed; /* it leaves because something was wrong: the exit code says so */

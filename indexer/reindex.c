@@ -45,6 +45,7 @@ struct reindex {
     struct decode_item *decodes; /* owned */
     struct decode_batch batch;
     struct work work;
+    bool cancelled;
 };
 
 static void reindex_drop(struct reindex *reindex)
@@ -148,6 +149,8 @@ static enum fsm_next reindex_read(struct fsm *fsm)
     struct reindex *reindex = container_of(fsm, struct reindex, fsm);
 
     reindex_drop(reindex);
+    if (reindex->cancelled)
+        return fsm_fail(fsm, STATUS_CANCELLED, NULL);
     work_start(reindex->options.loop, &reindex->work, reindex_read_run, reindex_on_work);
     return fsm_wait(fsm, 1, REINDEX_DECODE);
 }
@@ -281,7 +284,12 @@ static const struct fsm_step reindex_steps[] = {
     [REINDEX_DONE] = { "done", reindex_done, 0 },
 };
 
-void reindex_start(const struct reindex_options *options)
+void reindex_cancel(struct reindex *reindex)
+{
+    reindex->cancelled = true;
+}
+
+struct reindex *reindex_start(const struct reindex_options *options)
 {
     struct reindex *reindex = calloc(1, sizeof *reindex);
 
@@ -294,4 +302,5 @@ void reindex_start(const struct reindex_options *options)
     buf_init(&reindex->heads, REINDEX_HEADS_SIZE_MAX);
     fsm_start(&reindex->fsm, "reindex", reindex_steps, ARRAY_COUNT(reindex_steps), REINDEX_READ,
               REINDEX_DONE);
+    return reindex;
 }

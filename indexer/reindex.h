@@ -32,6 +32,10 @@ struct reindex_options {
     void *data;
 };
 
-void reindex_start(const struct reindex_options *options);
+struct reindex;
+
+struct reindex *reindex_start(const struct reindex_options *options); /* gone with on_done */
+/* on_done comes with CANCELLED, after the piece that is under way. */
+void reindex_cancel(struct reindex *reindex);
 
 #endif

@@ -4,7 +4,9 @@
 #include "indexer/indexer_status.h"
 #include "indexer/lease.h"
 #include "indexer/map_authority.h"
+#include "indexer/quarantine_route.h"
 #include "indexer/query.h"
+#include "indexer/reindex_job.h"
 #include "indexer/run_state.h"
 #include "indexer/share_status.h"
 #include "proto/base/config.h"
@@ -32,6 +34,10 @@ const struct http_route indexer_routes[] = {
     { HTTP_DELETE_, "/v1/leases/{name}", ROLE_ADMIN | ROLE_BOUND, "lease-release", lease_release_route },
     { HTTP_GET_, "/v1/status", ROLE_READ | ROLE_BOUND, "status", share_status_route },
     { HTTP_POST_, "/v1/sweep", ROLE_ADMIN, "sweep", share_sweep_route },
+    { HTTP_GET_, "/v1/quarantine", ROLE_READ, "quarantine", quarantine_route },
+    { HTTP_POST_, "/v1/reindex", ROLE_ADMIN, "reindex", reindex_begin_route },
+    { HTTP_GET_, "/v1/reindex", ROLE_READ, "reindex-status", reindex_status_route },
+    { HTTP_DELETE_, "/v1/reindex", ROLE_ADMIN, "reindex-cancel", reindex_cancel_route },
     { HTTP_GET_, "/openapi.json", ROLE_NONE, "openapi", status_openapi_route },
     { HTTP_GET_, "/metrics", ROLE_READ | ROLE_BOUND, "metrics", status_metrics_route },
     { HTTP_GET_, "/healthz", ROLE_NONE, "healthz", status_health_route },
@@ -42,12 +48,13 @@ const struct http_route indexer_routes[] = {
 /* What a query may ask beside the path; a route that is not here takes nothing. The keys of fields are query.c's to know. */
 static const struct {
     const char *route;
-    const char *keys[3];
+    const char *keys[6];
 } routes_keys[] = {
     { "run", { "fingerprint", NULL } },
     { "runs", { "source", "state", NULL } },
     { "retire", { "grace", NULL } },
     { "lease-release", { "owner", NULL } },
+    { "quarantine", { "source", "base_time", "class", "limit", "cursor", NULL } },
 };
 
 static const char *const *routes_keys_of(const struct http_route *route)

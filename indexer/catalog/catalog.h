@@ -171,6 +171,9 @@ struct quarantine_field {
 enum status catalog_quarantine_resolve(struct catalog *catalog, const struct quarantine_entry *entry,
                                        const struct quarantine_field *fields, size_t count,
                                        bool *resolved, struct error *err);
+/* It was tried again in vain: reason, release and form of the entry, if there is one of this incarnation. Its places are as they are. */
+enum status catalog_quarantine_renew(struct catalog *catalog, const struct quarantine_entry *entry,
+                                     struct error *err);
 void quarantine_entry_fini(struct quarantine_entry *entry);
 
 /* --- cursors: where tailing a run's journal on a node goes on --- */

@@ -1,4 +1,4 @@
-/* catalog_quarantine_resolve.c: a message that decodes after all: its documents are written, then its entry goes.
+/* catalog_quarantine_resolve.c: messages of quarantine that are tried again. One that decodes: its documents are written, then its entry goes.
  *
  *   1. the entry is read, as it is now: its places are what the documents get;
  *   2. the documents are written (a union with what is there);
@@ -144,4 +144,41 @@ enum status catalog_quarantine_resolve(struct catalog *catalog, const struct qua
     free(resolving.given);
     *resolved = status == STATUS_OK && !gone;
     return status == STATUS_OK ? STATUS_OK : error_wrap(resolving.err, "quarantine");
+}
+
+/* --- in vain --- */
+
+static enum status renew_once(struct catalog *catalog, const struct quarantine_entry *renewed,
+                              struct error *err)
+{
+    struct quarantine_entry entry = { .length = 0 };
+    struct record_id id;
+    struct record found;
+
+    record_id_quarantine(&id, &renewed->run, &renewed->digest);
+    enum status status = record_read(catalog, CATALOG_QUARANTINE, &id, &found, err);
+    if (status != STATUS_OK || found.doc == NULL)
+        return status;
+    status = quarantine_entry_of(&found, &entry, err);
+    json_decref(found.doc);
+    if (status == STATUS_OK && entry.incarnation == renewed->incarnation) {
+        memcpy(entry.reason, renewed->reason, sizeof entry.reason);
+        memcpy(entry.eccodes, renewed->eccodes, sizeof entry.eccodes);
+        entry.form = renewed->form;
+        json_t *doc = quarantine_entry_to_doc(&entry);
+        status = doc == NULL ? error_set(err, STATUS_BAD_VALUE, "a reason that is not UTF-8")
+                             : record_write_one(catalog, CATALOG_QUARANTINE, &id, found.rev, doc, err);
+    }
+    quarantine_entry_fini(&entry);
+    return status;
+}
+
+enum status catalog_quarantine_renew(struct catalog *catalog, const struct quarantine_entry *entry,
+                                     struct error *err)
+{
+    enum status status = STATUS_CONFLICT;
+
+    for (int round = 0; status == STATUS_CONFLICT && round < CATALOG_ROUNDS_MAX; round++)
+        status = renew_once(catalog, entry, err);
+    return status == STATUS_OK ? STATUS_OK : error_wrap(err, "quarantine");
 }

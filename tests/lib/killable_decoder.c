@@ -1,15 +1,15 @@
 /* killable_decoder.c: gribstore-decoder, and what ecCodes may do to it on command: indexer/decoder_main.c as it is, in its sandbox and with its
- * limits, and decode_head() wrapped by the linker. A head with "GRIBSTORE-KILL WORD" in it, as a local section may have, is obeyed:
+ * limits, and decode_head() wrapped by the linker; its release is "0.0.1". A head with "GRIBSTORE-KILL WORD" in it, as a local section may have, is obeyed:
  *
  *   abort, segv   die of the signal         exit    end with status 3
  *   cpu           compute for ever          hang    wait for ever, without CPU time
  *   memory        take all there is, and abort when there is no more, as libraries do
  *   keys          decoded, into what is no JSON
- *   junk          write what is no frame    part    write a part of a frame, and die
+ *   junk          write what is no frame where answers go
  *   kill          be killed as if from outside
- *   no            refuse, as ecCodes does */
+ *   no            refuse, as ecCodes does
+ *   print         to standard output, as a library might; and decode */
 #include "indexer/decode.h"
-#include "indexer/decoder_pipe.h"
 
 #include <linux/futex.h>
 #include <signal.h>
@@ -22,7 +22,9 @@
 enum status __real_decode_head(const uint8_t *head, size_t size, struct buf *keys, struct error *err);
 enum status __wrap_decode_head(const uint8_t *head, size_t size, struct buf *keys, struct error *err);
 
-enum { EAT_SIZE = 1 << 20, WORD_SIZE_MAX = 16 };
+const char *__wrap_decode_release(void);
+
+enum { EAT_SIZE = 1 << 20, WORD_SIZE_MAX = 16, ANSWERS_MAX = 16 };
 
 /* Sanitizers know no limit of memory: then it is taken to have been reached. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -77,18 +79,10 @@ static void kill_by_junk(void)
 {
     static const char junk[] = "this is no frame, however it is read";
 
-    if (write(STDOUT_FILENO, junk, sizeof junk) < 0)
-        _exit(4);
-}
-
-static void kill_by_part(void)
-{
-    uint8_t front[DECODER_FRAME_HEAD_SIZE];
-
-    decoder_frame_print(front, 100, 0, DECODER_DECODED);
-    if (write(STDOUT_FILENO, front, 4) < 0)
-        _exit(4);
-    abort();
+    /* Whichever descriptor leads there. */
+    for (int fd = STDERR_FILENO + 1; fd < ANSWERS_MAX; fd++)
+        if (write(fd, junk, sizeof junk) > 0)
+            return;
 }
 
 static void kill_by_kill(void)
@@ -96,13 +90,21 @@ static void kill_by_kill(void)
     raise(SIGKILL);
 }
 
+static void print(void)
+{
+    static const char line[] = "ECCODES WARNING: something that somebody should know\n";
+
+    if (write(STDOUT_FILENO, line, sizeof line) < 0)
+        _exit(4);
+}
+
 static const struct {
     const char *word;
-    void (*kill)(void); /* comes back: an answer follows all the same */
-} killers[] = {
+    void (*obey)(void); /* comes back: then the head is decoded all the same */
+} commands[] = {
     { "abort", kill_by_abort }, { "segv", kill_by_segv }, { "exit", kill_by_exit },
     { "cpu", kill_by_cpu },     { "hang", kill_by_hang }, { "memory", kill_by_memory },
-    { "junk", kill_by_junk },   { "part", kill_by_part }, { "kill", kill_by_kill },
+    { "junk", kill_by_junk },   { "kill", kill_by_kill }, { "print", print },
 };
 
 /* The word of a command, or "". */
@@ -119,14 +121,20 @@ static void find_command(const uint8_t *head, size_t size, char word[WORD_SIZE_M
     word[used] = '\0';
 }
 
+/* Another decoder than gribstore-decoder: what this one refuses is tried again by that one. */
+const char *__wrap_decode_release(void)
+{
+    return "0.0.1";
+}
+
 enum status __wrap_decode_head(const uint8_t *head, size_t size, struct buf *keys, struct error *err)
 {
     char word[WORD_SIZE_MAX];
 
     find_command(head, size, word);
-    for (size_t i = 0; i < ARRAY_COUNT(killers); i++)
-        if (strcmp(word, killers[i].word) == 0)
-            killers[i].kill();
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
+        if (strcmp(word, commands[i].word) == 0)
+            commands[i].obey();
     if (strcmp(word, "no") == 0)
         return error_set(err, STATUS_MALFORMED, "ecCodes %s: as it was told", decode_release());
     if (strcmp(word, "keys") == 0)

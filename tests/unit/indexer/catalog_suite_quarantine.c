@@ -311,6 +311,29 @@ static void an_end_before_the_entry_goes_is_made_good_by_the_next_attempt(void *
     free_decoded(&decoded);
 }
 
+static void an_entry_that_was_tried_in_vain_says_by_whom(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct field_location location;
+    struct quarantine_entry entry = make_entry(1, "n1", 1, "old", &location);
+
+    assert_ok(catalog_quarantine_renew(fixture->catalog, &entry, &suite_err));
+    assert_int_equal(find(fixture->catalog).count, 0); /* none is made of nothing */
+    assert_ok(catalog_quarantine_put(fixture->catalog, &entry, &suite_err));
+    snprintf(entry.reason, sizeof entry.reason, "new");
+    entry.form = 8;
+    entry.locations_count = 0; /* not looked at */
+    assert_ok(catalog_quarantine_renew(fixture->catalog, &entry, &suite_err));
+    struct found found = find(fixture->catalog);
+    assert_string_equal(found.reasons, "new ");
+    assert_int_equal(found.form, 8);
+    assert_int_equal(found.locations, 1);
+    entry.incarnation = 2;
+    entry.form = 9;
+    assert_ok(catalog_quarantine_renew(fixture->catalog, &entry, &suite_err));
+    assert_int_equal(find(fixture->catalog).form, 8);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, suite_setup, suite_teardown)
 
 int suite_run_quarantine(void)
@@ -322,6 +345,7 @@ int suite_run_quarantine(void)
         CASE(an_entry_that_left_meanwhile_brings_no_documents),
         CASE(places_that_come_or_go_meanwhile_are_heeded),
         CASE(an_end_before_the_entry_goes_is_made_good_by_the_next_attempt),
+        CASE(an_entry_that_was_tried_in_vain_says_by_whom),
     };
 
     return cmocka_run_group_tests_name("quarantine", tests, NULL, NULL);

@@ -541,6 +541,7 @@ static void a_missing_program_does_not_spin(void **state)
     assert_true(uv_now(&fixture.loop) - begin >= 100 + 200 + 400);
     assert_false(decoders_ready(fixture.pool));
     assert_string_equal(decoders_release(fixture.pool), "");
+    assert_int_equal(decoders_form(fixture.pool), 0);
     close_pool(&fixture);
 }
 
