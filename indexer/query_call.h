@@ -15,6 +15,7 @@ enum {
     ANSWERS_SIZE_MAX = 512 << 20, /* of all that are gathered at one time */
     CHUNK_SIZE = 512 << 10, /* of a streamed one: as much is in memory, and as much again on its way */
     CHUNK_FIELDS_MAX = 4000,
+    CHUNK_FIELDS_FIRST = 256, /* documents of common size, as JSON */
     SORT_TEXT_SIZE = 256,
     MORE_SIZE_MAX = 1 << 20,
 };
@@ -39,6 +40,7 @@ struct query_call {
     struct answer answer;
     struct buf out, scratch, more, cursor;
     size_t limit, given, counted;
+    size_t chunk_fields; /* that a chunk is likely to hold: a database may read all it is asked for */
     bool full, last; /* the page, or the chunk, ends here; nothing is behind it */
     struct field_id last_id;
     struct catalog_value last_values[QUERY_SORTS_MAX];

@@ -274,15 +274,23 @@ static enum status part_run(struct query_call *call)
     for (size_t i = 0; i < count; i++)
         keys[rows.keys_count++] = missing_names[i];
     /* One more than the page holds: that tells whether there is another. */
-    query->limit = call->streaming ? CHUNK_FIELDS_MAX : call->limit - call->given + 1;
+    query->limit = call->streaming ? call->chunk_fields : call->limit - call->given + 1;
     if (query->all)
         query->limit = 0;
     size_t given = call->given;
     enum status status = catalog_find_rows(call->catalog, query, &rows, &call->work.err);
-    if (status == STATUS_OK && query->limit != 0 && call->streaming &&
-        call->given - given >= CHUNK_FIELDS_MAX)
+    if (status == STATUS_OK && query->limit != 0 && call->streaming && call->given - given >= query->limit)
         call->full = true;
     return status;
+}
+
+/* How many documents fill the next chunk, going by this one. */
+static void chunk_learn(struct query_call *call, size_t given)
+{
+    size_t fields = call->out.size > 0 ? given * CHUNK_SIZE / call->out.size + 1 : 0;
+
+    if (given > 0)
+        call->chunk_fields = fields < CHUNK_FIELDS_MAX ? fields : CHUNK_FIELDS_MAX;
 }
 
 static enum status part_count(struct query_call *call)
@@ -349,6 +357,7 @@ static void call_go_on(struct query_call *call)
 static enum status call_fields(struct query_call *call)
 {
     enum status status = STATUS_OK;
+    size_t given = call->given;
 
     call->full = false;
     while (status == STATUS_OK && call->part < call->parts.count) {
@@ -366,6 +375,8 @@ static enum status call_fields(struct query_call *call)
         call->part++;
     }
     call->last = !call->full;
+    if (call->streaming)
+        chunk_learn(call, call->given - given);
     if (status == STATUS_OK && call->full && !call->streaming)
         query_cursor_print(call_request(call), call->parts.parts[call->part]->request,
                            slice_of(call->last_id.bytes, call->last_id.size), call->last_values,
@@ -414,6 +425,7 @@ static enum status call_prepare(struct query_call *call)
     const struct query_request *first = &call->body.requests[0];
 
     call->prepared = true;
+    call->chunk_fields = CHUNK_FIELDS_FIRST;
     call->limit = first->query.limit;
     enum status status = query_parts_make(&call->parts, call->catalog, call->body.requests,
                                           call->body.count, &call->work.err);
