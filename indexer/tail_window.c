@@ -67,7 +67,9 @@ void tail_window_cursor_is_put(struct tail_reader *reader, const struct work *wo
 
     run->touched_ns = uv_hrtime();
     if (work->status == STATUS_OK) {
-        reader->wrote = window->count > 0 || window->end > reader->cursor.record;
+        reader->wrote = window->count > 0 || window->status != STATUS_OK ||
+                        window->end > reader->cursor.record;
+        reader->whole = false; /* nobody else was here since the cursor before */
         if (reader->generation == run->generation) {
             run->cursor = reader->cursor;
             run->has_cursor = true;
@@ -132,7 +134,6 @@ static void window_cover(struct tail_reader *reader)
     const struct tail_run *run = reader->run;
 
     window->writing = true;
-    reader->whole = false;
     tail_window_set_cursor(reader, window->end, window->check,
                            tail_cursor_holds(run) && run->cursor.complete);
     work_start(reader->tail->indexer->loop, &window->work, window_cursor_run, window_on_cursor);

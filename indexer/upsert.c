@@ -425,6 +425,7 @@ enum status upserts_start(struct indexer *indexer, struct error *err)
     decoded_cache_init(&upserts->cache, indexer->settings->cache_size);
     list_init(&upserts->machines);
     indexer->upserts = upserts;
+    upsert_writer_metrics();
     return STATUS_OK;
 }
 

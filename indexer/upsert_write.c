@@ -36,7 +36,7 @@ struct write_group {
 static struct metric write_fields = { .name = "gribstore_index_fields_total",
                                       .help = "Fields written to the catalog (copies count).",
                                       .kind = METRIC_COUNTER };
-#define QUARANTINED(Refusal, Class)                                                                  \
+#define QUARANTINED(Refusal, Class)                                                                \
     [Refusal] = { .name = "gribstore_index_quarantined_total",                                     \
                   .labels = "class=\"" Class "\"",                                                 \
                   .help = "Messages put into quarantine (copies count), by what kind of reason.",  \
@@ -189,7 +189,8 @@ static void group_run(struct work *work)
     if (group->events_count > 0 && work->status == STATUS_OK)
         work->status = catalog_apply(catalog, group->events, group->events_count, &work->err);
     if (group->refusals_count > 0 && work->status == STATUS_OK)
-        work->status = catalog_quarantine_put_all(catalog, group->refusals, group->refusals_count, &work->err);
+        work->status = catalog_quarantine_put_all(catalog, group->refusals, group->refusals_count,
+                                                  &work->err);
     if (work->status == STATUS_OK)
         work->status = run_guard_after(catalog, &batch->run, batch->incarnation, &work->err);
     group_drop_events(group);
@@ -301,6 +302,14 @@ void upsert_writer_add(struct upsert_writer *writer, struct upsert_write *write)
         uv_timer_start(&writer->soon, writer_on_soon, 0, 0);
 }
 
+void upsert_writer_metrics(void)
+{
+    metric_register(&write_fields);
+    for (unsigned i = 0; i < REFUSAL_CLASSES; i++)
+        metric_register(&write_quarantined[i]);
+    metric_register(&write_calls);
+}
+
 struct upsert_writer *upsert_writer_new(struct indexer *indexer)
 {
     struct upsert_writer *writer = calloc(1, sizeof *writer);
@@ -311,10 +320,6 @@ struct upsert_writer *upsert_writer_new(struct indexer *indexer)
     list_init(&writer->waiting);
     uv_timer_init(indexer->loop, &writer->soon);
     writer->soon.data = writer;
-    metric_register(&write_fields);
-    for (unsigned i = 0; i < REFUSAL_CLASSES; i++)
-        metric_register(&write_quarantined[i]);
-    metric_register(&write_calls);
     return writer;
 }
 

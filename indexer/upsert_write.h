@@ -33,6 +33,7 @@ struct upsert_write {
 
 struct upsert_writer;
 
+void upsert_writer_metrics(void); /* once a process */
 struct upsert_writer *upsert_writer_new(struct indexer *indexer);
 void upsert_writer_free(struct upsert_writer *writer); /* nothing is under way */
 void upsert_writer_add(struct upsert_writer *writer, struct upsert_write *write);
