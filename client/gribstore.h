@@ -70,7 +70,7 @@ struct gs_options {
     const char *nodes; /* URLs of nodes to begin with; the others come from the cluster map [http://127.0.0.1:8410] */
     const char *token;   /* sent as a bearer token, over https or to loopback only [none] */
     const char *ca_file; /* PEM: whom to trust [the system's] */
-    uint64_t retry_ms;   /* how long to try again what is temporary [60 s] */
+    uint64_t retry_ms;   /* how long to try again what is temporary, as another rotation's lease is [60 s] */
     const char *cert_file, *key_file; /* PEM: what to show to who asks for a certificate [none] */
 };
 

@@ -40,7 +40,7 @@ def kill_in(process, phase, pause_s):
     return process.returncode
 
 
-def wait(process, timeout_s=180):
+def wait(process, timeout_s=300):
     _, told = process.communicate(timeout=timeout_s)
     told = told.decode()
     assert not any(report in told for report in SANITIZER_REPORTS), told
@@ -167,7 +167,7 @@ def test_a_rotation_that_is_told_to_stop_gives_its_lease_back(cluster, tmp_path,
                                preexec_fn=die_with_parent)
     await_condition(lambda: states(indexer).get("2026-11-19T00:00:00Z") == "retired", "it waits for the purge")
     stopped.send_signal(number)
-    assert wait(stopped, 15)[0] == code
+    assert wait(stopped, 60)[0] == code  # ten minutes before its time
     assert lease_free(indexer)
     assert states(indexer)["2026-11-19T12:00:00Z"] == "ready"
 
@@ -188,7 +188,7 @@ def test_a_rotator_that_slept_while_another_went_on_purges_nothing_wrong(cluster
     assert code == 0, told
     assert states(indexer)["2026-11-20T00:00:00Z"] == "ready"
     sleeper.send_signal(signal.SIGCONT)
-    code, told = wait(sleeper, 60)
+    code, told = wait(sleeper)
     assert code in (0, 6), told
     assert states(indexer)["2026-11-20T00:00:00Z"] == "ready"
     assert {field["base_time"] for field in indexer.fields(source="crash", limit=10000)} >= {"2026-11-20T00:00:00Z"}

@@ -20,6 +20,7 @@ READY_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 POLL_S = 0.05
 REQUEST_TIMEOUT_S = 60
+COMMAND_TIMEOUT_S = 300
 LOG_TAIL_SIZE = 20_000
 LEAK_FREE = {
     "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
@@ -223,11 +224,11 @@ class Client:
         if node is not None:
             self.environment["GRIBSTORE_NODE"] = node.url
 
-    def run(self, *arguments, expected=0, timeout_s=120, **options):
+    def run(self, *arguments, expected=0, timeout_s=COMMAND_TIMEOUT_S, **options):
         """The finished process; its exit code has to be the expected one, unless that is None."""
         command = [str(BIN / "gribstore"), *map(str, arguments)]
         done = subprocess.run(
-            command, env=self.environment, capture_output=True, timeout=timeout_s, check=False,
+            command, env=self.environment, capture_output=True, timeout=max(timeout_s, COMMAND_TIMEOUT_S), check=False,
             preexec_fn=die_with_parent, **options)
         told = done.stderr.decode(errors="replace")
         for report in SANITIZER_REPORTS:
