@@ -77,6 +77,12 @@ static void call_fail(struct query_call *call)
     case STATUS_TIMEOUT:
         error_set(&shown, STATUS_OVERLOADED, "the index database does not answer in time");
         break;
+    case STATUS_UNAUTHORIZED: /* the indexer, not who asks */
+    case STATUS_FORBIDDEN:
+    case STATUS_FULL:
+    case STATUS_IO:
+        error_set(&shown, STATUS_OVERLOADED, "the index database fails: /readyz says how");
+        break;
     case STATUS_TOO_LARGE:
         error_set(&shown, STATUS_BAD_VALUE,
                   "the answer is larger than %d MiB: ask with a lower limit", ANSWER_SIZE_MAX >> 20);

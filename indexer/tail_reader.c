@@ -96,7 +96,12 @@ static bool reader_may_go_on(struct tail_reader *reader)
 static void reader_on_known(void *data, enum status status)
 {
     struct tail_reader *reader = data;
-    fsm_resume(&reader->fsm, status, NULL);
+    struct error err;
+
+    error_init(&err);
+    if (status != STATUS_OK)
+        error_set(&err, status, "the state of %s: %s", reader->run->name, status_title(status));
+    fsm_resume(&reader->fsm, status, &err);
 }
 
 static enum fsm_next reader_state(struct fsm *fsm)

@@ -22,6 +22,7 @@ static struct metric health_unreachable = FAILURES("unreachable");
 static struct metric health_timeout = FAILURES("timeout");
 static struct metric health_full = FAILURES("full");
 static struct metric health_read_only = FAILURES("read-only");
+static struct metric health_refused = FAILURES("refused");
 static struct metric health_other = FAILURES("other");
 static struct metric health_good = { .name = "gribstore_catalog_up",
                                      .help = "1 while the index database does what it is asked.",
@@ -40,6 +41,7 @@ void catalog_health_start(void)
     metric_register(&health_timeout);
     metric_register(&health_full);
     metric_register(&health_read_only);
+    metric_register(&health_refused);
     metric_register(&health_other);
     metric_register(&health_good);
 }
@@ -55,17 +57,26 @@ static struct metric *health_metric(enum status status)
         return &health_full;
     case STATUS_READ_ONLY:
         return &health_read_only;
+    case STATUS_UNAUTHORIZED:
+    case STATUS_FORBIDDEN:
+        return &health_refused;
     default:
         return &health_other;
     }
 }
 
+/* Reading may go well all the while: whoever may not write can't be told from whoever may do nothing, until something is written. */
+static bool health_of_writes(enum status status)
+{
+    return status == STATUS_FULL || status == STATUS_READ_ONLY || status == STATUS_FORBIDDEN || status == STATUS_IO;
+}
+
 void catalog_health_failed(enum status status, const char *text)
 {
-    bool writes = status == STATUS_FULL || status == STATUS_READ_ONLY;
 
     if (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY || status == STATUS_BAD_VALUE)
         return; /* of what was asked, not of the database */
+    bool writes = health_of_writes(status);
     metric_add(health_metric(status), 1);
     pthread_mutex_lock(&health_mutex);
     /* A reader that timed out does not hide that nothing can be written. */

@@ -13,7 +13,7 @@ enum { CATALOG_TROUBLE_SIZE = 300 };
 /* Registers the metrics; once. */
 void catalog_health_start(void);
 
-/* A call failed. FULL and READ_ONLY last until something was written, others until anything was done. */
+/* A call failed. FULL, READ_ONLY, FORBIDDEN and IO last until something was written, others until anything was done. */
 void catalog_health_failed(enum status status, const char *text);
 void catalog_health_read(void);
 void catalog_health_wrote(void);

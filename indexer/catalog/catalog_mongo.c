@@ -65,6 +65,8 @@ static enum status status_of_server(uint32_t code)
         return STATUS_TOO_LARGE;
     case 14031: /* OutOfDiskSpace */
         return STATUS_FULL;
+    case 371: /* UserWritesBlocked */
+        return STATUS_READ_ONLY;
     default:
         return STATUS_INTERNAL;
     }
