@@ -50,10 +50,11 @@ def check_as_the_node_is(indexer, node):
     known = {line["digest"] for run in node.json("/cluster/runs")["runs"] if run.get("files")
              for shard in node.json(f"/cluster/shards/old/{run['base_time']}") if shard["count"]
              for line in node.json(f"/cluster/shards/old/{run['base_time']}?shard={shard['shard']}")}
-    assert {field["digest"] for field in indexer.fields(source="old", limit=10000, all=1)} == known
+    # Counts may be of the moment before; what is given out is not.
+    await_condition(lambda: {field["digest"] for field in indexer.fields(source="old", limit=10000, all=1)} == known, "the fields are the node's",
+                    CATCH_UP_S)
     for run in indexer.runs(source="old"):
-        nodes = indexer.json(f"/v1/runs/old/{run['base_time']}?fingerprint=1")["nodes"]
-        assert nodes["equal"], (run, nodes)
+        await_condition(lambda at=run["base_time"]: indexer.json(f"/v1/runs/old/{at}?fingerprint=1")["nodes"]["equal"], f"{run} is as the nodes say")
 
 
 def failing_checks(indexer):
