@@ -5,7 +5,7 @@
  * A bare word is made of letters, digits and _:.@+*- ; words with single blanks between are one value ("model levels"). A "." that ends a
  * word ends the request. Between everything there may be white space and comments. */
 #include "indexer/query_body.h"
-#include "indexer/query_keys.h"
+#include "indexer/query_values.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -85,7 +85,7 @@ static enum status text_quoted(struct text *text, struct buf *out)
         }
         if (c == '\n')
             text->line++;
-        uint8_t byte = (uint8_t)c;
+        uint8_t byte = c == '/' ? QUERY_SLASH : (uint8_t)c;
         buf_append(out, &byte, 1);
     }
     if (text_peek(text) < 0)

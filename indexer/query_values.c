@@ -375,18 +375,29 @@ static bool item_follows(struct slice text, size_t *at, const char *word, struct
     return true;
 }
 
+/* With the slashes that are its own. */
+static struct slice item_whole(struct slice item, char whole[VALUE_TEXT_MAX])
+{
+    if (memchr(item.data, QUERY_SLASH, item.size) == NULL)
+        return item;
+    for (size_t i = 0; i < item.size; i++)
+        whole[i] = item.data[i] == QUERY_SLASH ? '/' : (char)item.data[i];
+    return slice_of(whole, item.size);
+}
+
 static enum status list_parse(const struct values *values, struct slice text)
 {
     struct slice item, to, by;
     size_t at = 0;
     enum status status = text.size > 0 ? STATUS_OK : bad(values, text, "is no value");
+    char whole[VALUE_TEXT_MAX];
 
     while (status == STATUS_OK && item_next(text, &at, &item)) {
         by = slice_of(NULL, 0);
         if (item.size == 0 || item.size >= VALUE_TEXT_MAX || memchr(item.data, '\0', item.size) != NULL)
             status = bad(values, item, "is no value");
         else if (!item_follows(text, &at, "to", &to))
-            status = value_add(values, item);
+            status = value_add(values, item_whole(item, whole));
         else if (values->key->by == 0)
             status = bad(values, item, "begins a range, which this key has not");
         else {

@@ -5,7 +5,10 @@
 
 #include "indexer/query_keys.h"
 
-enum { QUERY_KEY_TERMS = 4 };
+enum {
+    QUERY_KEY_TERMS = 4,
+    QUERY_SLASH = 0x1f, /* in such a text: a slash of the value itself, which ends no item; quotes of MARS make it */
+};
 
 /* Fills *count terms: 0 for the value "all" (any), several where some values ask for other members (param=2t/167/11.2): each is then
  * an alternative of the one before. A step is looked for as step_seconds, which is exact and in the indexes. The terms' values are the

@@ -58,6 +58,21 @@ def test_ndjson_has_a_document_a_line(era5):
     assert lines == era5.fields(source="era5", limit=1000)
 
 
+def test_a_limit_is_the_same_in_each_form(era5):
+    """A page of at most 10,000 with a cursor to the next, or everything as a stream."""
+    for form, head, document in (("json", 0, '"digest":'), ("ndjson", 0, '"digest":'), ("csv", 1, "\n")):
+        def ask(limit, form=form):
+            return era5.get("/v1/fields", params={"source": "era5", "format": form, "limit": limit})
+        for limit, given in (("7", 7), ("160", 160), ("10000", 160), ("all", 160)):
+            answer = ask(limit)
+            assert answer.status_code == 200, answer.text
+            assert answer.text.count(document) - head == given, (form, limit)
+            assert ("Gribstore-Next" in answer.headers) == (limit == "7"), (form, limit)
+        for limit in ("10001", "0", "-1", "ALL", "1e3", ""):
+            answer = ask(limit)
+            assert (answer.status_code, answer.json()["code"]) == (400, "bad-value"), (form, limit)
+
+
 def test_an_absent_key_is_not_zero(node, indexer, grib):
     node.put("/ingest/surface/", data=(grib.GRIB_DIR / "regular_latlon_surface.grib2").read_bytes())
     indexer.await_messages("surface", 1)

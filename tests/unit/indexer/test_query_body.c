@@ -93,6 +93,36 @@ static void json_says_the_same(void **state)
     check(examples, ARRAY_COUNT(examples), query_body_json);
 }
 
+/* Quotes make one value of it, as they do of words with blanks. */
+static void a_slash_in_quotes_ends_no_value(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t count;
+        const char *values[3];
+    } cases[] = {
+        { "retrieve,units=\"m/s\"", 1, { "m/s" } },
+        { "retrieve,units='m/s'/K/\"a\\/b / c/\"", 3, { "m/s", "K", "a/b / c/" } },
+        { "retrieve,units=m/s", 2, { "m", "s" } },
+        { "retrieve,units=\"/\"", 1, { "/" } },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct query_body body;
+        struct error err;
+
+        query_body_init(&body);
+        if (query_body_text(&body, slice_text(cases[i].text), &err) != STATUS_OK)
+            fail_msg("%s: %s", cases[i].text, err.text);
+        const struct query_term *term = &body.requests[0].query.terms[0];
+        assert_int_equal(term->count, cases[i].count);
+        for (size_t k = 0; k < term->count; k++)
+            assert_string_equal(term->values[k].text, cases[i].values[k]);
+        query_body_fini(&body);
+    }
+}
+
 static void what_is_wrong_is_named(void **state)
 {
     static const struct {
@@ -187,6 +217,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_read_as_mars_writes_them),
         cmocka_unit_test(json_says_the_same),
+        cmocka_unit_test(a_slash_in_quotes_ends_no_value),
         cmocka_unit_test(what_is_wrong_is_named),
         cmocka_unit_test(what_grows_without_end_is_refused),
         cmocka_unit_test(what_is_the_clients_is_passed_over_and_named),
