@@ -8,15 +8,19 @@ import pathlib
 import pwd
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
-START_TIMEOUT_S = 30
+sys.path.insert(0, str(HERE.parent / "lib"))
+
+from ports import free_port  # noqa: E402
+
+START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 POLL_S = 0.02
 LOG_SHOWN_SIZE = 4000
@@ -25,12 +29,6 @@ PR_SET_PDEATHSIG = 1
 
 class BenchError(Exception):
     """It can't be measured; the text says why."""
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def in_child(cpu):

@@ -14,7 +14,7 @@ import subprocess
 from mongod import die_with_parent, free_port
 from processes import await_condition
 
-STOP_TIMEOUT_S = 20
+STOP_TIMEOUT_S = 60
 SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 
 # /sha256/ is immutable and cached; data files grow and are passed on, so that ranges reach the node. Several ranges go past the

@@ -30,9 +30,9 @@ from mongod import SET_NAME, die_with_parent, find_binary, free_port
 from processes import await_condition
 
 MEMBERS = 3
-START_TIMEOUT_MS = 30_000
-STOP_TIMEOUT_S = 30
-PRIMARY_TIMEOUT_S = 60
+START_TIMEOUT_MS = 120_000
+STOP_TIMEOUT_S = 60
+PRIMARY_TIMEOUT_S = 120
 PIECE_SIZE = 1 << 16
 SETTINGS = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500, "heartbeatTimeoutSecs": 2}
 
