@@ -43,6 +43,7 @@ static enum status status_of_server(uint32_t code)
         return STATUS_FORBIDDEN;
     case 18: /* AuthenticationFailed */
         return STATUS_UNAUTHORIZED;
+    case 24:  /* LockTimeout */
     case 50:  /* MaxTimeMSExpired */
     case 64:  /* WriteConcernFailed: wtimeout */
     case 100: /* UnsatisfiableWriteConcern */
@@ -51,14 +52,24 @@ static enum status status_of_server(uint32_t code)
         return STATUS_TIMEOUT;
     case 6:     /* HostUnreachable */
     case 7:     /* HostNotFound */
+    case 43:    /* CursorNotFound: what was being read began on a server that has started again since */
+    case 63:    /* StaleShardVersion */
     case 89:    /* NetworkTimeout */
     case 91:    /* ShutdownInProgress */
+    case 133:   /* FailedToSatisfyReadPreference */
+    case 134:   /* ReadConcernMajorityNotAvailableYet */
+    case 150:   /* StaleEpoch */
+    case 175:   /* QueryPlanKilled */
     case 189:   /* PrimarySteppedDown */
+    case 202:   /* NetworkInterfaceExceededTimeLimit */
+    case 237:   /* CursorKilled */
     case 9001:  /* SocketException */
     case 10107: /* NotWritablePrimary */
+    case 10058: /* LegacyNotPrimary */
     case 11600: /* InterruptedAtShutdown */
     case 11602: /* InterruptedDueToReplStateChange */
     case 13435: /* NotPrimaryNoSecondaryOk */
+    case 13388: /* StaleConfig */
     case 13436: /* NotPrimaryOrSecondary */
         return STATUS_UNREACHABLE;
     case 10334: /* BSONObjectTooLarge */
@@ -79,6 +90,7 @@ enum status mongo_failed(const bson_error_t *failure, struct error *err, const c
     switch (failure->domain) {
     case MONGOC_ERROR_SERVER_SELECTION:
     case MONGOC_ERROR_STREAM:
+    case MONGOC_ERROR_PROTOCOL: /* an answer that was cut off */
         status = STATUS_UNREACHABLE;
         break;
     case MONGOC_ERROR_CLIENT:
@@ -97,6 +109,13 @@ enum status mongo_failed(const bson_error_t *failure, struct error *err, const c
     error_set(err, status, "MongoDB: %s: %s", what, failure->message);
     catalog_health_failed(status, err->text);
     return status;
+}
+
+enum status mongo_unconfirmed(struct error *err)
+{
+    error_set(err, STATUS_TIMEOUT, "MongoDB: the majority did not confirm in time");
+    catalog_health_failed(STATUS_TIMEOUT, err->text);
+    return STATUS_TIMEOUT;
 }
 
 /* --- calls --- */

@@ -44,6 +44,8 @@ const char *mongo_collection_name(enum catalog_table table);
 
 /* A failure of the driver as a status. */
 enum status mongo_failed(const bson_error_t *failure, struct error *err, const char *what);
+/* A write that the majority did not confirm in time: TIMEOUT, and perhaps it is there. */
+enum status mongo_unconfirmed(struct error *err);
 
 /* --- catalog_mongo_format.c --- */
 enum status mongo_format_read(struct catalog *catalog, uint64_t *format, struct error *err);

@@ -36,8 +36,10 @@ static enum status format_write(struct catalog *catalog, unsigned format, struct
 
     if (status != STATUS_OK || there >= format)
         return status;
-    status = record_write_one(catalog, CATALOG_SETTINGS, &found.id, found.rev,
-                              json_pack("{s:i}", "format", (int)format), err);
+    json_t *doc = json_pack("{s:i}", "format", (int)format);
+    if (doc == NULL) /* which would mean that it is to be deleted */
+        return error_set(err, STATUS_NO_MEMORY, "the number of the form");
+    status = record_write_one(catalog, CATALOG_SETTINGS, &found.id, found.rev, doc, err);
     return status == STATUS_CONFLICT ? format_write(catalog, format, err) : status;
 }
 

@@ -50,7 +50,7 @@ static enum status lease_try(struct mongo_call *call, const bson_t *command, cha
                      ? error_set(err, STATUS_MORE, "lease: another was made")
                      : mongo_failed(&failure, err, "lease");
     else if (bson_has_field(&reply, "writeConcernError"))
-        status = error_set(err, STATUS_TIMEOUT, "MongoDB: the majority did not confirm in time");
+        status = mongo_unconfirmed(err);
     else if (!reply_holder(&reply, holder))
         status = error_set(err, STATUS_INTERNAL, "MongoDB: a lease without owner");
     bson_destroy(&reply);
@@ -93,6 +93,18 @@ enum status mongo_lease_release(struct catalog *catalog, const char *name, const
     return status;
 }
 
+/* The first of them; all are of one command. */
+static enum status lease_write_error(const bson_t *reply, struct error *err)
+{
+    bson_error_t failure = { .domain = MONGOC_ERROR_SERVER };
+    bson_iter_t at, code;
+
+    if (bson_iter_init(&at, reply) && bson_iter_find_descendant(&at, "writeErrors.0.code", &code))
+        failure.code = (uint32_t)bson_iter_as_int64(&code);
+    bson_strncpy(failure.message, "a write was refused", sizeof failure.message);
+    return mongo_failed(&failure, err, "leases");
+}
+
 /* One command on the collection of leases, whose answer may hold errors of writes. */
 static enum status lease_command_run(struct catalog *catalog, const bson_t *command, struct error *err)
 {
@@ -106,9 +118,9 @@ static enum status lease_command_run(struct catalog *catalog, const bson_t *comm
                                                &reply, &failure))
         status = mongo_failed(&failure, err, "leases");
     else if (bson_has_field(&reply, "writeConcernError"))
-        status = error_set(err, STATUS_TIMEOUT, "MongoDB: the majority did not confirm in time");
+        status = mongo_unconfirmed(err);
     else if (bson_has_field(&reply, "writeErrors"))
-        status = error_set(err, STATUS_INTERNAL, "MongoDB: leases could not be written");
+        status = lease_write_error(&reply, err);
     bson_destroy(&reply);
     mongo_end(&call);
     return status;

@@ -159,13 +159,6 @@ static bool has_write_concern_errors(const bson_t *reply)
            bson_iter_next(&list);
 }
 
-static enum status mongo_unconfirmed(struct error *err)
-{
-    error_set(err, STATUS_TIMEOUT, "MongoDB: the majority did not confirm in time");
-    catalog_health_failed(STATUS_TIMEOUT, err->text);
-    return STATUS_TIMEOUT;
-}
-
 static void bulk_lose(struct bulk *bulk, enum write_kind kind)
 {
     for (size_t i = 0; i < bulk->added; i++)

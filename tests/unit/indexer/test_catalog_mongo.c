@@ -1,5 +1,6 @@
 /* test_catalog_mongo.c: the suite of catalogs on MongoDB, and what only a server can do: be away, be read by others, lose a race. */
 #include "catalog_suite.h"
+#include "indexer/catalog/catalog_mongo.h"
 
 #include <mongoc/mongoc.h>
 #include <pthread.h>
@@ -270,6 +271,36 @@ static void two_indexers_with_the_same_documents_lose_and_double_nothing(void **
     assert_int_equal(counts.locations, 2 * INDEXER_FIELDS);
 }
 
+/* --- what failures mean --- */
+
+static void what_a_failover_does_to_a_call_is_no_failure_of_its_own(void **state)
+{
+    static const struct {
+        uint32_t domain, code;
+        enum status status;
+    } cases[] = {
+        { MONGOC_ERROR_SERVER, 10107, STATUS_UNREACHABLE }, { MONGOC_ERROR_SERVER, 189, STATUS_UNREACHABLE },
+        { MONGOC_ERROR_SERVER, 11602, STATUS_UNREACHABLE }, { MONGOC_ERROR_SERVER, 43, STATUS_UNREACHABLE },
+        { MONGOC_ERROR_SERVER, 134, STATUS_UNREACHABLE },   { MONGOC_ERROR_SERVER, 175, STATUS_UNREACHABLE },
+        { MONGOC_ERROR_SERVER, 237, STATUS_UNREACHABLE },   { MONGOC_ERROR_SERVER, 13388, STATUS_UNREACHABLE },
+        { MONGOC_ERROR_SERVER, 50, STATUS_TIMEOUT },        { MONGOC_ERROR_SERVER, 64, STATUS_TIMEOUT },
+        { MONGOC_ERROR_SERVER, 24, STATUS_TIMEOUT },        { MONGOC_ERROR_SERVER, 14031, STATUS_FULL },
+        { MONGOC_ERROR_SERVER, 371, STATUS_READ_ONLY },     { MONGOC_ERROR_SERVER, 13, STATUS_FORBIDDEN },
+        { MONGOC_ERROR_SERVER, 18, STATUS_UNAUTHORIZED },   { MONGOC_ERROR_SERVER, 2, STATUS_INTERNAL },
+        { MONGOC_ERROR_STREAM, 1, STATUS_UNREACHABLE },     { MONGOC_ERROR_PROTOCOL, 17, STATUS_UNREACHABLE },
+        { MONGOC_ERROR_SERVER_SELECTION, 13053, STATUS_UNREACHABLE },
+        { MONGOC_ERROR_WRITE_CONCERN, 64, STATUS_TIMEOUT },
+    };
+    struct error err;
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        bson_error_t failure = { .domain = cases[i].domain, .code = cases[i].code, .message = "so it is" };
+        assert_int_equal(mongo_failed(&failure, &err, "reading"), cases[i].status);
+        assert_string_equal(err.text, "MongoDB: reading: so it is");
+    }
+}
+
 /* --- a server that does not answer --- */
 
 static void a_server_that_is_away_is_told_without_its_secrets(void **state)
@@ -305,6 +336,7 @@ static int run_server(void)
                                         suite_teardown),
         cmocka_unit_test_setup_teardown(two_indexers_with_the_same_documents_lose_and_double_nothing,
                                         suite_setup, suite_teardown),
+        cmocka_unit_test(what_a_failover_does_to_a_call_is_no_failure_of_its_own),
         cmocka_unit_test(a_server_that_is_away_is_told_without_its_secrets),
     };
 
