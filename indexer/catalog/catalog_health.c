@@ -68,12 +68,12 @@ static struct metric *health_metric(enum status status)
 /* Reading may go well all the while: whoever may not write can't be told from whoever may do nothing, until something is written. */
 static bool health_of_writes(enum status status)
 {
-    return status == STATUS_FULL || status == STATUS_READ_ONLY || status == STATUS_FORBIDDEN || status == STATUS_IO;
+    return status == STATUS_FULL || status == STATUS_READ_ONLY || status == STATUS_FORBIDDEN ||
+           status == STATUS_IO;
 }
 
 void catalog_health_failed(enum status status, const char *text)
 {
-
     if (status == STATUS_TOO_LARGE || status == STATUS_NO_MEMORY || status == STATUS_BAD_VALUE)
         return; /* of what was asked, not of the database */
     bool writes = health_of_writes(status);

@@ -50,9 +50,9 @@ static enum status status_of_server(uint32_t code)
     case 112: /* WriteConflict */
     case 262: /* ExceededTimeLimit */
         return STATUS_TIMEOUT;
-    case 6:     /* HostUnreachable */
-    case 7:     /* HostNotFound */
-    case 43:    /* CursorNotFound: what was being read began on a server that has started again since */
+    case 6:  /* HostUnreachable */
+    case 7:  /* HostNotFound */
+    case 43: /* CursorNotFound: what was being read began on a server that has started again since */
     case 63:    /* StaleShardVersion */
     case 89:    /* NetworkTimeout */
     case 91:    /* ShutdownInProgress */
