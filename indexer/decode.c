@@ -9,6 +9,7 @@
 #include "indexer/grib1_member.h"
 #include "indexer/grib1_whole.h"
 #include "indexer/grib2_plain_grid.h"
+#include "indexer/grib2_product.h"
 #include "indexer/grib_grid.h"
 #include "indexer/grib_octets.h"
 #include "indexer/grib_packing.h"
@@ -56,20 +57,6 @@ static enum status decode_refuse(struct error *err, const char *otherwise)
 static const char *const text_keys[] = { "typeOfLevel", "centre", "dataType", "stepType" };
 
 static const char *const whole_keys[] = { "edition", "subCentre" };
-
-static const char *const whole_keys_grid[] = { "Ni", "Nj" };
-
-/* Those of a grid that has two corners, then those of a projection. */
-static const char *const real_keys_grid[] = {
-    "latitudeOfFirstGridPointInDegrees",
-    "longitudeOfFirstGridPointInDegrees",
-    "latitudeOfLastGridPointInDegrees",
-    "longitudeOfLastGridPointInDegrees",
-    "iDirectionIncrementInDegrees",
-    "jDirectionIncrementInDegrees",
-    "DxInMetres",
-    "DyInMetres",
-};
 
 static const char *const whole_keys_edition_1[] = {
     "table2Version",
@@ -258,9 +245,9 @@ static void put_grid_reals(codes_handle *handle, const char *grid, struct json_w
 {
     bool reduced = strncmp(grid, "reduced", 7) == 0;
 
-    for (size_t i = 0; i < ARRAY_COUNT(real_keys_grid); i++)
-        if (!reduced || strcmp(real_keys_grid[i], "iDirectionIncrementInDegrees") != 0)
-            put_real(handle, real_keys_grid[i], json);
+    for (const char *const *key = grib_grid_real_keys; *key != NULL; key++)
+        if (!reduced || strcmp(*key, "iDirectionIncrementInDegrees") != 0)
+            put_real(handle, *key, json);
 }
 
 static void put_grid(codes_handle *handle, struct json_writer *json)
@@ -272,7 +259,8 @@ static void put_grid(codes_handle *handle, struct json_writer *json)
         json_put_string(json, "gridType", grid);
     else
         grid[0] = '\0';
-    put_wholes(handle, whole_keys_grid, ARRAY_COUNT(whole_keys_grid), json);
+    for (const char *const *key = grib_grid_whole_keys; *key != NULL; key++)
+        put_wholes(handle, key, 1, json);
     if (rows_have_points(handle, grid) && get_whole(handle, "numberOfDataPoints", &count))
         json_put_i64(json, "numberOfDataPoints", count);
     if (strstr(grid, "gg") != NULL && get_whole(handle, "N", &count)) /* elsewhere N is the values' number */
@@ -551,6 +539,7 @@ static void put_keys(const struct decode *decode, struct json_writer *json)
     put_grid_hash(&decode->head, json);
     put_packing(decode, json);
     put_level(handle, decode->head.edition, json);
+    grib2_product_put(&decode->head, json);
     put_mars_keys(handle, &mars, json);
     put_missing_mars_keys(handle, &decode->head, &mars, json);
     grib_step_put(&decode->head, decode->base_time, json);

@@ -3,6 +3,7 @@
 
 #include "indexer/grib_octets.h"
 #include "indexer/grib_packing.h"
+#include "indexer/grib2_product.h"
 #include "indexer/grib_step.h"
 #include "proto/base/base64.h"
 #include "proto/base/json_write.h"
@@ -185,7 +186,7 @@ static bool is_one_of(struct slice name, const char *const *names, size_t count)
 
 static bool may_stay(struct slice name, struct slice value)
 {
-    if (!is_one_of(name, constant_names, ARRAY_COUNT(constant_names)))
+    if (!is_one_of(name, constant_names, ARRAY_COUNT(constant_names)) && !grib2_product_has_key(name))
         return false;
     if (is_one_of(name, (const char *const[]){ "stream" }, 1)) /* value: with its quotes */
         return value.size > 2 && is_one_of(slice_of(value.data + 1, value.size - 2), plain_streams,

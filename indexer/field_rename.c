@@ -3,42 +3,24 @@
  * Names are made from kept octets (grib_octets.h), and a head made of those has a made-up grid and packing: what a document says of these
  * two stays as it is. All else is the decoder's. */
 #include "indexer/field.h"
+#include "indexer/grib_grid.h"
+#include "indexer/grib_packing.h"
 
 #include <string.h>
 
-static const char *const unnamed_keys[] = {
-    /* grid */
-    "gridType",
-    "gridDefinitionTemplateNumber",
-    "gridHash",
-    "Ni",
-    "Nj",
-    "N",
-    "numberOfDataPoints",
-    "latitudeOfFirstGridPointInDegrees",
-    "longitudeOfFirstGridPointInDegrees",
-    "latitudeOfLastGridPointInDegrees",
-    "longitudeOfLastGridPointInDegrees",
-    "iDirectionIncrementInDegrees",
-    "jDirectionIncrementInDegrees",
-    "DxInMetres",
-    "DyInMetres",
-    /* packing */
-    "packingType",
-    "bitsPerValue",
-    "referenceValue",
-    "binaryScaleFactor",
-    "decimalScaleFactor",
-    "data_offset",
-    "data_length",
-};
+static bool is_one_of(const char *key, const char *const *keys)
+{
+    for (; *keys != NULL; keys++)
+        if (strcmp(key, *keys) == 0)
+            return true;
+    return false;
+}
 
 bool field_key_is_unnamed(const char *key)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(unnamed_keys); i++)
-        if (strcmp(key, unnamed_keys[i]) == 0)
-            return true;
-    return false;
+    return is_one_of(key, grib_grid_whole_keys) || is_one_of(key, grib_grid_real_keys) ||
+           is_one_of(key, grib_grid_other_keys) || is_one_of(key, grib_packing_keys) ||
+           strcmp(key, "packingType") == 0; /* ecCodes' */
 }
 
 static bool take_keys(json_t *to, json_t *from, bool unnamed)

@@ -1,6 +1,24 @@
 /* grib_grid.c: section 3; of section 2, what is not about levels. */
 #include "indexer/grib_grid.h"
 
+const char *const grib_grid_whole_keys[] = { "Ni", "Nj", NULL };
+
+const char *const grib_grid_real_keys[] = {
+    "latitudeOfFirstGridPointInDegrees",
+    "longitudeOfFirstGridPointInDegrees",
+    "latitudeOfLastGridPointInDegrees",
+    "longitudeOfLastGridPointInDegrees",
+    "iDirectionIncrementInDegrees",
+    "jDirectionIncrementInDegrees",
+    "DxInMetres",
+    "DyInMetres",
+    NULL,
+};
+
+const char *const grib_grid_other_keys[] = {
+    "gridType", "gridDefinitionTemplateNumber", "gridHash", "N", "numberOfDataPoints", NULL,
+};
+
 enum {
     SECTION_2_COORDINATES = 3, /* how many, of four octets each */
     SECTION_2_LISTS = 4, /* where they begin, in octets from 1; behind them points in rows; 255: neither */

@@ -14,4 +14,10 @@ enum { GRIB_GRID_HASH_SIZE = 8 };
  * coordinates, which are of the level and not of the grid (edition 1). False: no such section (a grid known by number only). */
 bool grib_grid_hash(const struct grib_head *head, uint8_t hash[GRIB_GRID_HASH_SIZE]);
 
+/* The names of all keys of a document that are about its grid, each list ended by NULL: whole numbers of ecCodes', real ones (those of a
+ * grid that has two corners, then those of a projection), and what is made otherwise. */
+extern const char *const grib_grid_whole_keys[];
+extern const char *const grib_grid_real_keys[];
+extern const char *const grib_grid_other_keys[];
+
 #endif

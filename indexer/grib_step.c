@@ -82,6 +82,19 @@ struct step_template {
     uint8_t interval; /* of the end of the overall interval; 0: valid at one moment */
 };
 
+/* A list in front of one of these, which moves what is behind it: where its count stands, how many octets one has. Above, such
+ * templates stand with an empty one. */
+static const struct step_list {
+    uint16_t number;
+    uint8_t count, item;
+} step_lists[] = {
+    { 34, 22, 11 }, { 40034, 22, 11 }, /* spectral bands of simulated satellite data */
+    { 53, 12, 2 },  { 54, 12, 2 },     /* partitions of a cell: tiles */
+    { 57, 19, 5 },  { 58, 19, 5 },     /* parameters of a distribution function of aerosols */
+    { 67, 19, 5 },  { 68, 19, 5 },     /* the same, in an interval */
+    { 91, 34, 12 },                    /* categories */
+};
+
 /* Templates without a forecast time (20, 30, 31, 35, 92 and the like) are not in here. */
 static const struct step_template step_templates[] = {
     { 0, 17, 0 },    { 1, 17, 0 },    { 2, 17, 0 },     { 3, 17, 0 },     { 4, 17, 0 },
@@ -90,7 +103,7 @@ static const struct step_template step_templates[] = {
     { 15, 17, 0 },   { 32, 17, 0 },   { 33, 17, 0 },    { 34, 17, 26 },   { 40, 19, 0 },
     { 41, 19, 0 },   { 42, 19, 36 },  { 43, 19, 39 },   { 44, 30, 0 },    { 45, 30, 0 },
     { 46, 30, 47 },  { 47, 30, 50 },  { 48, 41, 0 },    { 49, 41, 0 },    { 51, 17, 0 },
-    { 53, 23, 0 },   { 54, 23, 0 },   { 55, 23, 0 },    { 56, 23, 0 },    { 57, 26, 0 },
+    { 53, 21, 0 },   { 54, 21, 0 },   { 55, 23, 0 },    { 56, 23, 0 },    { 57, 26, 0 },
     { 58, 26, 0 },   { 59, 23, 0 },   { 60, 17, 0 },    { 61, 17, 44 },   { 67, 26, 43 },
     { 68, 26, 46 },  { 70, 22, 0 },   { 71, 22, 0 },    { 72, 22, 39 },   { 73, 22, 42 },
     { 76, 20, 0 },   { 77, 20, 0 },   { 78, 20, 37 },   { 79, 20, 40 },   { 80, 42, 0 },
@@ -122,10 +135,47 @@ static const struct step_template *find_template(unsigned number)
     return NULL;
 }
 
-/* Sign and magnitude (regulation 92.1.5); all ones is missing. */
-static bool read_forecast_time(struct slice section, const struct step_template *template, int64_t *count)
+/* A template's offsets in this very section. */
+struct step_offsets {
+    unsigned number;
+    size_t unit, interval;
+};
+
+static size_t list_size(struct slice section, unsigned number, size_t *at)
 {
-    size_t at = template->unit + (size_t)1;
+    for (size_t i = 0; i < ARRAY_COUNT(step_lists); i++) {
+        if (step_lists[i].number != number)
+            continue;
+        *at = step_lists[i].count;
+        return section.size > *at ? (size_t)section.data[*at] * step_lists[i].item : section.size;
+    }
+    *at = 0;
+    return 0;
+}
+
+/* False: a template without a forecast time, or a section too short for one. */
+static bool find_offsets(struct slice section, struct step_offsets *offsets)
+{
+    size_t at;
+
+    if (section.size < SECTION_4_TEMPLATE + 2)
+        return false;
+    const struct step_template *template = find_template(get_u16(section.data + SECTION_4_TEMPLATE));
+    if (template == NULL)
+        return false;
+    *offsets = (struct step_offsets){ template->number, template->unit, template->interval };
+    size_t size = list_size(section, template->number, &at);
+    if (at < template->unit)
+        offsets->unit += size;
+    if (template->interval != 0)
+        offsets->interval += size;
+    return section.size >= offsets->unit + 3;
+}
+
+/* Sign and magnitude (regulation 92.1.5); all ones is missing. */
+static bool read_forecast_time(struct slice section, const struct step_offsets *template, int64_t *count)
+{
+    size_t at = template->unit + 1;
 
     if (template->number == 44 &&
         section.size - (size_t)4 * get_u16(section.data + 5) == TEMPLATE_44_SIZE) {
@@ -179,19 +229,16 @@ static bool find_interval_end(struct slice section, size_t at, int64_t *when)
 
 static bool read_edition_2(struct slice section, int64_t base_time, int64_t *start, int64_t *end)
 {
-    if (section.size < SECTION_4_TEMPLATE + 2)
-        return false;
-    const struct step_template *template = find_template(get_u16(section.data + SECTION_4_TEMPLATE));
+    struct step_offsets template;
     int64_t count;
 
-    if (template == NULL || section.size < template->unit + (size_t)3 ||
-        !read_forecast_time(section, template, &count))
+    if (!find_offsets(section, &template) || !read_forecast_time(section, &template, &count))
         return false;
     *start = base_time;
-    if (!add_time(start, count, unit_edition_2(section.data[template->unit])))
+    if (!add_time(start, count, unit_edition_2(section.data[template.unit])))
         return false;
     *end = *start;
-    return template->interval == 0 || find_interval_end(section, template->interval, end);
+    return template.interval == 0 || find_interval_end(section, template.interval, end);
 }
 
 /* ---- edition 1 ---- */
@@ -290,18 +337,14 @@ unsigned grib_step_places(const struct grib_head *head,
         places[0] = (struct grib_step_place){ SECTION_1_P1, 2 };
         return head->section[1].size >= SECTION_1_P1 + 2;
     }
-    if (head->section[4].size < SECTION_4_TEMPLATE + 2)
-        return 0;
-    const struct step_template *template = find_template(
-        get_u16(head->section[4].data + SECTION_4_TEMPLATE));
+    struct step_offsets template;
     /* Of template 44 it is not known how many octets there are. */
-    if (template == NULL || template->number == 44 || head->section[4].size < template->unit + (size_t)5)
+    if (!find_offsets(head->section[4], &template) || template.number == 44 ||
+        head->section[4].size < template.unit + 5)
         return 0;
-    places[0] = (struct grib_step_place){ template->unit + (size_t)1, 4 };
-    places[1] = (struct grib_step_place){ template->interval, INTERVAL_COUNT };
-    return template->interval != 0 && head->section[4].size >= template->interval + (size_t)INTERVAL_COUNT
-               ? 2
-               : 1;
+    places[0] = (struct grib_step_place){ template.unit + 1, 4 };
+    places[1] = (struct grib_step_place){ template.interval, INTERVAL_COUNT };
+    return template.interval != 0 && head->section[4].size >= template.interval + INTERVAL_COUNT ? 2 : 1;
 }
 
 static void print_in(const struct grib_step *step, int64_t unit, const char *name,

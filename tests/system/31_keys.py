@@ -343,6 +343,30 @@ def test_id_and_table_find_a_parameter_of_any_centre_named_or_not(daemons, node,
         assert "COLLSCAN" not in plan and "'idTable'" in plan, plan
 
 
+# Fields that differ in these alone: template, the keys that all have, a key with its two values.
+PRODUCTS = ((2, {}, "derivedForecast", (0, 4)), (5, {"probabilityType": 1, "scaledValueOfUpperLimit": 300}, "scaledValueOfLowerLimit", (-5, 5)),
+            (6, {}, "percentileValue", (10, 90)), (12, {}, "derivedForecast", (1, 2)), (1, {"typeOfEnsembleForecast": 3}, "perturbationNumber", (1, 2)),
+            (40, {}, "constituentType", (0, 4)), (44, {"constituentType": 62001}, "scaledValueOfFirstSize", (10, 25)),
+            (48, {}, "scaledValueOfFirstWavelength", (340, 550)), (55, {}, "tileIndex", (1, 2)), (70, {}, "typeOfPostProcessing", (1, 2)),
+            (86, {"totalNumberOfQuantiles": 4}, "quantileValue", (1, 3)))
+
+
+def test_products_that_differ_in_one_octet_are_found_one_by_one(daemons, node, indexer, grib, tmp_path):
+    messages, path = {}, tmp_path / "product.grib"
+    for template, common, key, values in PRODUCTS:
+        for value in values:
+            keys = {"tablesVersion": 28, "productDefinitionTemplateNumber": template, **common, key: value}
+            subprocess.run(["grib_set", "-s", ",".join(f"{name}={number}" for name, number in keys.items()),
+                            grib.GRIB_DIR / "regular_latlon_surface.grib2", path], check=True, capture_output=True, timeout=COMMAND_TIMEOUT_S)
+            messages[template, key, value] = grib.split_grib(path)[0].data
+    put(node, "products", b"".join(messages.values()))
+    indexer.await_messages("products", len(messages))
+    assert len({field["id"] for field in indexer.fields(source="products", limit=1000)}) == len(messages)
+    for (template, key, value), message in messages.items():
+        field, = indexer.fields(source="products", productDefinitionTemplateNumber=template, **{key: value})
+        assert (field["digest"], field[key]) == (hashlib.sha256(message).hexdigest(), value)
+
+
 def test_what_has_no_name_is_found_by_its_numbers(loaded, reader):
     unknown = [field for fields in loaded.values() for field in fields if field["param"] == "unknown"]
     assert len(unknown) > 0

@@ -2,6 +2,7 @@
  * GRIBSTORE_TEST_GRIB where there are any. */
 #include "indexer/decode.h"
 #include "indexer/field.h"
+#include "indexer/grib2_product.h"
 #include "indexer/grib_octets.h"
 #include "indexer/grib_packing.h"
 #include "indexer/grib_step.h"
@@ -12,6 +13,7 @@
 #include <dirent.h>
 #include <eccodes.h>
 #include <malloc.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -170,14 +172,16 @@ static void assert_same(codes_handle *whole, const char *key, const json_t *valu
     const char *name = eccodes_name(whole, key);
     char text[VALUE_SIZE];
     size_t size = sizeof text;
-    double number;
+    double number = NAN;
 
     if (json_is_string(value)) {
         if (codes_get_string(whole, name, text, &size) != 0 || strcmp(text, json_string_value(value)) != 0)
             fail_msg("%s: %s, not %s", key, json_string_value(value), text);
         return;
     }
-    if (codes_get_double(whole, name, &number) != 0 || number != json_number_value(value))
+    /* Of a code without a line in its table the number is given, and an error. */
+    (void)codes_get_double(whole, name, &number);
+    if (number != json_number_value(value))
         fail_msg("%s: %g, not %g", key, json_number_value(value), number);
 }
 
@@ -563,6 +567,150 @@ static void ninety_minutes_are_an_hour_and_a_half(void **state)
     json_decref(keys);
 }
 
+/* ---- templates of products ---- */
+
+/* All that ecCodes 2.28 has a forecast time for, with the list that some carry. */
+static const struct {
+    long number;
+    const char *list;
+} products[] = {
+    { 0, NULL },
+    { 1, NULL },
+    { 2, NULL },
+    { 3, NULL },
+    { 4, NULL },
+    { 5, NULL },
+    { 6, NULL },
+    { 7, NULL },
+    { 8, NULL },
+    { 9, NULL },
+    { 10, NULL },
+    { 11, NULL },
+    { 12, NULL },
+    { 13, NULL },
+    { 14, NULL },
+    { 15, NULL },
+    { 32, "numberOfContributingSpectralBands" },
+    { 33, "numberOfContributingSpectralBands" },
+    { 34, "numberOfContributingSpectralBands" },
+    { 40, NULL },
+    { 41, NULL },
+    { 42, NULL },
+    { 43, NULL },
+    { 44, NULL },
+    { 45, NULL },
+    { 46, NULL },
+    { 47, NULL },
+    { 48, NULL },
+    { 49, NULL },
+    { 51, "numberOfCategories" },
+    { 53, "numberOfPartitions" },
+    { 54, "numberOfPartitions" },
+    { 55, NULL },
+    { 56, NULL },
+    { 57, "numberOfDistributionFunctionParameters" },
+    { 58, "numberOfDistributionFunctionParameters" },
+    { 60, NULL },
+    { 61, NULL },
+    { 67, "numberOfDistributionFunctionParameters" },
+    { 68, "numberOfDistributionFunctionParameters" },
+    { 70, NULL },
+    { 71, NULL },
+    { 72, NULL },
+    { 73, NULL },
+    { 76, NULL },
+    { 77, NULL },
+    { 78, NULL },
+    { 79, NULL },
+    { 80, NULL },
+    { 81, NULL },
+    { 82, NULL },
+    { 83, NULL },
+    { 84, NULL },
+    { 85, NULL },
+    { 86, NULL },
+    { 87, NULL },
+    { 91, "numberOfCategories" },
+};
+
+/* The message of a template: valid 6 hours after its reference time, or up to 24. */
+static codes_handle *make_product(long number, const char *list, long entries)
+{
+    codes_handle *handle = codes_grib_handle_new_from_samples(NULL, "GRIB2");
+
+    assert_non_null(handle);
+    set(handle, "tablesVersion", 28);
+    set(handle, "productDefinitionTemplateNumber", number);
+    if (list != NULL)
+        set(handle, list, entries);
+    const char *key;
+    for (size_t i = 0; (key = grib2_product_key(i)) != NULL; i++)
+        if (entries == 1 && codes_is_defined(handle, key)) /* of a list it would be one of them */
+            (void)codes_set_long(handle, key, strncmp(key, "scaledValue", 11) == 0 ? -5 : 3);
+    set(handle, "forecastTime", 6);
+    if (codes_is_defined(handle, "lengthOfTimeRange")) {
+        set(handle, "typeOfTimeIncrement", 2);
+        set(handle, "lengthOfTimeRange", 18);
+        set(handle, "yearOfEndOfOverallTimeInterval", 2007); /* the sample is of 23 March 2007 at 12 */
+        set(handle, "monthOfEndOfOverallTimeInterval", 3);
+        set(handle, "dayOfEndOfOverallTimeInterval", 24);
+        set(handle, "hourOfEndOfOverallTimeInterval", 12);
+    }
+    return handle;
+}
+
+/* What the template has is there: what is right, assert_keys_hold() has seen. */
+static void assert_product_is_complete(codes_handle *whole, const json_t *keys, long number)
+{
+    const char *key;
+    long value;
+
+    for (size_t i = 0; (key = grib2_product_key(i)) != NULL; i++) {
+        bool there = codes_is_defined(whole, key) && codes_get_long(whole, key, &value) == 0 &&
+                     has_value(whole, key);
+        if (there && value != 255 && value != 65535 && json_object_get(keys, key) == NULL)
+            fail_msg("template %ld: %s is absent", number, key);
+    }
+}
+
+static void assert_product_holds(codes_handle *made, long number)
+{
+    const void *message;
+    size_t size;
+    struct buf heads;
+    struct error err;
+
+    assert_int_equal(codes_get_message(made, &message, &size), 0);
+    codes_handle *whole = codes_handle_new_from_message_copy(NULL, message, size);
+    buf_init(&heads, HEADS_SIZE_MAX);
+    append_heads(&heads, message, size);
+    json_t *keys = decode(slice_of(heads.data + 4, heads.size - 4), &err);
+    if (keys == NULL)
+        fail_msg("template %ld: %s", number, err.text);
+    assert_keys_hold(whole, keys);
+    if (number != 51 && number != 91) /* limits of each of their categories, which are no field's own */
+        assert_product_is_complete(whole, keys, number);
+    json_int_t hours = codes_is_defined(whole, "lengthOfTimeRange") ? 24 : 6;
+    if (json_integer_value(json_object_get(keys, "step_seconds")) != hours * 3600)
+        fail_msg("template %ld: %lld seconds", number,
+                 json_integer_value(json_object_get(keys, "step_seconds")));
+    json_decref(keys);
+    buf_fini(&heads);
+    codes_handle_delete(whole);
+}
+
+static void every_template_of_a_product_is_read_as_ecCodes_does(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(products); i++) {
+        for (long entries = 1; entries <= (products[i].list != NULL ? 3 : 1); entries++) {
+            codes_handle *made = make_product(products[i].number, products[i].list, entries);
+            assert_product_holds(made, products[i].number);
+            codes_handle_delete(made);
+        }
+    }
+}
+
 static void make_tenth_of_a_hectopascal(codes_handle *handle)
 {
     set(handle, "typeOfFirstFixedSurface", 100);
@@ -938,6 +1086,7 @@ int main(void)
         cmocka_unit_test(a_member_of_any_centre_has_its_number),
         cmocka_unit_test(what_a_field_lacks_is_absent),
         cmocka_unit_test(ninety_minutes_are_an_hour_and_a_half),
+        cmocka_unit_test(every_template_of_a_product_is_read_as_ecCodes_does),
         cmocka_unit_test(a_level_may_have_a_fraction),
         cmocka_unit_test(an_empty_row_of_a_grid_costs_the_count_and_no_more),
         cmocka_unit_test(a_member_of_ncep_in_edition_1_has_its_number),

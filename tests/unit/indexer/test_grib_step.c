@@ -223,6 +223,58 @@ static void template_44_has_two_octets_or_four(void **state)
     assert_int_equal(step.end, 32 * HOUR);
 }
 
+/* Where ecCodes 2.28 has the unit and the interval behind a list of so many. */
+static const struct {
+    uint16_t template;
+    size_t count_at;
+    uint8_t count;
+    size_t unit, interval;
+} lists[] = {
+    { 34, 22, 0, 17, 26 }, { 34, 22, 1, 17, 37 }, { 34, 22, 3, 17, 59 },  { 40034, 22, 2, 17, 48 },
+    { 53, 12, 0, 21, 0 },  { 53, 12, 1, 23, 0 },  { 54, 12, 3, 27, 0 },   { 57, 19, 0, 26, 0 },
+    { 57, 19, 1, 31, 0 },  { 58, 19, 3, 41, 0 },  { 67, 19, 1, 31, 48 },  { 68, 19, 3, 41, 61 },
+    { 91, 34, 0, 17, 35 }, { 91, 34, 1, 17, 47 }, { 91, 34, 9, 17, 143 },
+};
+
+static void a_list_in_front_moves_the_time(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(lists); i++) {
+        size_t interval = lists[i].interval, size = interval == 0 ? lists[i].unit + 17 : interval + 24;
+        uint8_t section[256];
+        struct grib_head head = { .edition = 2 };
+        struct grib_step_place places[GRIB_STEP_PLACES_MAX];
+        struct grib_step step;
+
+        memset(section, 0x33, sizeof section); /* what else there is means something, too */
+        put_u16(section + 5, 0);
+        put_u16(section + 7, lists[i].template);
+        section[lists[i].count_at] = lists[i].count;
+        section[lists[i].unit] = 1;
+        put_u32(section + lists[i].unit + 1, 6);
+        if (interval != 0) {
+            section[interval + 7] = 1;
+            section[interval + 13] = 2;
+            section[interval + 14] = 1;
+            put_u32(section + interval + 15, 18);
+        }
+        assert_true(read_section_4(section, size, base(2013, 3, 1, 0), &step));
+        if (step.start != 6 * HOUR)
+            fail_msg("template %u, %u: from %lld on", lists[i].template, lists[i].count, (long long)step.start);
+        assert_int_equal(step.end, interval == 0 ? 6 * HOUR : 24 * HOUR);
+        head.section[4] = slice_of(section, size);
+        assert_int_equal(grib_step_places(&head, places), interval == 0 ? 1 : 2);
+        assert_int_equal(places[0].offset, lists[i].unit + 1);
+        assert_true(interval == 0 || places[1].offset == interval);
+        for (size_t cut = 0; cut < size; cut++) {
+            uint8_t *copy = test_malloc(cut + 1);
+            memcpy(copy, section, cut);
+            assert_true(!read_section_4(copy, cut, base(2013, 3, 1, 0), &step) || interval == 0);
+            test_free(copy);
+        }
+    }
+}
+
 static void a_cut_section_4_is_never_read_past_its_end(void **state)
 {
     (void)state;
@@ -368,6 +420,7 @@ int main(void)
         cmocka_unit_test(a_month_from_the_31st_ends_with_february),
         cmocka_unit_test(without_a_usable_range_the_stated_end_counts),
         cmocka_unit_test(template_44_has_two_octets_or_four),
+        cmocka_unit_test(a_list_in_front_moves_the_time),
         cmocka_unit_test(a_cut_section_4_is_never_read_past_its_end),
         cmocka_unit_test(time_range_indicators_of_edition_1_are_exact),
         cmocka_unit_test(a_short_section_1_has_no_step),

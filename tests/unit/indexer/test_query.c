@@ -1,4 +1,7 @@
 /* test_query.c: pairs of key and value become terms, as metkit expands them; what is wrong is named. */
+#include "indexer/grib2_product.h"
+#include "indexer/grib_grid.h"
+#include "indexer/grib_packing.h"
 #include "indexer/query.h"
 #include "indexer/query_keys.h"
 #include "proto/base/clock.h"
@@ -436,6 +439,29 @@ static void a_query_is_bound_to_sources(void **state)
     }
 }
 
+static void assert_numbers(const char *const *names)
+{
+    for (; *names != NULL; names++) {
+        const struct query_key *key = query_key_find(slice_text(*names));
+        if (key == NULL || key->kind != KIND_NUMBER)
+            fail_msg("%s is no number of a query", *names);
+    }
+}
+
+static void what_octets_say_may_be_asked_for(void **state)
+{
+    const char *name[] = { NULL, NULL };
+
+    (void)state;
+    for (size_t i = 0; (name[0] = grib2_product_key(i)) != NULL; i++)
+        assert_numbers(name);
+    assert_numbers(grib_packing_keys);
+    assert_numbers(grib_grid_whole_keys);
+    assert_numbers(grib_grid_real_keys);
+    for (const char *const *other = grib_grid_other_keys; *other != NULL; other++)
+        assert_non_null(query_key_find(slice_text(*other)));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -451,6 +477,7 @@ int main(void)
         cmocka_unit_test(a_cursor_of_another_run_is_refused),
         cmocka_unit_test(a_cursor_brings_back_where_a_page_ended),
         cmocka_unit_test(a_query_is_bound_to_sources),
+        cmocka_unit_test(what_octets_say_may_be_asked_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
