@@ -82,8 +82,8 @@ class MongoDoor:
         parts = urlsplit(uri)
         self.target = parts.hostname, parts.port
         self.port = free_port()
-        # A set's members are known by their own addresses: a driver that looks for them would go past the door.
-        self.uri = f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
+        # A set's members are known by their own addresses: a driver that looks for them would go past the door. What is held takes its time.
+        self.uri = f"mongodb://127.0.0.1:{self.port}/?directConnection=true&socketTimeoutMS=600000"
         self.seen = []  # (name, collection), in the order they came
         self.holds = []
         self.counting = None  # [process, left, after, killed]
