@@ -3,26 +3,7 @@
  * Input: key=value&key=value... as it stands, nothing decoded. What is taken is within its limits, made of known names, and
  * the same the second time; a catalog without documents answers it with none, and without an error. */
 #include "indexer/query.h"
-#include "indexer/query_keys.h"
-#include "proto/base/log.h"
-#include "tests/fuzz/fuzz_dir.h"
-
-#include <math.h>
-
-static struct catalog *catalog;
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    char uri[FUZZ_PATH_SIZE + 32];
-    struct error err;
-
-    (void)argc;
-    (void)argv;
-    log_setup(FUZZ_LOG, LOG_LOGFMT);
-    snprintf(uri, sizeof uri, "sqlite:%s/catalog", fuzz_dir());
-    MUST(catalog_open(uri, &catalog, &err) == STATUS_OK);
-    return 0;
-}
+#include "tests/fuzz/fuzz_catalog.h"
 
 /* The text between here and the next of these; the rest is behind it. */
 static struct slice take_until(struct slice *text, char end)
@@ -51,19 +32,6 @@ static enum status parse(struct slice text, struct query_request *request, struc
         free(copy);
     }
     return status == STATUS_OK ? query_finish(request, err) : status;
-}
-
-static void check_term(const struct query_term *term)
-{
-    bool known = false;
-
-    for (const struct query_key *key = query_keys; key->name != NULL; key++)
-        known = known || strcmp(key->name, term->key) == 0;
-    MUST(known && term->count > 0 && term->count <= QUERY_VALUES_MAX);
-    for (size_t i = 0; i < term->count; i++) {
-        MUST(term->type != QUERY_TEXT || term->values[i].text != NULL);
-        MUST(term->type != QUERY_NUMBER || isfinite(term->values[i].number));
-    }
 }
 
 static void compare(const struct query_term *a, const struct query_term *b)
@@ -98,11 +66,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(parse(slice_of(data, size), &second, &err) == STATUS_OK);
         MUST(second.query.terms_count == query->terms_count);
         for (size_t i = 0; i < query->terms_count; i++) {
-            check_term(&query->terms[i]);
+            fuzz_check_term(&query->terms[i]);
             compare(&query->terms[i], &second.query.terms[i]);
         }
         query_fini(&second);
-        MUST(catalog_find(catalog, query, found, NULL, &err) == STATUS_OK);
+        MUST(catalog_find(fuzz_catalog(), query, found, NULL, &err) == STATUS_OK);
     } else {
         MUST(status == STATUS_BAD_VALUE || status == STATUS_UNKNOWN_KEY);
         MUST(err.text[0] != '\0');

@@ -3,40 +3,8 @@
  * What is taken is within its limits, made of known names and finite numbers. The catalog that it is asked of is empty: nothing is
  * found, all is missing, and that is said in so many lines at most. */
 #include "indexer/query_body.h"
-#include "indexer/query_keys.h"
 #include "indexer/query_missing.h"
-#include "proto/base/log.h"
-#include "tests/fuzz/fuzz_dir.h"
-
-#include <math.h>
-
-static struct catalog *catalog;
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    char uri[FUZZ_PATH_SIZE + 32];
-    struct error err;
-
-    (void)argc;
-    (void)argv;
-    log_setup(FUZZ_LOG, LOG_LOGFMT);
-    snprintf(uri, sizeof uri, "sqlite:%s/catalog", fuzz_dir());
-    MUST(catalog_open(uri, &catalog, &err) == STATUS_OK);
-    return 0;
-}
-
-static void check_term(const struct query_term *term)
-{
-    bool known = false;
-
-    for (const struct query_key *key = query_keys; key->name != NULL; key++)
-        known = known || strcmp(key->name, term->key) == 0;
-    MUST(known && term->count > 0 && term->count <= QUERY_VALUES_MAX);
-    for (size_t i = 0; i < term->count; i++) {
-        MUST(term->type != QUERY_TEXT || term->values[i].text != NULL);
-        MUST(term->type != QUERY_NUMBER || isfinite(term->values[i].number));
-    }
-}
+#include "tests/fuzz/fuzz_catalog.h"
 
 static bool found(void *data, const struct catalog_row *row)
 {
@@ -62,7 +30,7 @@ static void check_request(const struct query_request *request)
     MUST(query->terms_count <= QUERY_TERMS_MAX && query->limit > 0 && query->limit <= QUERY_LIMIT_MAX);
     MUST(query->sorts_count <= QUERY_SORTS_MAX);
     for (size_t i = 0; i < query->terms_count; i++)
-        check_term(&query->terms[i]);
+        fuzz_check_term(&query->terms[i]);
     struct missing *missing = query->terms_count > 0 ? missing_new(query) : NULL;
     if (missing != NULL) {
         MUST(missing_count(missing) > 0);
@@ -70,7 +38,7 @@ static void check_request(const struct query_request *request)
         MUST(lines > 0 && lines <= MISSING_LINES_MAX + 1);
     }
     missing_free(missing);
-    MUST(catalog_find_rows(catalog, query, &rows, &err) == STATUS_OK);
+    MUST(catalog_find_rows(fuzz_catalog(), query, &rows, &err) == STATUS_OK);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
