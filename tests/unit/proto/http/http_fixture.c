@@ -120,7 +120,7 @@ void client_send(struct fixture *fixture, int fd, const void *data, size_t size)
             fixture_turn(fixture, fd, POLLOUT);
             continue;
         }
-        if (sent < 0 && (errno == EPIPE || errno == ECONNRESET))
+        if (sent == 0 || (sent < 0 && (errno == EPIPE || errno == ECONNRESET)))
             return; /* refused half way: the answer tells */
         assert_true(sent > 0);
         at += sent;

@@ -4,6 +4,7 @@
 
 #include "proto/base/metric.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -75,19 +76,34 @@ static void a_used_connection_is_idle_from_its_last_answer_on(void **state)
     stop();
 }
 
-/* Another byte gains no time: it is for the whole head. */
-static void a_head_has_its_time_in_all(void **state)
+/* Sends a byte now and then until something comes back. False: the end came without a word, as where a handshake under TLS has taken
+ * its own time up. */
+static bool head_is_answered(int fd)
 {
-    (void)state;
-    start((struct http_limits){ .head_timeout_ms = KEPT_MS, .idle_timeout_ms = 60000 });
-    int fd = client_connect(&fixture);
     uint64_t begun = uv_hrtime();
-    client_text(&fixture, fd, "GET /hello HTTP/1.1\r\n");
+    ssize_t got;
     char byte;
-    while (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+
+    client_text(&fixture, fd, "GET /hello HTTP/1.1\r\n");
+    while ((got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)) < 0 && errno == EAGAIN) {
         client_text(&fixture, fd, "X: y\r\n");
         fixture_turn(&fixture, fd, POLLIN);
         assert_true(uv_hrtime() - begun < UINT64_C(60) * 1000000000);
+    }
+    return got > 0;
+}
+
+/* Another byte gains no time: it is for the whole head. */
+static void a_head_has_its_time_in_all(void **state)
+{
+    unsigned tries = 0;
+    (void)state;
+    start((struct http_limits){ .head_timeout_ms = KEPT_MS, .idle_timeout_ms = 60000 });
+    int fd = client_connect(&fixture);
+    while (!head_is_answered(fd)) { /* on a machine that is very busy */
+        assert_true(++tries < 20);
+        close(fd);
+        fd = client_connect(&fixture);
     }
     expect_answer(fd, 408);
     assert_true(client_closed(&fixture, fd));
