@@ -77,7 +77,8 @@ static bool latest_on_run(void *data, const struct catalog_run *run)
     }
     if (making->latest_count == QUERY_PARTS_MAX) {
         making->status = error_set(making->err, STATUS_BAD_VALUE,
-                                   "the latest runs of more than %d sources: name some", QUERY_PARTS_MAX);
+                                   "the latest runs of more than %d sources: name some",
+                                   QUERY_PARTS_MAX);
         return false;
     }
     struct run_key *grown = realloc(making->latest, (making->latest_count + 1) * sizeof *grown);
