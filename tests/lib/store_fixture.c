@@ -49,6 +49,31 @@ void fixture_fini(struct store_fixture *fixture)
     fixture_remove_tree(fixture->dir);
 }
 
+int fixture_setup(void **state)
+{
+    struct store_fixture *fixture = malloc(sizeof *fixture);
+
+    if (fixture == NULL)
+        abort();
+    fixture_init(fixture);
+    *state = fixture;
+    return 0;
+}
+
+int fixture_setup_open(void **state)
+{
+    fixture_setup(state);
+    fixture_open(*state);
+    return 0;
+}
+
+int fixture_teardown(void **state)
+{
+    fixture_fini(*state);
+    free(*state);
+    return 0;
+}
+
 static void fixture_on_change(struct store_port *port)
 {
     container_of(port, struct store_fixture, port)->changes++;

@@ -20,6 +20,10 @@ struct store_fixture {
 /* A fresh directory; the store is not open yet. */
 void fixture_init(struct store_fixture *fixture);
 void fixture_fini(struct store_fixture *fixture); /* closes it and removes the directory */
+/* The same as set-up and tear-down of a cmocka test: *state is a fixture, not open yet or open. */
+int fixture_setup(void **state);
+int fixture_setup_open(void **state);
+int fixture_teardown(void **state);
 void fixture_remove_tree(const char *path);
 
 enum status fixture_try_open(struct store_fixture *fixture, struct error *err);

@@ -13,23 +13,6 @@
 
 enum { MESSAGE_SIZE = 100, PATHS = OPEN_FILES_SETS * OPEN_FILES_WAYS * 2 };
 
-static int setup(void **state)
-{
-    struct store_fixture *fixture = calloc(1, sizeof *fixture);
-
-    fixture_init(fixture);
-    fixture_open(fixture);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_fini(*state);
-    free(*state);
-    return 0;
-}
-
 /* The data file of message `number` of a run, held. */
 static struct store_file *file_of(struct store_fixture *fixture, const struct run_key *run,
                                   uint64_t number, uint64_t *birth)
@@ -184,13 +167,16 @@ static void the_last_user_of_what_has_no_place_lets_it_go(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_was_opened_is_found_by_its_path_and_by_no_other, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_file_that_grew_is_described_anew, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_purged_file_is_not_found_and_let_go_of, setup, teardown),
-        cmocka_unit_test_setup_teardown(more_paths_than_places_push_out_those_not_asked_for, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(the_last_user_of_what_has_no_place_lets_it_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_opened_is_found_by_its_path_and_by_no_other,
+                                        fixture_setup_open, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_grew_is_described_anew, fixture_setup_open,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_purged_file_is_not_found_and_let_go_of,
+                                        fixture_setup_open, fixture_teardown),
+        cmocka_unit_test_setup_teardown(more_paths_than_places_push_out_those_not_asked_for,
+                                        fixture_setup_open, fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_last_user_of_what_has_no_place_lets_it_go,
+                                        fixture_setup_open, fixture_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

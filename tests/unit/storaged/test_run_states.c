@@ -13,23 +13,6 @@
 
 #include <cmocka.h>
 
-static int setup(void **state)
-{
-    struct store_fixture *fixture = malloc(sizeof *fixture);
-
-    fixture_init(fixture);
-    fixture_open(fixture);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_fini(*state);
-    free(*state);
-    return 0;
-}
-
 static void reopen(struct store_fixture *fixture)
 {
     fixture_close(fixture);
@@ -482,7 +465,7 @@ static void without_room_for_its_new_name_a_run_stays_and_can_be_purged_later(vo
     fake_disk_stop();
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup_open, fixture_teardown)
 
 int main(void)
 {

@@ -12,23 +12,6 @@
 
 #include <cmocka.h>
 
-static int setup(void **state)
-{
-    struct store_fixture *fixture = malloc(sizeof *fixture);
-
-    fixture_init(fixture);
-    fixture_open(fixture);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_fini(*state);
-    free(*state);
-    return 0;
-}
-
 static void an_appended_message_is_found_and_read_back(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -293,18 +276,25 @@ static void the_feed_is_the_journal_from_any_record_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_appended_message_is_found_and_read_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_was_acknowledged_is_there_after_reopening, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_known_digest_is_not_stored_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(twins_in_flight_are_stored_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(each_of_the_twins_is_told_of_a_quota, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_appended_message_is_found_and_read_back,
+                                        fixture_setup_open, fixture_teardown),
+        cmocka_unit_test_setup_teardown(what_was_acknowledged_is_there_after_reopening,
+                                        fixture_setup_open, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_known_digest_is_not_stored_again, fixture_setup_open,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(twins_in_flight_are_stored_once, fixture_setup_open,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(each_of_the_twins_is_told_of_a_quota, fixture_setup_open,
+                                        fixture_teardown),
         cmocka_unit_test_setup_teardown(a_spooled_message_that_can_not_be_read_costs_its_batch_alone,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(figures_of_the_disk_are_those_of_the_last_look, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_store_in_use_is_locked, setup, teardown),
+                                        fixture_setup_open, fixture_teardown),
+        cmocka_unit_test_setup_teardown(figures_of_the_disk_are_those_of_the_last_look,
+                                        fixture_setup_open, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_store_in_use_is_locked, fixture_setup_open, fixture_teardown),
         cmocka_unit_test_setup_teardown(the_first_message_of_a_shard_after_a_start_opens_a_new_file,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(the_feed_is_the_journal_from_any_record_on, setup, teardown),
+                                        fixture_setup_open, fixture_teardown),
+        cmocka_unit_test_setup_teardown(the_feed_is_the_journal_from_any_record_on,
+                                        fixture_setup_open, fixture_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

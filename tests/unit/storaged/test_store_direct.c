@@ -179,27 +179,11 @@ static void all_is_read_whole_beside_writes_around_the_page_cache(void **state)
         assert_true(fixture_has(fixture, &run, i, size_of(i)));
 }
 
-static int setup(void **state)
-{
-    struct store_fixture *fixture = calloc(1, sizeof *fixture);
-
-    fixture_init(fixture);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_fini(*state);
-    free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_is_read_whole_beside_writes_around_the_page_cache,
-                                        setup, teardown),
+                                        fixture_setup, fixture_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,27 +121,11 @@ static void readers_see_whole_messages_or_none(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    struct store_fixture *fixture = malloc(sizeof *fixture);
-
-    fixture_init(fixture);
-    fixture_open(fixture);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_fini(*state);
-    free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(readers_see_whole_messages_or_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(readers_see_whole_messages_or_none, fixture_setup_open,
+                                        fixture_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
