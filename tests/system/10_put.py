@@ -46,7 +46,7 @@ def digest(data):
 
 def read_location(location, session=requests):
     first, last = location["offset"], location["offset"] + location["length"] - 1
-    answer = session.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=30)
+    answer = session.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=60)
     assert answer.status_code == 206, answer.text
     return answer.content
 
@@ -106,7 +106,7 @@ def test_one_message_has_a_location_and_its_digest_in_the_head(node):
     assert answer.headers["ETag"] == f'"{digest(message)}"'
     assert answer.headers["Location"] == f"{node.url}/sha256/{digest(message)}"
     assert answer.headers["Repr-Digest"].startswith("sha-256=:")
-    assert requests.get(answer.headers["Location"], timeout=30).content == message
+    assert requests.get(answer.headers["Location"], timeout=60).content == message
     several = node.put("/ingest/one/", small_message(8) + small_message(9))
     assert "Location" not in several.headers
 
@@ -314,7 +314,7 @@ def test_a_purge_takes_exactly_the_retired_run(node):
     assert node.delete(f"{path}?incarnation=1&version=2").status_code == 409
     assert node.delete(f"{path}?incarnation=1&version=1").status_code == 204
     assert node.delete(f"{path}?incarnation=1&version=1").status_code == 204
-    assert requests.get(line["locations"][0]["url"], timeout=30).status_code in (404, 410)
+    assert requests.get(line["locations"][0]["url"], timeout=60).status_code in (404, 410)
     assert node.get(f"/sha256/{line['digest']}").status_code == 404
     node.put(run, json.dumps({"incarnation": 1, "version": 2, "state": "purged"}))
     assert node.put("/ingest/gone/", small_message(1)).json()["code"] == "purged"
@@ -327,7 +327,7 @@ def test_a_purge_takes_exactly_the_retired_run(node):
 def test_a_full_disk_is_507_before_the_body_is_sent(daemons):
     node = daemons.node(arguments=["--reserve", "900TiB"], ready=False)
     await_condition(node.answers, "it answers")
-    with socket.create_connection(node.listen.split(":"), timeout=20) as client:
+    with socket.create_connection(node.listen.split(":"), timeout=60) as client:
         client.sendall(b"PUT /ingest/full/ HTTP/1.1\r\nHost: x\r\nContent-Length: 49\r\nExpect: 100-continue\r\n\r\n")
         answer = client.recv(65536)
     assert answer.startswith(b"HTTP/1.1 507 ")

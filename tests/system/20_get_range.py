@@ -60,7 +60,7 @@ def test_what_is_not_there_is_404_at_once_and_the_connection_stays(node):
     wanted = b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in [
         b"/data/none/20200101T0000Z/0001-0123456789abcdef.grib", b"/data/none/20200101T0000Z/../../etc/passwd",
         b"/sha256/" + b"0" * 64, b"/data/none/20200101T0000Z/", b"/healthz"])
-    with socket.create_connection(node.listen.split(":"), timeout=20) as client:
+    with socket.create_connection(node.listen.split(":"), timeout=60) as client:
         client.sendall(wanted)
         data = b""
         while data.count(b"HTTP/1.1 ") < 5 or not data.endswith(b'{"status":"ok"}'):
@@ -136,7 +136,7 @@ def test_the_runs_are_fed_and_wait_for_news(node, stored):
     quiet = node.json(f"/cluster/runs?since={full['seq']}&wait=0")
     assert (quiet["full"], quiet["runs"], quiet["seq"]) == (False, [], full["seq"])
     assert node.json("/cluster/runs?since=0123456789abcdef.1&wait=0")["full"] is True
-    with socket.create_connection(node.listen.split(":"), timeout=20) as client:
+    with socket.create_connection(node.listen.split(":"), timeout=60) as client:
         client.sendall(f"GET /cluster/runs?since={full['seq']}&wait=30 HTTP/1.0\r\n\r\n".encode())
         state = {"incarnation": 1, "version": 1, "state": "ready"}
         node.put(f"/cluster/runs/ens/{run['base_time'].replace('-', '').replace(':', '')[:13]}Z", json.dumps(state))

@@ -344,7 +344,7 @@ def test_readers_of_a_growing_file_never_see_other_bytes(growing):
     def read():
         with requests.Session() as session:
             while not stop.is_set():
-                answer = session.get(growing.url + path, headers={"Range": "bytes=0-99999999999"}, timeout=20)
+                answer = session.get(growing.url + path, headers={"Range": "bytes=0-99999999999"}, timeout=60)
                 size = int(answer.headers["Content-Range"].rpartition("/")[2])
                 if answer.status_code != 206 or len(answer.content) != size or not answer.headers["ETag"].endswith(f'-{size}"'):
                     failures.append((answer.status_code, dict(answer.headers)))

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import Daemons
 from processes import await_condition
-from raw_http import Wire, ask, chunked, problem_of, request
+from raw_http import TIMEOUT_S, Wire, ask, chunked, problem_of, request
 
 MIB = 1 << 20
 WAIT_MS = 300
@@ -196,12 +196,12 @@ def test_copies_from_other_nodes_are_not_measured_anew(tight):
 def test_wrong_limits_are_refused_at_the_start(daemons):
     for name, value in (("head-max", "10"), ("fields-max", "101"), ("ranges-max", "1001"), ("message-max", "2GiB"), ("rate-min", "0")):
         node = daemons.node("refused", ready=False, arguments=[f"--{name}", value])
-        assert node.process.wait(20) == 2
+        assert node.process.wait(60) == 2
         assert f"--{name}" in node.output()
         node.process = None
     for name, value in (("head-max", "10"), ("fields-max", "101"), ("connections", "0"), ("rate-window", "2h")):
         indexer = daemons.indexer([], "refused-indexer", ready=False, arguments=[f"--{name}", value])
-        assert indexer.process.wait(20) == 2
+        assert indexer.process.wait(60) == 2
         assert f"--{name}" in indexer.output()
         indexer.process = None
 
@@ -228,7 +228,7 @@ def drip(wire, data=b"a", pause_s=0.02, most_s=20, begun=None):
         except ConnectionResetError:
             break
         break
-    wire.socket.settimeout(20)
+    wire.socket.settimeout(TIMEOUT_S)
     return time.monotonic() - begun
 
 

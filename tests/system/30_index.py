@@ -17,7 +17,7 @@ def put(node, source, data):
 def read(location):
     """The bytes at a location, by URL and range."""
     first, last = location["offset"], location["offset"] + location["length"] - 1
-    answer = requests.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=30)
+    answer = requests.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=60)
     assert answer.status_code == 206, f"{location}: {answer.status_code}"
     return answer.content
 

@@ -31,7 +31,7 @@ def check_reads(node, messages, count=20):
         assert node.get(f"/sha256/{message['digest']}").status_code == 200
         location = message["locations"][0]
         last = location["offset"] + location["length"] - 1
-        assert requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=30).status_code == 206
+        assert requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=60).status_code == 206
 
 
 def await_some(indexer):
@@ -120,7 +120,7 @@ def test_a_retirement_asked_for_while_the_database_stops_ends_in_purged(daemons,
 def test_a_second_indexer_on_one_sqlite_file_is_refused(daemons, node, tmp_path):
     first = daemons.indexer([node])
     second = Indexer("second", tmp_path, [node], catalog=first.catalog).start()
-    assert second.process.wait(30) != 0
+    assert second.process.wait(60) != 0
     second.process = None
     assert "another indexer holds it" in second.output()
     assert first.get("/readyz").status_code == 200

@@ -70,7 +70,7 @@ def check_copies(lines, messages):
         assert line["digest"] == digest(message)
         for location in line["locations"]:
             last = location["offset"] + location["length"] - 1
-            answer = requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=30)
+            answer = requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=60)
             assert (answer.status_code, answer.content) == (206, message)
 
 
@@ -424,7 +424,7 @@ def test_a_node_that_drains_finishes_what_is_under_way(nodes):
     answer = nodes[0].put("/ingest/drain/", trickle())
     assert answer.status_code == 201
     assert len(answer.json()["messages"]) == 3000
-    nodes[0].process.wait(20)
+    nodes[0].process.wait(60)
     assert nodes[0].process.returncode == 0
     nodes[0].process = None
     nodes[0].start().wait_ready()
@@ -436,7 +436,7 @@ def test_another_name_is_refused_and_says_how_to_change_it(node):
     place = node.command.index("--url") + 1
     node.command[place] = "http://127.0.0.1:1"
     node.start()
-    assert node.process.wait(20) == 2
+    assert node.process.wait(60) == 2
     node.process = None
     assert "cluster rename" in node.output()
     node.command[place] = url
@@ -445,7 +445,7 @@ def test_another_name_is_refused_and_says_how_to_change_it(node):
 
 def test_a_second_process_on_the_same_directory_is_refused(node, daemons):
     other = daemons.node("n1", ready=False)
-    assert other.process.wait(20) == 1
+    assert other.process.wait(60) == 1
     other.process = None
     assert "another process" in other.output()
 
@@ -455,7 +455,7 @@ def test_an_open_address_needs_to_be_meant(node):
     node.stop()
     node.command[place] = "0.0.0.0:0"
     node.start()
-    assert node.process.wait(20) == 2
+    assert node.process.wait(60) == 2
     node.process = None
     assert "--insecure" in node.output()
     node.command[place] = node.listen

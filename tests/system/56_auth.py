@@ -39,7 +39,7 @@ class Tokens:
     def add(self, name, roles, **options):
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
         made = subprocess.run([BIN / "gribstore", "token", "--name", name, "--role", roles, "--append", self.file, *words],
-                              capture_output=True, check=True, timeout=30)
+                              capture_output=True, check=True, timeout=60)
         self.secrets[name] = made.stdout.decode().strip()
         return self.header(name)
 
@@ -120,7 +120,7 @@ def ask(daemon, method, path, **options):
     for name in re.findall(r"\{(\w+)\}", path):
         path = path.replace(f"{{{name}}}", PARAMETERS[name])
     body = b"x" if method in ("put", "post") else None
-    return requests.request(method, daemon.url + path, data=body, timeout=30, **options)
+    return requests.request(method, daemon.url + path, data=body, timeout=60, **options)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -169,11 +169,11 @@ def test_nothing_is_said_of_what_is_there_before_a_token(served, program):
     daemon, tokens = served[program], served["tokens"]
     for method, path in (("get", "/nothing/here"), ("get", "/"), ("delete", "/healthz"), ("patch", "/metrics"),
                          ("post", "/no/such?key=1"), ("options", "/no/such"), ("get", "/sha256/nonsense")):
-        assert requests.request(method, daemon.url + path, timeout=30).status_code == 401, path
-        shown = requests.request(method, daemon.url + path, headers=tokens.header("read"), timeout=30)
+        assert requests.request(method, daemon.url + path, timeout=60).status_code == 401, path
+        shown = requests.request(method, daemon.url + path, headers=tokens.header("read"), timeout=60)
         assert shown.status_code in (404, 405, 400), f"{path}: {shown.status_code}"
     # Browsers ask how a path may be asked before they show a token.
-    preflight = requests.options(daemon.url + "/metrics", timeout=30)
+    preflight = requests.options(daemon.url + "/metrics", timeout=60)
     assert preflight.status_code == 204
     assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
 
@@ -201,7 +201,7 @@ def test_a_message_and_its_absence_look_alike(served, grib):
 def raw(daemon, text, read_all=False):
     """What comes back on a fresh connection, up to the end of the first head."""
     host, port = daemon.listen.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(text.encode("latin-1"))
         got = b""
         while b"\r\n\r\n" not in got or read_all:
@@ -347,8 +347,8 @@ def test_a_bound_token_sees_and_changes_its_own_source_only(daemons, tmp_path, g
     refused(node.get("/data/nosuch/20200101T0000Z/", headers=ours))
     refused(node.delete(f"/data/{run}/?incarnation=1&version=0", headers=ours))
     for location in theirs["locations"]:
-        assert requests.get(location["url"], headers=ours, timeout=30).status_code == 403
-        assert requests.get(location["url"], headers=read, timeout=30).status_code == 200
+        assert requests.get(location["url"], headers=ours, timeout=60).status_code == 403
+        assert requests.get(location["url"], headers=read, timeout=60).status_code == 200
     assert node.get("/cluster/runs?wait=0", headers=ours).status_code == 403
     held = json.dumps(node.json("/cluster/map", headers=ours))
     assert node.put("/cluster/map", held, headers=ours).status_code == 403
@@ -497,7 +497,7 @@ def test_tokens_change_under_load_without_a_lost_request(daemons, tmp_path):
     def load():
         with requests.Session() as session:
             while not stop.is_set():
-                answer = session.get(node.url + "/metrics", headers=tokens.header("read"), timeout=30)
+                answer = session.get(node.url + "/metrics", headers=tokens.header("read"), timeout=60)
                 done[0] += 1
                 if answer.status_code != 200:
                     wrong.append(answer.status_code)
@@ -790,7 +790,7 @@ def test_a_clients_certificate_counts_as_its_token(daemons, tmp_path, grib):
 
     def ask(method, path, name=None, **options):
         shown = None if name is None else (str(tmp_path / f"{name}.pem"), str(tmp_path / f"{name}.key"))
-        return requests.request(method, url + path, cert=shown, verify=str(tmp_path / "ca.pem"), timeout=30, **options)
+        return requests.request(method, url + path, cert=shown, verify=str(tmp_path / "ca.pem"), timeout=60, **options)
 
     def answers():
         try:

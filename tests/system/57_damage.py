@@ -58,7 +58,7 @@ def flip(path, at):
 
 def read(location):
     last = location["offset"] + location["length"] - 1
-    return requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=30)
+    return requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=60)
 
 
 def scrub(node, **query):

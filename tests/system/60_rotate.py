@@ -48,7 +48,7 @@ def test_a_run_is_replaced_and_its_space_comes_back(cluster, tmp_path):
     assert runs["2026-11-19T12:00:00Z"]["state"] == "ready"
     assert runs["2026-11-19T00:00:00Z"]["messages"] == 0
     assert {field["base_time"] for field in indexer.fields(source="gen", limit=10000)} == {"2026-11-19T12:00:00Z"}
-    assert requests.get(location["url"], timeout=30).status_code in (404, 410)
+    assert requests.get(location["url"], timeout=60).status_code in (404, 410)
     # Two copies of the new run, and nothing of the old one.
     await_condition(lambda: used(cluster.nodes) == 2 * new.stat().st_size, "the disk has the space back")
 

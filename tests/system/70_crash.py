@@ -24,7 +24,7 @@ def put_each(url, bodies):
     with requests.Session() as session:
         for body in bodies:
             try:
-                answer = session.put(f"{url}/ingest/crash/", data=body, timeout=30)
+                answer = session.put(f"{url}/ingest/crash/", data=body, timeout=60)
             except requests.RequestException:
                 break
             if answer.status_code not in (200, 201):
@@ -37,7 +37,7 @@ def check_read_back(acknowledged, by_digest):
     for message in acknowledged:
         for location in message["locations"]:
             last = location["offset"] + location["length"] - 1
-            answer = requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=30)
+            answer = requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=60)
             assert answer.status_code == 206 and answer.content == by_digest[message["digest"]]
 
 

@@ -50,7 +50,7 @@ def test_a_full_disk_refuses_and_goes_on_when_space_is_back(small_disk, daemons,
     # Reads go on, and what was acknowledged is whole.
     for message, data in acknowledged[::37]:
         at = message["locations"][0]
-        answer = requests.get(at["url"], headers={"Range": f"bytes={at['offset']}-{at['offset'] + at['length'] - 1}"}, timeout=30)
+        answer = requests.get(at["url"], headers={"Range": f"bytes={at['offset']}-{at['offset'] + at['length'] - 1}"}, timeout=60)
         assert answer.status_code == 206 and answer.content == data
     # A run is purged; then there is room again.
     run = "/cluster/runs/fill/20261101T0000Z"

@@ -145,7 +145,7 @@ def shard_of(text, shards=SHARDS):
 
 def read_location(location):
     first, last = location["offset"], location["offset"] + location["length"] - 1
-    answer = requests.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=30)
+    answer = requests.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=60)
     assert answer.status_code == 206, answer.text
     return answer.content
 
@@ -249,7 +249,7 @@ class Listener:
 
 
 def help_of(program, *arguments):
-    return subprocess.run([str(BIN / program), *arguments, "--help"], capture_output=True, check=True, timeout=30).stdout.decode()
+    return subprocess.run([str(BIN / program), *arguments, "--help"], capture_output=True, check=True, timeout=60).stdout.decode()
 
 
 def option_of(text, name):
@@ -306,7 +306,7 @@ def test_the_daemons_have_their_flags():
 
 
 def start_refused(*arguments):
-    done = subprocess.run([str(BIN / "storaged"), *map(str, arguments)], capture_output=True, timeout=30, check=False,
+    done = subprocess.run([str(BIN / "storaged"), *map(str, arguments)], capture_output=True, timeout=60, check=False,
                           env={**LEAK_FREE, "PATH": "/usr/bin"})
     return done.returncode, done.stderr.decode()
 
@@ -385,7 +385,7 @@ def test_a_location_only_for_one_message(alone):
         answer = alone.put(path, message)
         check_put_answer(answer, "one", [message], new)
         assert answer.headers["Location"] == f"{alone.url}/sha256/{digest(message)}"
-    assert requests.get(answer.headers["Location"], timeout=30).content == message
+    assert requests.get(answer.headers["Location"], timeout=60).content == message
     assert "Location" in alone.put("/replica/one", small_message(5002)).headers
     assert "Location" not in alone.put("/ingest/one/", small_message(5003) + small_message(5004)).headers
 
@@ -402,7 +402,7 @@ def test_a_summary_leaves_messages_out(alone):
 
 def test_the_answer_comes_after_the_last_message(alone):
     first, last = small_message(5201), small_message(5202)
-    with socket.create_connection(alone.listen.split(":"), timeout=20) as connection:
+    with socket.create_connection(alone.listen.split(":"), timeout=60) as connection:
         connection.sendall(b"PUT /ingest/late/ HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (len(first) + len(last)))
         connection.sendall(first + last[:-1])
         await_condition(lambda: alone.get(f"/sha256/{digest(first)}").status_code == 200, "the first one is stored")
@@ -1027,7 +1027,7 @@ def test_errors_of_ranges_and_conditions(alone):
 
 def raw_request(daemon, data):
     """For what no client library sends."""
-    with socket.create_connection(daemon.listen.split(":"), timeout=20) as connection:
+    with socket.create_connection(daemon.listen.split(":"), timeout=60) as connection:
         connection.sendall(data)
         answer = b""
         while chunk := connection.recv(65536):
@@ -1126,7 +1126,7 @@ def test_errors_of_limits(daemons):
 # --- exit codes of the client ---
 
 def test_exit_codes_are_explained():
-    told = subprocess.run([str(BIN / "gribstore"), "help", "exit-codes"], capture_output=True, check=True, timeout=30).stdout.decode()
+    told = subprocess.run([str(BIN / "gribstore"), "help", "exit-codes"], capture_output=True, check=True, timeout=60).stdout.decode()
     for line in ("0  ok", "1  failed", "2  usage", "3  partial", "4  not found", "5  temporary", "6  refused", "7  data corrupt"):
         assert f"  {line}" in told
     assert "130  interrupted (143: terminated)" in told
@@ -1203,7 +1203,7 @@ def test_signals(number, code):
         try:
             assert asked.wait(30)
             process.send_signal(number)
-            _, told = process.communicate(timeout=30)
+            _, told = process.communicate(timeout=60)
         finally:
             process.kill()
             over.set()
