@@ -231,8 +231,8 @@ static void find_print(struct find *find)
             buf_text(&find->sql, " LIMIT :limit");
         return;
     }
-    /* What has to be sorted is ids; documents are looked up for the page alone. */
-    buf_text(&find->sql, " FROM (SELECT id AS page_id");
+    /* What has to be sorted is ids; documents are looked up for the page alone, by their rows, which an index knows. */
+    buf_text(&find->sql, " FROM (SELECT id AS page_id, rowid AS page_row");
     for (size_t i = 0; i < find->query->sorts_count; i++) {
         buf_text(&find->sql, ", ");
         find_print_member(find, find->query->sorts[i].key, 's', i);
@@ -240,7 +240,7 @@ static void find_print(struct find *find)
     }
     find_print_where(find);
     find_print_order(find, false);
-    buf_text(&find->sql, " LIMIT :limit) CROSS JOIN fields ON id = page_id");
+    buf_text(&find->sql, " LIMIT :limit) CROSS JOIN fields ON fields.rowid = page_row");
     find_print_order(find, true);
 }
 
