@@ -197,8 +197,8 @@ static void tail_on_closed(uv_handle_t *handle)
     }
     list_remove(&tail->list);
     free(tail);
-    if (tails->on_stopped != NULL && list_empty(&tails->list))
-        tails_stopped(tails);
+    if (tails->on_stopped != NULL)
+        tails_stop_if_idle(tails);
     else if (map_authority_map(indexer) != NULL)
         tails_on_map(indexer, map_authority_map(indexer)); /* perhaps another one was waiting for this one's end */
     share_on_tail_closed(indexer);
@@ -276,15 +276,18 @@ enum status tails_start(struct indexer *indexer, struct error *err)
     tails->indexer = indexer;
     list_init(&tails->list);
     list_init(&tails->settles);
+    list_init(&tails->debts);
     indexer->tails = tails;
     return STATUS_OK;
 }
 
-void tails_stopped(struct tails *tails)
+void tails_stop_if_idle(struct tails *tails)
 {
     struct indexer *indexer = tails->indexer;
     void (*on_stopped)(struct indexer *) = tails->on_stopped;
 
+    if (on_stopped == NULL || !list_empty(&tails->list) || !list_empty(&tails->debts))
+        return;
     indexer->tails = NULL;
     free(tails);
     on_stopped(indexer);
@@ -295,12 +298,10 @@ void tails_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *inde
     struct tails *tails = indexer->tails;
 
     tails->on_stopped = on_stopped;
-    if (list_empty(&tails->list)) {
-        tails_stopped(tails);
-        return;
-    }
+    tail_debts_stop(tails);
     list_for_each_safe (at, after, &tails->list)
         tail_stop(container_of(at, struct tail, list));
+    tails_stop_if_idle(tails);
 }
 
 size_t tails_status(struct indexer *indexer, struct tail_status *status, size_t count_max)

@@ -85,6 +85,7 @@ static void tail_take_cursor(struct tail *tail, struct tail_run *run, const stru
                 "%s on %s: the index has it %s record %" PRIu64 ", not at %" PRIu64, run->name,
                 tail->id, cursor == NULL ? "nowhere, from" : "at",
                 cursor == NULL ? 0 : cursor->record, run->has_cursor ? run->cursor.record : 0);
+    tail_run_leave_debt(tail, run);
     run->has_cursor = cursor != NULL;
     if (cursor != NULL)
         run->cursor = *cursor;

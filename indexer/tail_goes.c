@@ -75,11 +75,14 @@ static void goes_on_reconciled(struct work *work)
     } else if (work->status == STATUS_CONFLICT) {
         tail_reader_lost(reader);
     }
+    if (work->status == STATUS_OK || work->status == STATUS_CONFLICT)
+        reader->wrote = reader->whole = false; /* the cursor was looked at */
     fsm_resume(&reader->fsm, work->status, &work->err);
 }
 
 void tail_reconcile(struct tail_reader *reader)
 {
+    reader->wrote = reader->whole = true;
     goes_keep_listed(reader);
     reader->cursor_was = reader->cursor = tail_window_cursor_now(reader);
     reader->cursor.files = tail_files_hash(reader->run);
@@ -145,7 +148,7 @@ static void goes_on_finished(struct work *work)
 void tail_finish(struct tail_reader *reader)
 {
     tail_window_set_cursor(reader, reader->run->scanned, reader->run->check, true);
-    reader->whole = true;
+    reader->wrote = reader->whole = true;
     goes_keep_listed(reader);
     work_start(reader->tail->indexer->loop, &reader->work, goes_finish_run, goes_on_finished);
 }

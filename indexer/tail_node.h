@@ -68,6 +68,9 @@ struct tail_run {
     unsigned generation; /* counts up with tails_reread() */
     uint64_t seen_ns;    /* when its cursor was last found in the catalog */
     uint64_t touched_ns; /* when the cursor was last written here, or tried to be */
+    /* A reading that failed had written something since its cursor: it is looked at before anybody forgets it (tail_debts.c). */
+    bool owes, owes_whole;
+    struct catalog_cursor owed;
     UT_hash_handle hh;
 };
 
@@ -154,6 +157,7 @@ struct tails {
     struct indexer *indexer;
     struct list list;
     struct list settles;
+    struct list debts;
     void (*on_stopped)(struct indexer *indexer);
 };
 
@@ -179,7 +183,7 @@ void tail_trouble(struct tail *tail, const struct error *err); /* kept for statu
 void tail_well(struct tail *tail);
 void tail_retry_later(struct tail *tail); /* after trouble with the whole node */
 uint64_t tail_retry_after(uint64_t retry_ms); /* the pause after one of this many milliseconds; 0: the first */
-void tails_stopped(struct tails *tails);
+void tails_stop_if_idle(struct tails *tails);
 
 /* --- tail_cursors.c --- */
 void tail_load_cursors(struct tail *tail); /* then tail_pump() */
@@ -216,6 +220,13 @@ void tail_reconcile(struct tail_reader *reader); /* what the listing does not ha
 void tail_remove(struct tail_reader *reader);    /* what the last records taken say */
 void tail_finish(struct tail_reader *reader); /* what a first reading did not name; then the cursor says so */
 void tail_keep_free(struct tail_reader *reader);
+
+/* --- tail_debts.c --- */
+/* The cursor is looked at until the database answers: catalog_cursor_check(). */
+void tail_debt_add(struct indexer *indexer, const struct catalog_cursor *was, bool whole);
+void tail_debts_stop(struct tails *tails); /* each is tried once more; then tails_stop_if_idle() */
+void tail_run_owes(struct tail_reader *reader); /* the reader ends: what it leaves to its run */
+void tail_run_leave_debt(struct tail *tail, struct tail_run *run); /* the run goes, or takes another cursor */
 
 /* --- tail_settle.c --- */
 void tails_check_settled(struct tails *tails);

@@ -274,8 +274,8 @@ static enum fsm_next reader_finish(struct fsm *fsm)
 static void reader_check_run(struct work *work)
 {
     struct tail_reader *reader = container_of(work, struct tail_reader, work);
-    work->status = catalog_cursor_check(reader->tail->indexer->catalog, &reader->cursor_was, false,
-                                        &work->err);
+    work->status = catalog_cursor_check(reader->tail->indexer->catalog, &reader->cursor_was,
+                                        reader->whole, &work->err);
 }
 
 static void reader_on_checked(struct work *work)
@@ -284,7 +284,8 @@ static void reader_on_checked(struct work *work)
 
     if (work->status == STATUS_CONFLICT)
         tail_reader_lost(reader);
-    reader->wrote = false;
+    if (work->status == STATUS_OK || work->status == STATUS_CONFLICT)
+        reader->wrote = false;
     fsm_resume(&reader->fsm, work->status, &work->err);
 }
 
@@ -337,6 +338,7 @@ static enum fsm_next reader_done(struct fsm *fsm)
 
     reader_close_request(reader);
     tail_keep_free(reader);
+    tail_run_owes(reader);
     if (fsm->status != STATUS_OK) {
         reader_failed(reader);
     } else {
@@ -374,7 +376,8 @@ static void reader_start(struct tail *tail, struct tail_run *run)
     tail->reading = true;
     reader->tail = tail;
     reader->run = run;
-    reader->wrote = reader->whole = false;
+    reader->wrote = run->owes;
+    reader->whole = run->owes && run->owes_whole;
     reader->generation = run->generation;
     reader->journal_id = run->journal_id;
     if (!tail_cursor_holds(run) && run->scanned > 0)

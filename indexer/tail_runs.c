@@ -33,6 +33,7 @@ struct tail_run *tail_run_make(struct tail *tail, const struct run_key *run)
 
 void tail_run_free(struct tail *tail, struct tail_run *run)
 {
+    tail_run_leave_debt(tail, run);
     HASH_DEL(tail->runs, run); /* NOLINT(clang-analyzer-unix.Malloc): it does not follow uthash's links */
     free(run->files);
     free(run->births);
