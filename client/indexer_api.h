@@ -16,6 +16,8 @@
 #define INDEXER_LEASES_PATH "/v1/leases"
 #define INDEXER_READY_PATH "/readyz"
 #define INDEXER_STATUS_PATH "/v1/status"
+#define INDEXER_QUARANTINE_PATH "/v1/quarantine"
+#define INDEXER_REINDEX_PATH "/v1/reindex"
 
 enum {
     INDEXER_PAGE_FIELDS = 1000,     /* fields asked for at once */

@@ -189,6 +189,7 @@ static void indexer_on_drained(struct http_server *server, void *data)
     struct indexer *indexer = data;
 
     (void)server;
+    reindex_job_leave(indexer);
     decoders_stop(indexer->decoders, indexer_on_decoders_stopped, indexer);
     tails_stop(indexer, indexer_on_tails_or_decoders_stopped);
 }

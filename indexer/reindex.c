@@ -166,6 +166,8 @@ static enum fsm_next reindex_decode(struct fsm *fsm)
 {
     struct reindex *reindex = container_of(fsm, struct reindex, fsm);
 
+    if (reindex->cancelled) /* the decoders may be gone */
+        return fsm_fail(fsm, STATUS_CANCELLED, NULL);
     if (reindex->documents == 0)
         return fsm_go(fsm, REINDEX_DONE);
     if (reindex->items_count == 0)

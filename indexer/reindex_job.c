@@ -221,6 +221,12 @@ enum status reindex_job_start(struct indexer *indexer, struct error *err)
     return STATUS_OK;
 }
 
+void reindex_job_leave(struct indexer *indexer)
+{
+    if (indexer->reindex_job->reindex != NULL)
+        reindex_cancel(indexer->reindex_job->reindex);
+}
+
 void reindex_job_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer))
 {
     struct reindex_job *job = indexer->reindex_job;

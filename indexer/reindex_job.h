@@ -8,6 +8,8 @@
 struct reindex_job;
 
 enum status reindex_job_start(struct indexer *indexer, struct error *err); /* ready for requests; begins nothing */
+/* What is under way hands nothing to the decoders any more: before they stop. */
+void reindex_job_leave(struct indexer *indexer);
 void reindex_job_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *indexer));
 
 void reindex_begin_route(struct http_exchange *ex);  /* POST: 202; under way: 409 */

@@ -4,8 +4,8 @@
 
 #include "client/cli/command.h"
 
-extern const struct command command_put, command_get, command_query, command_runs, command_rotate,
-    command_purge, command_status, command_cluster_show, command_cluster_init, command_token,
-    command_help;
+extern const struct command command_put, command_get, command_query, command_runs,
+    command_quarantine, command_rotate, command_purge, command_reindex, command_status,
+    command_cluster_show, command_cluster_init, command_token, command_help;
 
 #endif

@@ -7,7 +7,8 @@
 
 const struct command *const commands[] = {
     &command_put,          &command_get,   &command_query,  &command_runs,
-    &command_rotate,       &command_purge, &command_status, &command_cluster_show,
+    &command_quarantine,   &command_rotate, &command_purge, &command_reindex,
+    &command_status,       &command_cluster_show,
     &command_cluster_init, &command_token, &command_help,   NULL,
 };
 

@@ -1,5 +1,5 @@
 /* killable_decoder.c: gribstore-decoder, and what ecCodes may do to it on command: indexer/decoder_main.c as it is, in its sandbox and with its
- * limits, and decode_head() wrapped by the linker; its release is "0.0.1". A head with "GRIBSTORE-KILL WORD" in it, as a local section may have, is obeyed:
+ * limits, and decode_head() wrapped by the linker; its release is "0.0.1". A head with "GRIBSTORE-KILL WORD" in it, as a long section 1 may have, is obeyed:
  *
  *   abort, segv   die of the signal         exit    end with status 3
  *   cpu           compute for ever          hang    wait for ever, without CPU time

@@ -1,7 +1,7 @@
 """Messages that kill their decoder, among good ones: each goes to quarantine once, with how it killed; all others are indexed; the indexer lives.
 
 On command: killable_decoder is gribstore-decoder, sandbox and limits and all, but for heads that say how to kill it. Its messages are real ones with a
-longer local section. And with gribstore-decoder itself: messages on which ecCodes 2.28 aborts.
+longer section 1. And with gribstore-decoder itself: messages on which ecCodes 2.28 aborts.
 
 GRIBSTORE_KILLERS=10000 makes so many killers of each sort, with the time limits of a real indexer (a second of CPU a head); the figures are printed.
 """
@@ -38,18 +38,16 @@ KINDS = [
     ("no", "as it was told", "refused", 100),
     ("kill", "decoder died: signal 9 (kill)", "died", 10),
     ("junk", "decoder gave an answer", "garbage", 10),
-    ("cpu", "of CPU time", "timed-out", 20),
+    ("cpu", "decoder timed out after", "timed-out", 20),  # where nobody gives it CPU, the clock comes first
     ("hang", "decoder timed out after", "timed-out", 5),
 ]
 
 
 def command(message, word, number):
-    """A message of edition 2 whose local section is longer by a command: to gribstore-decoder it is as good as before."""
-    text = b"GRIBSTORE-KILL " + word.encode() + b" %08d" % number
-    at = 16 + int.from_bytes(message[16:20], "big")
-    behind = at + int.from_bytes(message[at:at + 4], "big")
-    assert message[at + 4] == 2
-    body = message[16:at] + (behind - at + len(text)).to_bytes(4, "big") + message[at + 4:behind] + text + message[behind:]
+    """A message of edition 2 whose section 1 is longer by a calendar and a command: to gribstore-decoder it is as good as before."""
+    text = b"\x00\x00\x00GRIBSTORE-KILL " + word.encode() + b" %08d" % number
+    behind = 16 + int.from_bytes(message[16:20], "big")
+    body = (behind - 16 + len(text)).to_bytes(4, "big") + message[20:behind] + text + message[behind:]
     return message[:8] + (len(body) + 16).to_bytes(8, "big") + body
 
 

@@ -290,6 +290,10 @@ def tour_of_an_indexer(indexer, run):
     assert indexer.get("/v1/status").status_code == 200
     assert indexer.get(f"{run_path}?fingerprint=1").status_code == 200
     assert indexer.post("/v1/sweep").status_code == 202
+    assert indexer.get("/v1/quarantine", params={"limit": 1}).status_code == 200
+    assert indexer.post("/v1/reindex").status_code == 202
+    assert indexer.get("/v1/reindex").status_code == 200
+    assert indexer.delete("/v1/reindex").status_code == 202
     for path in ("/metrics", "/healthz", "/readyz", "/openapi.json"):
         assert indexer.get(path).status_code == 200
     assert indexer.request("OPTIONS", "/v1/fields").status_code == 204
