@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct upsert_writer {
     struct indexer *indexer;
@@ -207,6 +208,26 @@ static bool write_fits(const struct write_group *group, const struct upsert_writ
            group->messages + batch->count <= UPSERT_MESSAGES_MAX;
 }
 
+/* Another node's, with messages that were stored at the same time: replicas, most likely. */
+static bool write_is_replica(const struct write_group *group, const struct upsert_write *write)
+{
+    const struct upsert_write *first = list_first(&group->writes, struct upsert_write, list);
+
+    return write->stamp_min <= first->stamp_max && write->stamp_max >= first->stamp_min &&
+           strcmp(write->batch->node, first->batch->node) != 0;
+}
+
+static void write_set_stamps(struct upsert_write *write)
+{
+    write->stamp_min = UINT64_MAX;
+    write->stamp_max = 0;
+    for (size_t i = 0; i < write->batch->count; i++) {
+        uint64_t stamp = write->batch->records[i].stored_at_us;
+        write->stamp_min = stamp < write->stamp_min ? stamp : write->stamp_min;
+        write->stamp_max = stamp > write->stamp_max ? stamp : write->stamp_max;
+    }
+}
+
 static void group_take(struct write_group *group, struct upsert_write *write)
 {
     list_remove(&write->list);
@@ -259,6 +280,20 @@ static void group_on_done(struct work *work)
     writer_pump(writer);
 }
 
+/* Of those that wait; returns how many. */
+static size_t group_gather(struct write_group *group, bool replicas)
+{
+    size_t count = group->count;
+
+    list_for_each_safe (at, after, &group->writer->waiting) {
+        struct upsert_write *write = container_of(at, struct upsert_write, list);
+        if (write_fits(group, write) && (!replicas || write_is_replica(group, write)))
+            group_take(group, write);
+    }
+    return group->count - count;
+}
+
+/* The first in line and its replicas; without any, what comes next. Others' replicas are left together. */
 static void group_start(struct upsert_writer *writer)
 {
     struct write_group *group = calloc(1, sizeof *group);
@@ -267,13 +302,9 @@ static void group_start(struct upsert_writer *writer)
     group->writer = writer;
     list_init(&group->writes);
     struct upsert_write *first = list_first(&writer->waiting, struct upsert_write, list);
-    bool alone = first->alone;
     group_take(group, first);
-    list_for_each_safe (at, after, &writer->waiting) {
-        struct upsert_write *write = container_of(at, struct upsert_write, list);
-        if (!alone && write_fits(group, write))
-            group_take(group, write);
-    }
+    if (!first->alone && group_gather(group, true) == 0)
+        group_gather(group, false);
     if (writer->indexer->decoders != NULL) {
         snprintf(group->release, sizeof group->release, "%s",
                  decoders_release(writer->indexer->decoders));
@@ -297,6 +328,7 @@ static void writer_on_soon(uv_timer_t *timer)
 void upsert_writer_add(struct upsert_writer *writer, struct upsert_write *write)
 {
     write->alone = false;
+    write_set_stamps(write);
     list_append(&writer->waiting, &write->list);
     if (writer->under_way < UPSERT_WRITES_MAX)
         uv_timer_start(&writer->soon, writer_on_soon, 0, 0);

@@ -34,6 +34,7 @@ struct ready {
     struct decoded decoded;
     struct decoded_field field;
     unsigned told;
+    size_t turn; /* which write it was in */
     enum status status;
 };
 
@@ -99,6 +100,7 @@ static void on_done(struct upsert_write *write, enum status status, const struct
 
     (void)err;
     ready->told++;
+    ready->turn = touched;
     ready->status = status;
 }
 
@@ -168,6 +170,31 @@ static void replicas_that_are_ready_together_are_one_write(void **state)
         assert_int_equal(fixture.ready[i].status, STATUS_OK);
 }
 
+static void batches_that_hold_the_same_messages_come_together(void **state)
+{
+    (void)state;
+    static struct upsert_record records[4][UPSERT_BATCH_MAX];
+    static struct upsert_item items[UPSERT_BATCH_MAX];
+    static const char *const nodes[] = { "n1", "n1", "n2", "n2" };
+
+    for (unsigned i = 0; i < UPSERT_BATCH_MAX; i++)
+        items[i].headless = "none";
+    for (unsigned at = 0; at < 4; at++) {
+        struct ready *ready = make(at, at, nodes[at], "{}");
+        for (unsigned i = 0; i < UPSERT_BATCH_MAX; i++)
+            records[at][i].stored_at_us = at % 2 * UPSERT_BATCH_MAX + i;
+        ready->batch.records = records[at];
+        ready->batch.count = UPSERT_BATCH_MAX;
+        ready->write.items = items;
+        upsert_writer_add(fixture.writer, &ready->write);
+    }
+    uv_run(&fixture.loop, UV_RUN_DEFAULT);
+    assert_int_equal(fixture.ready[0].turn, fixture.ready[2].turn);
+    assert_int_equal(fixture.ready[1].turn, fixture.ready[3].turn);
+    assert_int_not_equal(fixture.ready[0].turn, fixture.ready[1].turn);
+    assert_int_equal(touched, 2);
+}
+
 static void runs_are_not_mixed(void **state)
 {
     (void)state;
@@ -206,14 +233,14 @@ static void a_write_takes_no_more_than_it_may(void **state)
 
     for (unsigned i = 0; i < UPSERT_BATCH_MAX; i++)
         items[i].headless = "none";
-    for (unsigned at = 0; at < 3; at++) {
+    for (unsigned at = 0; at < 4; at++) {
         struct ready *ready = make(at, at, "n1", "{}");
         ready->batch.records = records;
         ready->batch.count = UPSERT_BATCH_MAX;
         ready->write.items = items;
     }
-    run_all(3);
-    assert_int_equal(touched, 2); /* two batches, one batch; that the catalog has no such run is the same to it */
+    run_all(4);
+    assert_int_equal(touched, 2); /* three batches, one batch; that the catalog has no such run is the same to it */
 }
 
 int main(void)
@@ -221,6 +248,7 @@ int main(void)
 #define CLAIM(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CLAIM(replicas_that_are_ready_together_are_one_write),
+        CLAIM(batches_that_hold_the_same_messages_come_together),
         CLAIM(runs_are_not_mixed),
         CLAIM(one_that_fails_takes_no_other_with_it),
         CLAIM(a_write_takes_no_more_than_it_may),
