@@ -4,6 +4,7 @@ of its records, queries are back in time, and the indexer stays.
 GRIBSTORE_FAILOVERS=30 asks for that many faults in place of three, GRIBSTORE_SEED for others."""
 
 import collections
+import contextlib
 import itertools
 import math
 import os
@@ -13,6 +14,7 @@ import subprocess
 import threading
 import time
 
+import pymongo.errors
 import pytest
 
 import evidence
@@ -91,12 +93,11 @@ def bodies(data):
     return [data[first:last] for first, last in itertools.pairwise(marks)]
 
 
-class Queries(threading.Thread):
+class Questions(threading.Thread):
     """Asks on and on; how long it went without an answer."""
 
-    def __init__(self, indexer):
+    def __init__(self):
         super().__init__(daemon=True)
-        self.indexer = indexer
         self.enough = threading.Event()
         self.good_at = time.monotonic()
         self.gap = self.longest = 0
@@ -106,12 +107,10 @@ class Queries(threading.Thread):
     def run(self):
         try:
             while not self.enough.wait(0.02):
-                answer = self.indexer.get("/v1/fields", params={"source": "db", "limit": 3}, timeout=120)
-                assert answer.status_code in (200, 503, 504), answer.text
-                self.asked[answer.status_code] += 1
+                good = self.ask()
                 now = time.monotonic()
                 self.gap = max(self.gap, now - self.good_at)
-                if answer.status_code == 200:
+                if good:
                     self.good_at = now
         except Exception as error:
             self.failure = error
@@ -127,6 +126,34 @@ class Queries(threading.Thread):
         self.join()
         if self.failure is not None:
             raise self.failure
+
+
+class Queries(Questions):
+    def __init__(self, indexer):
+        super().__init__()
+        self.indexer = indexer
+
+    def ask(self):
+        answer = self.indexer.get("/v1/fields", params={"source": "db", "limit": 3}, timeout=120)
+        assert answer.status_code in (200, 503, 504), answer.text
+        self.asked[answer.status_code] += 1
+        return answer.status_code == 200
+
+
+class Reads(Questions):
+    """What no client can help: members that hear each other badly, on a machine that is busy, may take a minute to agree on a primary. This
+    one gives up after a second and asks the next."""
+
+    def __init__(self, database):
+        super().__init__()
+        self.client = database.client(readConcernLevel="majority", serverSelectionTimeoutMS=1000, socketTimeoutMS=1000, connectTimeoutMS=1000,
+                                      retryReads=False, heartbeatFrequencyMS=1000)
+
+    def ask(self):
+        with contextlib.suppress(pymongo.errors.PyMongoError):
+            self.client.gribstore.fields.find_one({}, {"_id": 1})
+            return True
+        return False
 
 
 # --- faults ---
@@ -287,35 +314,36 @@ def check_whole(database, cluster, acknowledged):
 @pytest.mark.timeout(TIMEOUT_S)
 def test_failovers_lose_and_double_nothing(daemons, database, tmp_path, capsys):
     cluster = daemons.cluster(colos=("a", "b"), catalog=database.uri)
-    ingest, queries = Ingest(tmp_path, cluster.nodes), Queries(cluster.indexer)
+    ingest, queries, reads = Ingest(tmp_path, cluster.nodes), Queries(cluster.indexer), Reads(database)
     ingest.start()
     await_condition(lambda: ingest.count() > RUN_MESSAGES, "messages flow", 60)
     queries.start()
+    reads.start()
     gaps, late, checked = collections.defaultdict(list), 0, 0
     for kind in kinds(FAULTS):
         database.await_healthy()
         fault = kind(database)
-        queries.take_gap()
+        queries.take_gap(), reads.take_gap()
         before, began = ingest.count(), time.monotonic()
         fault.begin()
         await_condition(fault.is_over, f"{kind.__name__} is over", LEADER_S)
-        leaderless = time.monotonic() - began  # at most: members that hear each other badly may take long to agree, and no client can help it
         await_condition(lambda: ingest.count() >= before + BODY_MESSAGES and time.monotonic() > began + HOLD_S, "messages flow on", 60)
-        await_condition(lambda: queries.good_at > began + 0.5, "queries are answered again", 60)
+        await_condition(lambda: queries.good_at > began + 0.5, "queries are answered again", LEADER_S)
         checked += check_cursors(database, cluster.nodes)
         fault.end()
         gaps[kind.__name__].append(queries.take_gap())
-        late = max(late, gaps[kind.__name__][-1] - leaderless)
+        late = max(late, gaps[kind.__name__][-1] - reads.take_gap())
         assert cluster.indexer.process.poll() is None
     database.await_healthy()
     ingest.end()
     await_caught_up(cluster, database, ingest)
     queries.end()
+    reads.end()
     documents, messages = check_whole(database, cluster, ingest.acknowledged)
     with capsys.disabled():
         told = ", ".join(f"{name} {len(found)} (longest gap {max(found):.1f} s)" for name, found in gaps.items())
         print(f"\n{FAULTS} faults: {told}; {messages} messages in {documents} records, {checked} records looked at behind cursors, "
-              f"queries {dict(queries.asked)}, longest gap {queries.longest:.1f} s, {late:.1f} s with another that leads")
+              f"queries {dict(queries.asked)}, longest gap {queries.longest:.1f} s; at most {late:.1f} s longer than the database's own")
     assert checked > 0
     assert late <= QUERY_GAP_MAX_S
 
