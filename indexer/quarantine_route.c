@@ -1,4 +1,4 @@
-/* quarantine_route.c: entries of quarantine over HTTP: parameters on the loop, one scan on the pool, the answer on the loop. */
+/* quarantine_route.c: entries of quarantine over HTTP: parameters on the loop, one scan on the pool, and one that counts, the answer on the loop. */
 #include "indexer/quarantine_route.h"
 
 #include "indexer/decoder_death.h"
@@ -150,29 +150,31 @@ static void list_print_entry(struct quarantine_list *list, const struct quaranti
     json_object_end(json);
 }
 
-static bool list_is_behind(const struct quarantine_list *list, const struct quarantine_entry *entry)
+static bool list_asks_for(const struct quarantine_list *list, const struct quarantine_entry *entry)
 {
-    int order = list->has_cursor ? run_key_compare(&entry->run, &list->after_run) : 1;
+    return (list->source[0] == '\0' || strcmp(list->source, entry->run.source) == 0) &&
+           (!list->one_run || run_key_compare(&list->run, &entry->run) == 0);
+}
 
-    if (order == 0)
-        order = memcmp(entry->digest.bytes, list->after.bytes, DIGEST_SIZE);
-    return order > 0;
+static bool list_count(void *data, const struct quarantine_entry *entry)
+{
+    struct quarantine_list *list = data;
+
+    if (list_asks_for(list, entry))
+        list->classes[refusal_class_of(entry->reason)]++;
+    return true;
 }
 
 static bool list_on_entry(void *data, const struct quarantine_entry *entry)
 {
     struct quarantine_list *list = data;
-    enum refusal_class refusal = refusal_class_of(entry->reason);
 
-    if (list->source[0] != '\0' && strcmp(list->source, entry->run.source) != 0)
+    if (!list_asks_for(list, entry) ||
+        (list->class_wanted >= 0 && list->class_wanted != (int)refusal_class_of(entry->reason)))
         return true;
-    list->classes[refusal]++;
-    if ((list->class_wanted >= 0 && list->class_wanted != (int)refusal) || !list_is_behind(list, entry))
-        return true;
-    if (list->listed == list->limit) {
-        list->more = true;
-        return true; /* counted on */
-    }
+    list->more = list->listed == list->limit;
+    if (list->more)
+        return false;
     list_print_entry(list, entry);
     list->listed++;
     list->last = *entry;
@@ -184,12 +186,21 @@ static void list_run(struct work *work)
 {
     struct quarantine_list *list = container_of(work, struct quarantine_list, work);
 
+    struct catalog *catalog = list->indexer->catalog;
+    const struct quarantine_entry after = { .run = list->after_run, .digest = list->after };
+
     json_object_begin(&list->json);
     json_key(&list->json, "entries");
     json_array_begin(&list->json);
-    work->status = catalog_quarantine_scan(list->indexer->catalog, list->one_run ? &list->run : NULL,
-                                           list_on_entry, list, &work->err);
+    /* In the database's own order of ids, which is not the same in all. */
+    if (list->one_run && !list->has_cursor)
+        work->status = catalog_quarantine_scan(catalog, &list->run, list_on_entry, list, &work->err);
+    else
+        work->status = catalog_quarantine_scan_behind(catalog, &after, list_on_entry, list, &work->err);
     json_array_end(&list->json);
+    if (work->status == STATUS_OK)
+        work->status = catalog_quarantine_scan(catalog, list->one_run ? &list->run : NULL,
+                                               list_count, list, &work->err);
 }
 
 /* --- the answer --- */
