@@ -20,8 +20,9 @@ enum status catalog_ping(struct catalog *catalog, struct error *err);
 const char *catalog_backend(const struct catalog *catalog); /* "sqlite", "mongodb" */
 
 /* --- fields --- */
-/* Applies events in order (several may concern one id; those of up to 5,000 ids are one transaction in SQLite): reads what is there, field_merge(), writes where (_id, rev) is as
- * read, else reads again. All or an error; on error some may have been applied: apply all again. */
+/* Applies events in order (several may concern one id; those of up to 5,000 ids are one transaction in SQLite, several where they have more than
+ * 32 MiB): reads what is there, field_merge(), writes where (_id, rev) is as read, else reads again. Older issues that a document has no
+ * room for leave. All or an error; on error some may have been applied: apply all again. TOO_LARGE: a current issue past what a document holds. */
 enum status catalog_apply(struct catalog *catalog, const struct field_event *events, size_t count,
                           struct error *err);
 
