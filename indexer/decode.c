@@ -274,6 +274,8 @@ static void put_unknown_grid(const struct grib_head *head, struct json_writer *j
     unsigned number;
     uint64_t points;
 
+    if (head->edition == 1)
+        json_put_u64(json, "gridDefinition", head->section[1].data[6]);
     if (grib2_grid_template(head, &number))
         json_put_u64(json, "gridDefinitionTemplateNumber", number);
     if (grib2_grid_points(head, &points))
@@ -493,6 +495,33 @@ static void decode_open_plain(struct decode *decode)
                                                                  decode->whole.size);
 }
 
+/* A grid of edition 1 that is known by its number in a catalog alone, which ecCodes has few of. */
+static void decode_open_catalogued(struct decode *decode)
+{
+    enum { SECTION_1_GRID = 6, SECTION_1_FLAGS = 7, HAS_SECTION_2 = 0x80, NOT_CATALOGUED = 255 };
+    /* Latitude/longitude, one point. */
+    static const uint8_t plain[32] = { 0, 0, sizeof plain, 0, 255, 0, 0, 1, 0, 1 };
+    struct grib_head head = decode->head;
+    struct buf section_1;
+
+    if (decode->handle != NULL)
+        codes_handle_delete(decode->handle);
+    decode->handle = NULL;
+    decode->grid_known = false;
+    buf_init(&section_1, GRIB_FIELD_HEAD_SIZE_MAX);
+    buf_append(&section_1, head.section[1].data, head.section[1].size);
+    buf_clear(&decode->whole);
+    if (buf_status(&section_1) == STATUS_OK) {
+        section_1.data[SECTION_1_GRID] = NOT_CATALOGUED;
+        section_1.data[SECTION_1_FLAGS] |= HAS_SECTION_2;
+        head.section[1] = slice_of(section_1.data, section_1.size);
+        head.section[2] = slice_of(plain, sizeof plain);
+        if (grib1_whole(&head, &decode->whole, &decode->packing_known, NULL) == STATUS_OK)
+            decode->handle = codes_handle_new_from_message(NULL, decode->whole.data, decode->whole.size);
+    }
+    buf_fini(&section_1);
+}
+
 static enum status decode_open(struct decode *decode, const uint8_t *head, size_t size, struct error *err)
 {
     *decode = (struct decode){ .handle = NULL, .packing_known = true, .grid_known = true };
@@ -509,6 +538,8 @@ static enum status decode_open(struct decode *decode, const uint8_t *head, size_
     }
     if (!decode_was_read(decode) && stopped_at_grid(&decode->head))
         decode_open_plain(decode);
+    else if (!decode_was_read(decode) && decode->head.edition == 1 && decode->head.section[2].size == 0)
+        decode_open_catalogued(decode);
     return decode_was_read(decode) ? STATUS_OK : decode_refuse(err, "a section could not be read");
 }
 

@@ -109,6 +109,7 @@ static const char *const constant_names[] = {
     "edition",
     "expver",
     "frequency",
+    "gridDefinition",
     "gridDefinitionTemplateNumber",
     "gridHash",
     "gridType",

@@ -44,6 +44,14 @@ static const struct product_family families[] = {
         { "numberOfPointsUsed", 36, 1, WHOLE } },
       0,
       0 },
+    /* hindcasts: of which model */
+    { { 60, 61 },
+      { { "YearOfModelVersion", 37, 2, WHOLE },
+        { "MonthOfModelVersion", 39, 1, WHOLE },
+        { "DayOfModelVersion", 40, 1, WHOLE },
+        { "HourOfModelVersion", 41, 1, WHOLE } },
+      0,
+      0 },
     /* chemistry and aerosols */
     { { 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 57, 58, 67, 68, 85 },
       { { "constituentType", 11, 2, WHOLE } },

@@ -16,7 +16,13 @@ const char *const grib_grid_real_keys[] = {
 };
 
 const char *const grib_grid_other_keys[] = {
-    "gridType", "gridDefinitionTemplateNumber", "gridHash", "N", "numberOfDataPoints", NULL,
+    "gridType",
+    "gridDefinition",
+    "gridDefinitionTemplateNumber",
+    "gridHash",
+    "N",
+    "numberOfDataPoints",
+    NULL,
 };
 
 enum {

@@ -348,7 +348,25 @@ PRODUCTS = ((2, {}, "derivedForecast", (0, 4)), (5, {"probabilityType": 1, "scal
             (6, {}, "percentileValue", (10, 90)), (12, {}, "derivedForecast", (1, 2)), (1, {"typeOfEnsembleForecast": 3}, "perturbationNumber", (1, 2)),
             (40, {}, "constituentType", (0, 4)), (44, {"constituentType": 62001}, "scaledValueOfFirstSize", (10, 25)),
             (48, {}, "scaledValueOfFirstWavelength", (340, 550)), (55, {}, "tileIndex", (1, 2)), (70, {}, "typeOfPostProcessing", (1, 2)),
-            (86, {"totalNumberOfQuantiles": 4}, "quantileValue", (1, 3)))
+            (86, {"totalNumberOfQuantiles": 4}, "quantileValue", (1, 3)),
+            (60, {"YearOfModelVersion": 2012, "MonthOfModelVersion": 6}, "DayOfModelVersion", (7, 11)))
+
+
+def test_a_field_of_a_grid_known_by_number_alone_is_found(node, indexer, grib):
+    """Edition 1 without section 2: octet 7 of section 1 names a grid of the centre's."""
+    messages = []
+    for number in (3, 255):
+        whole = of_table(grib, 7, 2, 11)
+        one, rest = bytearray(whole[8:36]), whole[36 + int.from_bytes(whole[36:39], "big"):]
+        one[6], one[7] = number, 0
+        messages.append(b"GRIB" + (8 + len(one) + len(rest)).to_bytes(3, "big") + b"\x01" + bytes(one) + rest)
+    put(node, "gridless", b"".join(messages))
+    run, = indexer.await_messages("gridless", 2)
+    fields = indexer.fields(source="gridless", param="11.2")
+    assert (len(fields), run["quarantined"]) == (2, 0)
+    assert len({field["id"] for field in fields}) == 2 and all("gridHash" not in field for field in fields)
+    assert {field["digest"] for field in fields} == {hashlib.sha256(message).hexdigest() for message in messages}
+    assert {field["gridDefinition"] for field in fields} == {3, 255} and all("gridType" not in field for field in fields)
 
 
 def test_products_that_differ_in_one_octet_are_found_one_by_one(daemons, node, indexer, grib, tmp_path):
