@@ -84,7 +84,8 @@ struct sweeps {
     struct run_key focus[SWEEP_FOCUS_MAX];
     size_t focus_count, focus_taken; /* taken: those at the front are this sweep's */
     bool partial;                    /* only runs in focus */
-    struct sweep_url *urls;          /* owned; the map's nodes */
+    bool more; /* more runs differed than could be looked at, and some were read again: soon another sweep of all */
+    struct sweep_url *urls; /* owned; the map's nodes */
     size_t urls_count;
     struct sweep_file *files, *next; /* owned table; the next to look at */
     struct sweep_node *nodes;        /* owned; those of the map that are not out */
@@ -220,8 +221,8 @@ static enum fsm_next sweep_take(struct fsm *fsm)
 
     const struct cluster_map *map = map_authority_map(sweeps->indexer);
 
-    sweeps->due_now = sweeps->wanted;
-    sweeps->wanted = false;
+    sweeps->due_now = sweeps->wanted || sweeps->more;
+    sweeps->wanted = sweeps->more = false;
     sweeps->skipped = false;
     sweeps->focus_taken = sweeps->focus_count;
     sweeps->urls = calloc((map != NULL ? map->nodes_count : 0) + 1, sizeof *sweeps->urls);
@@ -535,10 +536,9 @@ static void sweep_on_healed(void *data, enum status status, const struct heal_re
     sweeps->status.differing = result->differ;
     sweeps->status.unhealed = result->unhealed;
     sweeps->status.reread += result->reread;
-    if (result->more) {
-        log_msg(LOG_WARN, "sweep.more", "more runs differ than are read again at once");
-        sweeps->wanted = true;
-    }
+    if (result->more)
+        log_msg(LOG_WARN, "sweep.more", "more runs differ than are looked at twice in one sweep");
+    sweeps->more = result->more && result->reread > 0;
     fsm_resume(&sweeps->fsm, status, err);
 }
 
@@ -630,7 +630,8 @@ static uint64_t sweep_pause_ms(const struct sweeps *sweeps, bool failed)
 
     if (sweeps->wanted && !failed)
         return SWEEP_SOON_MS;
-    return sweeps->focus_count > 0 && focus_ms < SWEEP_LOOK_MS ? focus_ms : SWEEP_LOOK_MS;
+    return (sweeps->focus_count > 0 || sweeps->more) && focus_ms < SWEEP_LOOK_MS ? focus_ms
+                                                                                 : SWEEP_LOOK_MS;
 }
 
 static enum fsm_next sweep_end(struct fsm *fsm)

@@ -24,8 +24,8 @@ struct sweep_status {
     uint64_t locations_removed, documents_removed; /* by this process, ever */
     uint64_t nodes_skipped;                        /* of the last one */
     uint64_t differing; /* of the last one: runs that differed on a node */
-    uint64_t unhealed;  /* of those: as they did before they were read again */
-    uint64_t reread;    /* by this process, ever: runs read again from a node for it */
+    uint64_t unhealed; /* that differ as they did before they were read again, whichever sweep found it */
+    uint64_t reread; /* by this process, ever: runs read again from a node for it */
 };
 void sweep_status(const struct indexer *indexer, struct sweep_status *status);
 

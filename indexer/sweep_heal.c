@@ -32,6 +32,7 @@ struct heal_doubt {
     struct digest_set theirs, ours;
     uint64_t cursor_rev; /* 0: it does not stand at the end */
     bool over;           /* something moved */
+    bool stays;          /* known ones: it was the same when it was looked at again */
 };
 
 struct sweep_heal {
@@ -40,10 +41,11 @@ struct sweep_heal {
     struct heal_listed *listed;  /* owned table */
     const struct heal_run *runs; /* borrowed */
     size_t runs_count, at;
+    size_t first; /* where a comparison begins: where the one before had no room for more */
     struct heal_doubt doubts[HEAL_DOUBTS_MAX];
     size_t doubts_count;
     struct heal_doubt *known; /* owned; HEAL_KNOWN_MAX */
-    size_t known_count, known_next;
+    size_t known_count;
     struct heal_result result;
     uint64_t paused_ms;
     uv_timer_t *timer; /* borrowed */
@@ -131,16 +133,32 @@ static bool heal_takes(const struct catalog_run *run)
     return run->info.state == RUN_FILLING || run->info.state == RUN_READY;
 }
 
+static const struct heal_run *heal_run_at(const struct sweep_heal *heal)
+{
+    return &heal->runs[(heal->first + heal->at) % heal->runs_count];
+}
+
+/* It does not differ any more, or there is nothing that could. node NULL: on any. */
+static void heal_forget(struct sweep_heal *heal, const char *node, const struct run_key *run)
+{
+    for (size_t i = heal->known_count; i-- > 0;)
+        if ((node == NULL || strcmp(heal->known[i].node, node) == 0) &&
+            run_key_compare(&heal->known[i].run.run, run) == 0)
+            heal->known[i] = heal->known[--heal->known_count];
+}
+
 static void heal_on_held(void *data, enum status status, const struct node_fingerprint *found)
 {
     struct sweep_heal *heal = data;
-    const struct heal_run *run = &heal->runs[heal->at++];
+    const struct heal_run *run = heal_run_at(heal);
 
     for (size_t i = 0; status == STATUS_OK && i < found->held->count; i++) {
         const struct run_holding *held = &found->held->items[i];
         struct digest_set ours = run_holdings_of(&run->holdings, held->node);
-        if (run_holdings_same(&ours, &held->set))
+        if (run_holdings_same(&ours, &held->set)) {
+            heal_forget(heal, held->node, &run->run.run);
             continue;
+        }
         if (heal->doubts_count == HEAL_DOUBTS_MAX) {
             heal->result.more = true;
             break;
@@ -149,6 +167,7 @@ static void heal_on_held(void *data, enum status status, const struct node_finge
         *doubt = (struct heal_doubt){ .run = run->run, .theirs = held->set, .ours = ours };
         snprintf(doubt->node, sizeof doubt->node, "%s", held->node);
     }
+    heal->at += !heal->result.more;
     fsm_resume(&heal->fsm, STATUS_OK, NULL); /* no map: nothing is asked any more */
 }
 
@@ -156,15 +175,18 @@ static enum fsm_next heal_compare(struct fsm *fsm)
 {
     struct sweep_heal *heal = heal_of(fsm);
 
-    while (heal->at < heal->runs_count && !heal_takes(&heal->runs[heal->at].run))
+    while (heal->at < heal->runs_count && !heal_takes(&heal_run_at(heal)->run)) {
+        heal_forget(heal, NULL, &heal_run_at(heal)->run.run);
         heal->at++;
+    }
     if (heal_leaves(heal))
         return fsm_go(fsm, HEAL_END);
     if (heal->at == heal->runs_count || heal->result.more) {
+        heal->first = heal->result.more ? (heal->first + heal->at) % heal->runs_count : 0;
         heal->at = 0;
         return fsm_go(fsm, heal->doubts_count > 0 ? HEAL_CURSORS : HEAL_END);
     }
-    node_fingerprint_take(heal->indexer, &heal->runs[heal->at].run.run, heal_on_held, heal);
+    node_fingerprint_take(heal->indexer, &heal_run_at(heal)->run.run, heal_on_held, heal);
     return fsm_wait(fsm, 1, HEAL_COMPARE);
 }
 
@@ -317,11 +339,12 @@ static void heal_remember(struct sweep_heal *heal, const struct heal_doubt *doub
     struct heal_doubt *known = heal_known(heal, doubt);
 
     if (known == NULL) {
-        known = &heal->known[heal->known_next];
-        heal->known_next = (heal->known_next + 1) % HEAL_KNOWN_MAX;
-        heal->known_count += heal->known_count < HEAL_KNOWN_MAX;
+        if (heal->known_count == HEAL_KNOWN_MAX) /* the oldest ones' place, so far as that is known */
+            heal->known[0] = heal->known[--heal->known_count];
+        known = &heal->known[heal->known_count++];
     }
     *known = *doubt;
+    known->stays = !heal->rereads;
 }
 
 static void heal_on_read(struct work *work)
@@ -334,7 +357,6 @@ static void heal_on_read(struct work *work)
         run_key_print(&doubt->run.run, name);
         heal->result.differ++;
         heal->result.reread += heal->rereads;
-        heal->result.unhealed += !heal->rereads;
         metric_add(&heal_differ, 1);
         metric_add(&heal_reread, heal->rereads);
         log_msg(LOG_WARN, heal->rereads ? "sweep.differs" : "sweep.unhealed",
@@ -371,6 +393,8 @@ static enum fsm_next heal_end(struct fsm *fsm)
     struct error err = fsm->err;
 
     heal_forget_listings(heal);
+    for (size_t i = 0; i < heal->known_count; i++)
+        heal->result.unhealed += heal->known[i].stays;
     metric_set(&heal_unhealed, (int64_t)heal->result.unhealed);
     heal->caller.on_done(heal->caller.data, status, &heal->result, &err);
     return FSM_END;
@@ -391,6 +415,7 @@ void sweep_heal_start(struct sweep_heal *heal, const struct heal_run *runs, size
 {
     heal->runs = runs;
     heal->runs_count = count;
+    heal->first = count > 0 ? heal->first % count : 0;
     heal->at = heal->doubts_count = 0;
     heal->result = (struct heal_result){ .differ = 0 };
     heal->timer = timer;

@@ -22,10 +22,10 @@ struct heal_run {
 };
 
 struct heal_result {
-    uint64_t differ;   /* pairs of run and node */
-    uint64_t reread;   /* of those: cursors removed now */
-    uint64_t unhealed; /* of those: as they were before they were read again */
-    bool more;         /* there were more than could be looked at */
+    uint64_t differ; /* pairs of run and node */
+    uint64_t reread; /* of those: cursors removed now */
+    uint64_t unhealed; /* pairs known to differ as they did before they were read again, of this sweep or before */
+    bool more; /* there were more than could be looked at */
 };
 
 struct sweep_heal;

@@ -16,7 +16,7 @@ from processes import Cluster, await_condition, stamp
 
 COUNT = int(os.environ.get("GRIBSTORE_REBUILD_COUNT", "400"))
 BASE_TIMES = ("20261101T0000Z", "20261101T1200Z")
-TIMEOUT_S = 60 + COUNT // 100
+TIMEOUT_S = 120 + COUNT // 20
 COPIES = 2
 
 
