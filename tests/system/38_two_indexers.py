@@ -244,7 +244,7 @@ def reopen(sleepers, data):
 def test_what_is_written_into_a_run_that_was_purged_meanwhile_goes_by_itself(sleepers, stamped, mongod, then):
     """It stops between the look at the run's state and the write: that comes when the run is purged, or another incarnation. No
     sweep takes it away here, nor a cursor that is found elsewhere, since it dies before it comes to that: with the look behind the write
-    (run_guard_after), or its removal, left out 40 documents stay."""
+    (run_guard_after) left out 40 documents stay."""
     put(sleepers.nodes[0], "sleep", stamped("20261101T0000Z", 20))
     sleepers.awake.await_messages("sleep", 20, copies=2)
     check_cursors(sleepers, mongod)  # else the first batch's cursor is what is held below

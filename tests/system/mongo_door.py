@@ -29,7 +29,7 @@ HEAD = struct.Struct("<iiii")
 OP_MSG = 2013
 PIECE_SIZE = 1 << 16
 UNCOUNTED = {"hello", "ismaster", "isMaster", "ping", "endSessions", "buildInfo", "killCursors"}
-REACHED_TIMEOUT_S = 30
+REACHED_TIMEOUT_S = 120
 
 
 def command_of(message):
