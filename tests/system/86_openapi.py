@@ -74,7 +74,7 @@ def test_the_page_is_served_as_it_is_written(served, program):
     page = page_of(program)
     assert answer.json() == page
     assert page["openapi"].startswith("3.1.")
-    told = subprocess.run([str(BIN / program), "--version"], capture_output=True, check=True, timeout=30).stdout.decode()
+    told = subprocess.run([str(BIN / program), "--version"], capture_output=True, check=True, timeout=60).stdout.decode()
     assert told.split()[1] == page["info"]["version"]
     port = {"storaged": 8410, "indexer": 8400}[program]
     assert [server["url"] for server in page["servers"]] == [f"{scheme}://127.0.0.1:{port}" for scheme in ("http", "https")]
@@ -188,7 +188,7 @@ def ask(daemon, path, method, query):
     for name in re.findall(r"\{(\w+)\}", path):
         path = path.replace(f"{{{name}}}", GENERAL_PARAMETERS[name])
     body = b"x" if method in ("put", "post") else None
-    return requests.request(method, f"{daemon.url}{path}?{query}", data=body, timeout=30)
+    return requests.request(method, f"{daemon.url}{path}?{query}", data=body, timeout=60)
 
 
 def knows(answer):
@@ -323,7 +323,7 @@ def test_a_tour_of_every_path(daemons, grib, api_checked):  # noqa: F811
 def test_an_answer_that_is_not_on_the_page_is_noticed(served):
     """The check itself: what would it say?"""
     page = Api(page_of("storaged"))
-    answer = requests.get(f"{served['storaged'].url}/readyz", timeout=30)
+    answer = requests.get(f"{served['storaged'].url}/readyz", timeout=60)
     page.check(answer)
     for spoiled in (b'{"ready": true, "node": "n"}', b'{"ready": 1, "node": "n", "checks": []}', b'{"ready": true, "node": "n", "checks": [], "more": 1}'):
         answer._content = spoiled
