@@ -1,9 +1,9 @@
 /* decode_memo_text.c: groups from octets; a scanner of compact JSON; names that may stay. */
 #include "indexer/decode_memo_text.h"
 
+#include "indexer/grib2_product.h"
 #include "indexer/grib_octets.h"
 #include "indexer/grib_packing.h"
-#include "indexer/grib2_product.h"
 #include "indexer/grib_step.h"
 #include "proto/base/base64.h"
 #include "proto/base/json_write.h"

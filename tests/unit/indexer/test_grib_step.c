@@ -260,7 +260,8 @@ static void a_list_in_front_moves_the_time(void **state)
         }
         assert_true(read_section_4(section, size, base(2013, 3, 1, 0), &step));
         if (step.start != 6 * HOUR)
-            fail_msg("template %u, %u: from %lld on", lists[i].template, lists[i].count, (long long)step.start);
+            fail_msg("template %u, %u: from %lld on", lists[i].template, lists[i].count,
+                     (long long)step.start);
         assert_int_equal(step.end, interval == 0 ? 6 * HOUR : 24 * HOUR);
         head.section[4] = slice_of(section, size);
         assert_int_equal(grib_step_places(&head, places), interval == 0 ? 1 : 2);
