@@ -287,6 +287,10 @@ static void statement_print(struct buf *sql, enum catalog_table table, enum sqli
         statement_columns(sql, table, ", ", true);
         buf_text(sql, " WHERE id = ?1 AND rev = :was");
         break;
+    case STATEMENT_PLACES:
+        /* No column of an index is named, so no index is touched. */
+        buf_format(sql, "UPDATE %s SET rev = ?2, doc = ?3 WHERE id = ?1 AND rev = :was", name);
+        break;
     case STATEMENT_DELETE:
         buf_format(sql, "DELETE FROM %s WHERE id = ?1 AND rev = :was", name);
         break;
@@ -297,10 +301,6 @@ static void statement_print(struct buf *sql, enum catalog_table table, enum sqli
                    name, name);
         break;
     case STATEMENTS_COUNT:
-    case STATEMENT_PLACES:
-        /* No column of an index is named, so no index is touched. */
-        buf_format(sql, "UPDATE %s SET rev = ?2, doc = ?3 WHERE id = ?1 AND rev = :was", name);
-        break;
         assert(false);
     }
 }
