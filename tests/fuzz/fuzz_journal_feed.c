@@ -2,11 +2,13 @@
  *
  * Input: a byte of flags, then 64 bytes a record. With bit 0 set checksums are right, as those of a hostile node are; with bit
  * 1 the cursor stands at record 3. What is to be written names a file that the journal named before; records follow each
- * other; after a failure nothing is taken. The reader is part of this file: what takes records stands among its steps. */
-#include "indexer/tail_reader.c" /* NOLINT(bugprone-suspicious-include) */
-
+ * other; after a failure nothing is taken. */
+#include "indexer/tail_node.h"
+#include "proto/base/bytes.h"
 #include "tests/fuzz/fuzz.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <xxhash.h>
 
 enum { JOURNAL_ID = 77, RECORDS_MAX = 4000, AT_KIND = 58, AT_CHECK = 60 };
@@ -22,15 +24,16 @@ static void set_checksums(uint8_t *bytes, size_t count)
     }
 }
 
-static void check_batch(const struct tail_reader *reader)
+static void check_slot(const struct tail_reader *reader, const struct tail_slot *slot)
 {
     const struct tail_run *run = reader->run;
 
-    MUST(reader->batch.count <= UPSERT_BATCH_MAX && run->births_count <= MAP_SHARDS_MAX);
-    for (size_t i = 0; i < reader->batch.count; i++) {
-        const struct upsert_record *record = &reader->batch_records[i];
+    MUST(slot->batch.count <= UPSERT_BATCH_MAX && reader->bad_count <= TAIL_BAD_MAX &&
+         run->births_count <= MAP_SHARDS_MAX);
+    for (size_t i = 0; i < slot->batch.count; i++) {
+        const struct upsert_record *record = &slot->records[i];
         MUST(record->shard < run->births_count && record->birth != 0);
-        MUST(i == 0 || record->record > reader->batch_records[i - 1].record);
+        MUST(i == 0 || record->record > slot->records[i - 1].record);
         MUST(record->record < run->scanned &&
              (!tail_cursor_holds(run) || record->record >= run->cursor.record));
     }
@@ -40,24 +43,19 @@ static void check_batch(const struct tail_reader *reader)
 
 static void take_all(struct tail_reader *reader)
 {
+    static struct tail_slot slot; /* large */
     struct error err;
     enum status status = STATUS_OK;
 
     error_init(&err);
     while (reader->at < reader->records_count && status == STATUS_OK) {
-        bool stop = false;
-        reader->batch.count = reader->bad_count = 0;
-        reader->removes = false;
-        while (reader->at < reader->records_count && !stop && status == STATUS_OK) {
-            size_t at = reader->at;
-            status = reader_take_one(reader, &stop, &err);
-            MUST(reader->at == at + 1 || (reader->at == at && (status != STATUS_OK || stop)));
-            MUST(reader->run->scanned == reader->at);
-        }
-        check_batch(reader);
-        MUST(status != STATUS_OK || reader->batch.count > 0 || reader->bad_count > 0 ||
+        size_t at = reader->at;
+        status = tail_records_take(reader, &slot, &err);
+        MUST(reader->run->scanned == reader->at && (status != STATUS_OK || reader->at > at));
+        check_slot(reader, &slot);
+        MUST(status != STATUS_OK || slot.batch.count > 0 || reader->bad_count > 0 ||
              reader->removes || reader->at == reader->records_count);
-        MUST(reader->batch.count == 0 || reader->bad_count == 0);
+        MUST(slot.batch.count == 0 || reader->bad_count == 0);
     }
     MUST(status == STATUS_OK || err.text[0] != '\0');
 }

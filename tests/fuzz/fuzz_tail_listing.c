@@ -1,10 +1,9 @@
 /* fuzz_tail_listing.c: a node's listings of its runs, one after another.
  *
  * Input: answers of GET /cluster/runs, a line each. What a listing names is known from then on with just that; a full one
- * leaves nothing else; one that can't be read says why. The table that they fill stands in tail.c: so that file is
- * part of this one. */
-#include "indexer/tail.c" /* NOLINT(bugprone-suspicious-include) */
-
+ * leaves nothing else; one that can't be read says why. */
+#include "indexer/tail_node.h"
+#include "proto/base/json_read.h"
 #include "tests/fuzz/fuzz.h"
 
 /* What the answer's last word on a run is, against what the tail knows of it. */
