@@ -5,6 +5,7 @@
 #include "indexer/share.h"
 #include "proto/base/config.h"
 #include "proto/base/log.h"
+#include "proto/base/process.h"
 
 #include <curl/curlver.h>
 #include <malloc.h>
@@ -239,6 +240,7 @@ static int main_run(const struct settings *settings)
     uv_loop_t loop;
 
     error_init(&err);
+    process_raise_files();
     uv_loop_init(&loop);
     http_metrics_register();
     if (indexer_start(&indexer, settings, &loop, &err) != STATUS_OK) {

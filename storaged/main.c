@@ -6,13 +6,13 @@
 #include "proto/base/json_read.h"
 #include "proto/base/log.h"
 #include "proto/base/metric.h"
+#include "proto/base/process.h"
 
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #ifndef GRIBSTORE_VERSION
 #define GRIBSTORE_VERSION "0"
@@ -75,17 +75,6 @@ static int check_config(const struct settings *settings)
     return print(&text);
 }
 
-/* As many descriptors as we may have: two a run are held, and one a connection. */
-static void raise_files(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /* Before any thread or loop. Messages of some MiB come and go: their memory stays in the heap rather than being mapped,
  * touched and unmapped each time. */
 static void setup_process(const struct settings *settings)
@@ -96,7 +85,7 @@ static void setup_process(const struct settings *settings)
     log_level_parse(settings->log_level, &level);
     log_setup(level, strcmp(settings->log_format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
     signal(SIGPIPE, SIG_IGN);
-    raise_files();
+    process_raise_files(); /* two a run are held, and one a connection */
     snprintf(threads, sizeof threads, "%llu", (unsigned long long)settings->pool_threads);
     setenv("UV_THREADPOOL_SIZE", threads, 1);
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
@@ -149,7 +138,7 @@ int main(int argc, char **argv)
     } else if (settings.check_config) {
         code = check_config(&settings);
     } else if (settings.fsck) {
-        raise_files();
+        process_raise_files();
         code = fsck_run(&settings);
     } else {
         setup_process(&settings);

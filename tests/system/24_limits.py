@@ -397,11 +397,13 @@ def test_a_node_without_descriptors_refuses_for_now_and_not_for_good(node):
     assert node.get("/readyz").status_code == 200
 
 
-def test_a_node_takes_as_many_descriptors_as_it_may_have(daemons):
+def test_daemons_take_as_many_descriptors_as_they_may_have(daemons):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
     try:
         node = daemons.node("n1")
+        indexer = daemons.indexer([node])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE)[0] == hard
+    for daemon in (node, indexer):
+        assert resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)[0] == hard
