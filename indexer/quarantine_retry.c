@@ -230,7 +230,7 @@ static enum status retry_read_messages(struct quarantine_retries *retries, struc
         const struct quarantine_entry *entry = &message->entry;
         if (before == NULL || run_key_compare(&before->run, &entry->run) != 0 ||
             before->incarnation != entry->incarnation)
-            status = run_guard_before(catalog, &entry->run, entry->incarnation, err);
+            status = run_guard_check(catalog, &entry->run, entry->incarnation, err);
         before = entry;
         if (status != STATUS_OK && status != STATUS_STALE_RUN)
             return status;
@@ -344,7 +344,7 @@ static enum status retry_resolve(struct quarantine_retries *retries, struct retr
                                                     &message->resolved, err);
 
     if (status == STATUS_OK)
-        status = run_guard_after(catalog, &entry->run, entry->incarnation, err);
+        status = run_guard_check(catalog, &entry->run, entry->incarnation, err);
     if (status == STATUS_STALE_RUN) { /* it was retired meanwhile: nothing of it is left */
         message->resolved = false;
         status = STATUS_OK;

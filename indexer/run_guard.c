@@ -27,20 +27,7 @@ static enum status run_guard_stale(const struct catalog_run *stored, struct erro
                      (unsigned long long)stored->info.incarnation);
 }
 
-enum status run_guard_before(struct catalog *catalog, const struct run_key *run,
-                             uint64_t incarnation, struct error *err)
-{
-    struct catalog_run stored = { .step = 0 };
-    enum status status = catalog_run_get(catalog, run, &stored, err);
-
-    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
-        return status;
-    if (status == STATUS_OK && run_guard_takes(&stored, incarnation))
-        return STATUS_OK;
-    return run_guard_stale(&stored, err);
-}
-
-enum status run_guard_after(struct catalog *catalog, const struct run_key *run,
+enum status run_guard_check(struct catalog *catalog, const struct run_key *run,
                             uint64_t incarnation, struct error *err)
 {
     struct catalog_run stored = { .step = 0 };

@@ -184,7 +184,7 @@ static void group_run(struct work *work)
     const struct upsert_batch *batch = group_batch(group);
     struct catalog *catalog = group->writer->indexer->catalog;
 
-    work->status = run_guard_before(catalog, &batch->run, batch->incarnation, &work->err);
+    work->status = run_guard_check(catalog, &batch->run, batch->incarnation, &work->err);
     if (work->status == STATUS_OK)
         work->status = group_make_events(group, &work->err);
     if (group->events_count > 0 && work->status == STATUS_OK)
@@ -193,7 +193,7 @@ static void group_run(struct work *work)
         work->status = catalog_quarantine_put_all(catalog, group->refusals, group->refusals_count,
                                                   &work->err);
     if (work->status == STATUS_OK)
-        work->status = run_guard_after(catalog, &batch->run, batch->incarnation, &work->err);
+        work->status = run_guard_check(catalog, &batch->run, batch->incarnation, &work->err);
     group_drop_events(group);
 }
 

@@ -244,7 +244,7 @@ def reopen(sleepers, data):
 def test_what_is_written_into_a_run_that_was_purged_meanwhile_goes_by_itself(sleepers, stamped, mongod, then):
     """It stops between the look at the run's state and the write: that comes when the run is purged, or another incarnation. No
     sweep takes it away here, nor a cursor that is found elsewhere, since it dies before it comes to that: with the look behind the write
-    (run_guard_after) left out 40 documents stay."""
+    (run_guard_check) left out 40 documents stay."""
     put(sleepers.nodes[0], "sleep", stamped("20261101T0000Z", 20))
     sleepers.awake.await_messages("sleep", 20, copies=2)
     check_cursors(sleepers, mongod)  # else the first batch's cursor is what is held below
@@ -272,8 +272,8 @@ def test_what_is_written_into_a_run_that_was_purged_meanwhile_goes_by_itself(sle
 
 
 def test_a_run_that_was_purged_meanwhile_is_not_written_to(sleepers, stamped, mongod):
-    """It stops before the look at the run's state: what that finds is what holds now, and no write follows. With run_guard_before left out
-    there is one."""
+    """It stops before the look at the run's state: what that finds is what holds now, and no write follows. With run_guard_check
+    before the write left out there is one."""
     put(sleepers.nodes[0], "sleep", stamped("20261101T0000Z", 20))
     sleepers.awake.await_messages("sleep", 20, copies=2)
     with sleepers.door.hold("find", "runs", RUN_ID) as looked:

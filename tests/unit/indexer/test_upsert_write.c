@@ -210,6 +210,25 @@ static void runs_are_not_mixed(void **state)
     assert_fields(1, 1);
 }
 
+/* A write of which nobody knew whether it was done is tried again, and is too late by then. */
+static void what_an_earlier_try_left_goes_with_a_run_that_was_purged(void **state)
+{
+    (void)state;
+    struct run_info was = { 1, 1, RUN_FILLING };
+    struct catalog_run purged = { .run = fixture.run, .info = { 1, 2, RUN_PURGED } };
+    struct error err;
+
+    add_run();
+    make(0, 1, "n1", "{\"param\":\"t\"}");
+    run_all(1);
+    assert_fields(1, 1);
+    assert_int_equal(catalog_run_put(fixture.indexer.catalog, &purged, &was, &err), STATUS_OK);
+    make(0, 1, "n1", "{\"param\":\"t\"}");
+    run_all(1);
+    assert_int_equal(fixture.ready[0].status, STATUS_STALE_RUN);
+    assert_fields(0, 0);
+}
+
 static void one_that_fails_takes_no_other_with_it(void **state)
 {
     (void)state;
@@ -250,6 +269,7 @@ int main(void)
         CLAIM(replicas_that_are_ready_together_are_one_write),
         CLAIM(batches_that_hold_the_same_messages_come_together),
         CLAIM(runs_are_not_mixed),
+        CLAIM(what_an_earlier_try_left_goes_with_a_run_that_was_purged),
         CLAIM(one_that_fails_takes_no_other_with_it),
         CLAIM(a_write_takes_no_more_than_it_may),
     };
