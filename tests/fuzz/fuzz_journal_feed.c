@@ -41,6 +41,18 @@ static void check_slot(const struct tail_reader *reader, const struct tail_slot 
         MUST(run->named[i].record > run->named[i - 1].record);
 }
 
+/* "journal of RUN: record N: what is wrong with it" */
+static bool says_why(const struct error *err)
+{
+    const char *place = strstr(err->text, ": record ");
+
+    if (place == NULL)
+        return false;
+    place += strlen(": record ");
+    const char *why = strstr(place, ": ");
+    return why != NULL && why[2] != '\0';
+}
+
 static void take_all(struct tail_reader *reader)
 {
     static struct tail_slot slot; /* large */
@@ -57,7 +69,7 @@ static void take_all(struct tail_reader *reader)
              reader->removes || reader->at == reader->records_count);
         MUST(slot.batch.count == 0 || reader->bad_count == 0);
     }
-    MUST(status == STATUS_OK || err.text[0] != '\0');
+    MUST(status == STATUS_OK || says_why(&err));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
