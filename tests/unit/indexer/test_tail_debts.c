@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,15 +30,15 @@ struct fixture {
 static struct {
     const struct catalog_ops *ops;
     struct catalog_ops own;
-    unsigned failures, calls;
+    unsigned failures;
+    atomic_uint calls; /* on threads of the pool */
 } away;
 
 static enum status away_read(struct catalog *catalog, enum catalog_table table,
                              const struct record_id *ids, size_t count, record_each *each,
                              void *data, struct error *err)
 {
-    away.calls++;
-    if (away.calls <= away.failures)
+    if (atomic_fetch_add(&away.calls, 1) < away.failures)
         return error_set(err, STATUS_UNREACHABLE, "it is away");
     return away.ops->read(catalog, table, ids, count, each, data, err);
 }
@@ -48,7 +49,7 @@ static void go_away(struct fixture *fixture, unsigned failures)
     away.own = *away.ops;
     away.own.read = away_read;
     away.failures = failures;
-    away.calls = 0;
+    atomic_store(&away.calls, 0);
     fixture->indexer.catalog->ops = &away.own;
 }
 
