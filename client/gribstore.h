@@ -70,7 +70,7 @@ struct gs_options {
     const char *nodes; /* URLs of nodes to begin with; the others come from the cluster map [http://127.0.0.1:8410] */
     const char *token;   /* sent as a bearer token, over https or to loopback only [none] */
     const char *ca_file; /* PEM: whom to trust [the system's] */
-    uint64_t retry_ms; /* how long to try again what is temporary, as another rotation's lease is [60 s] */
+    uint64_t retry_ms;   /* how long to try again what is temporary, as another rotation's lease is [60 s] */
     const char *cert_file, *key_file; /* PEM: what to show to who asks for a certificate [none] */
 };
 
@@ -151,11 +151,11 @@ GS_EXPORT int gs_field_location(const struct gs_field *field, size_t index,
                                 struct gs_location *location); /* 0 or -1 */
 
 struct gs_query_options {
-    uint64_t limit;    /* at most so many fields [0: all] */
-    int all;           /* older issues too */
+    uint64_t limit; /* at most so many fields [0: all] */
+    int all;        /* older issues too */
     const char *as_of; /* each field as it was then: "2013-04-08T06:30:00Z" [now] */
-    const char *sort; /* "step,-levelist": source, base_time, valid_time, step, param, paramId, levelist, level, number, length, stored_at */
-    const char *colo; /* locations in this colo come first */
+    const char *sort;  /* "step,-levelist": source, base_time, valid_time, step, param, paramId, levelist, level, number, length, stored_at */
+    const char *colo;  /* locations in this colo come first */
     const char *request; /* MARS requests as text ("retrieve, param=t, step=24"), or JSON; keys apply to each of them */
 };
 
@@ -167,9 +167,9 @@ GS_EXPORT enum gs_status gs_query(struct gs_session *session, const char *const 
                                   void *user, struct gs_error *error);
 
 /* How many there are. */
-GS_EXPORT enum gs_status gs_query_count(struct gs_session *session, const char *const *keys,
-                                        size_t count, const struct gs_query_options *options,
-                                        uint64_t *fields, struct gs_error *error);
+GS_EXPORT enum gs_status gs_query_count(struct gs_session *session, const char *const *keys, size_t count,
+                                        const struct gs_query_options *options, uint64_t *fields,
+                                        struct gs_error *error);
 
 /* Which values each key has among them, key by key, ascending. on_value returns 0 to go on. */
 GS_EXPORT enum gs_status gs_query_axes(struct gs_session *session, const char *const *keys, size_t count,

@@ -22,7 +22,7 @@ struct probe {
     struct cluster_map *map; /* owned; NULL: it gave none */
     struct error map_err;
     struct probe_disk disk;
-    char *nodes_json; /* owned; of an indexer: what it says of its nodes */
+    char *nodes_json;  /* owned; of an indexer: what it says of its nodes */
     char *status_json; /* owned; of an indexer: what it says of all indexers, its tails, sweeps; NULL: it said nothing */
 };
 

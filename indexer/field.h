@@ -78,8 +78,8 @@ struct field_event {
 enum status field_location_add(struct field_location **locations, unsigned *count,
                                const struct field_location *location, bool *changed, struct error *err);
 /* The node's locations get URLs below base_url. true: there was another one. */
-bool field_locations_move(struct field_location *locations, unsigned count,
-                          const struct run_key *run, const char *node, const char *base_url);
+bool field_locations_move(struct field_location *locations, unsigned count, const struct run_key *run,
+                          const char *node, const char *base_url);
 json_t *field_locations_to_json(const struct field_location *locations, unsigned count);
 enum status field_locations_from_json(const json_t *object, struct field_location **locations,
                                       unsigned *count, struct error *err);

@@ -262,8 +262,8 @@ static void issue_remove_locations(struct field_issue *issue, const struct field
     issue->locations_count = kept;
 }
 
-bool field_locations_move(struct field_location *locations, unsigned count,
-                          const struct run_key *run, const char *node, const char *base_url)
+bool field_locations_move(struct field_location *locations, unsigned count, const struct run_key *run,
+                          const char *node, const char *base_url)
 {
     char base_time[BASE_TIME_TEXT_SIZE], url[sizeof locations->url];
     bool changed = false;

@@ -57,7 +57,7 @@ struct quarantine_retries {
     /* by whom this one is, and the last one that came to its end was */
     char owner[64], release[32], last_release[32];
     unsigned form, last_form;
-    bool elsewhere, exhausted;    /* another indexer does it; nothing is left behind `last` */
+    bool elsewhere, exhausted;      /* another indexer does it; nothing is left behind `last` */
     struct transfer *transfer;    /* owned; the pool's */
     struct quarantine_entry last; /* without places */
     size_t looked_at;             /* in this piece, as: */

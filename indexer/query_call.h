@@ -41,7 +41,7 @@ struct query_call {
     struct buf out, scratch, more, cursor;
     size_t limit, given, counted;
     size_t chunk_fields; /* that a chunk is likely to hold: a database may read all it is asked for */
-    bool full, last;     /* the page, or the chunk, ends here; nothing is behind it */
+    bool full, last; /* the page, or the chunk, ends here; nothing is behind it */
     struct field_id last_id;
     struct catalog_value last_values[QUERY_SORTS_MAX];
     char last_texts[QUERY_SORTS_MAX][SORT_TEXT_SIZE];

@@ -37,11 +37,9 @@ enum status work_status_shown(enum status status, const struct error *err, struc
         return error_set(shown, STATUS_OVERLOADED,
                          "the index database does not answer in time: %.300s", err->text);
     if (status == STATUS_FULL || status == STATUS_READ_ONLY)
-        return error_set(shown, STATUS_OVERLOADED, "the index database takes no writes: %.300s",
-                         err->text);
+        return error_set(shown, STATUS_OVERLOADED, "the index database takes no writes: %.300s", err->text);
     if (status == STATUS_UNAUTHORIZED || status == STATUS_FORBIDDEN) /* the indexer, not who asks */
-        return error_set(shown, STATUS_OVERLOADED, "the index database refuses the indexer: %.300s",
-                         err->text);
+        return error_set(shown, STATUS_OVERLOADED, "the index database refuses the indexer: %.300s", err->text);
     if (status == STATUS_IO)
         return error_set(shown, STATUS_OVERLOADED, "the index database fails: %.300s", err->text);
     *shown = *err;

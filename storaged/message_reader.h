@@ -9,7 +9,7 @@
 #include "proto/transfer/transfer.h"
 
 enum {
-    MESSAGE_PIECE_MAX = 16 << 20, /* most that one read may bring */
+    MESSAGE_PIECE_MAX = 16 << 20,  /* most that one read may bring */
     MESSAGE_CHUNK_SIZE = 1 << 20, /* what it is asked for where a message goes by piece by piece */
 };
 

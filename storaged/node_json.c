@@ -145,8 +145,7 @@ enum status node_json_settle(const struct settings *settings, const char *listen
     if (settings->url != NULL)
         snprintf(url, sizeof url, "%s", settings->url);
     else
-        snprintf(url, sizeof url, "%s://%s", settings->security.tls_cert != NULL ? "https" : "http",
-                 listen);
+        snprintf(url, sizeof url, "%s://%s", settings->security.tls_cert != NULL ? "https" : "http", listen);
     enum status status = known ? settle_again(settings, url, self, err)
                                : settle_first(settings, url, self, err);
     if (status != STATUS_OK)

@@ -6,13 +6,10 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_put,          &command_get,
-    &command_query,        &command_runs,
-    &command_quarantine,   &command_rotate,
-    &command_purge,        &command_reindex,
+    &command_put,          &command_get,   &command_query,  &command_runs,
+    &command_quarantine,   &command_rotate, &command_purge, &command_reindex,
     &command_status,       &command_cluster_show,
-    &command_cluster_init, &command_token,
-    &command_help,         NULL,
+    &command_cluster_init, &command_token, &command_help,   NULL,
 };
 
 const struct command *command_find(char **words, size_t count, size_t *used)

@@ -53,8 +53,8 @@ enum status catalog_lease_take(struct catalog *catalog, const char *name, const 
                                uint64_t ttl_ms, char holder[64], struct error *err)
 {
     if (name[0] == '\0' || strlen(name) > LEASE_NAME_SIZE_MAX || owner[0] == '\0' || strlen(owner) >= 64)
-        return error_set(err, STATUS_BAD_VALUE, "a lease's name has 1 to %d characters, its owner 1 to 63",
-                         LEASE_NAME_SIZE_MAX);
+        return error_set(err, STATUS_BAD_VALUE,
+                         "a lease's name has 1 to %d characters, its owner 1 to 63", LEASE_NAME_SIZE_MAX);
     if (ttl_ms == 0 || ttl_ms > LEASE_TTL_MS_MAX)
         return error_set(err, STATUS_BAD_VALUE, "a lease lasts 1 ms to a day");
     return catalog->ops->lease_take(catalog, name, owner, ttl_ms, holder, err);
@@ -66,8 +66,7 @@ enum status catalog_lease_release(struct catalog *catalog, const char *name, con
     return catalog->ops->lease_release(catalog, name, owner, err);
 }
 
-enum status catalog_lease_renew(struct catalog *catalog, const char *owner, uint64_t ttl_ms,
-                                struct error *err)
+enum status catalog_lease_renew(struct catalog *catalog, const char *owner, uint64_t ttl_ms, struct error *err)
 {
     return catalog->ops->lease_renew(catalog, owner, ttl_ms, err);
 }

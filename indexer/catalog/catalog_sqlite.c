@@ -1,8 +1,8 @@
 /* catalog_sqlite.c: the catalog in one file, for one machine: opening, the readers, reading.
  *
  * There is exactly one indexer to a file: an exclusive lock on FILE.lock, held from open to close. */
-#include "indexer/catalog/catalog_sqlite.h"
 #include "indexer/catalog/catalog_health.h"
+#include "indexer/catalog/catalog_sqlite.h"
 #include "proto/base/json_read.h"
 
 #include <assert.h>

@@ -13,7 +13,7 @@
 enum {
     SQLITE_READERS_MAX = 32,
     SQLITE_QUERIES_MAX = 16, /* remembered by a connection */
-    SQLITE_BUSY_MS = 10000,  /* somebody looks at the file with the sqlite3 shell */
+    SQLITE_BUSY_MS = 10000, /* somebody looks at the file with the sqlite3 shell */
 };
 
 enum sqlite_statement {
@@ -38,7 +38,7 @@ struct sqlite_link {
         char *sql; /* owned */
         sqlite3_stmt *statement;
     } queries[SQLITE_QUERIES_MAX];
-    unsigned queries_next;    /* the one that makes room */
+    unsigned queries_next; /* the one that makes room */
     struct sqlite_link *next; /* among the free ones */
 };
 
@@ -49,8 +49,8 @@ struct sqlite_place {
 
 struct catalog_sqlite {
     struct catalog catalog;
-    char *path;                /* owned */
-    int lock;                  /* of the one indexer */
+    char *path; /* owned */
+    int lock;   /* of the one indexer */
     struct sqlite_place place; /* of the file that is open */
     pthread_mutex_t write_mutex;
     struct sqlite_link writer;
@@ -67,9 +67,7 @@ struct sqlite_column {
     bool is_time; /* text in the document, seconds since 1970 in the column */
 };
 extern const struct sqlite_column sqlite_columns[]; /* ends with .name == NULL */
-enum {
-    SQLITE_COLUMN_FIRST = 4
-}; /* their parameters in INSERT and UPDATE, in this order; before them ?1 id, ?2 rev, ?3 doc */
+enum { SQLITE_COLUMN_FIRST = 4 }; /* their parameters in INSERT and UPDATE, in this order; before them ?1 id, ?2 rev, ?3 doc */
 const struct sqlite_column *sqlite_column_find(const char *name);
 
 /* --- catalog_sqlite_place.c --- */
@@ -96,8 +94,8 @@ sqlite3_stmt *sqlite_prepared(struct sqlite_link *link, enum catalog_table table
                               enum sqlite_statement which, struct error *err);
 void sqlite_done(sqlite3_stmt *statement);
 /* A query's statement, remembered by its text until others make it leave; given back with sqlite_done(). */
-enum status sqlite_query_prepare(struct sqlite_link *link, const char *sql,
-                                 sqlite3_stmt **statement, struct error *err);
+enum status sqlite_query_prepare(struct sqlite_link *link, const char *sql, sqlite3_stmt **statement,
+                                 struct error *err);
 enum status sqlite_execute(struct sqlite_link *link, const char *sql, struct error *err);
 /* The connection's last failure as a status. */
 enum status sqlite_failed(const struct sqlite_link *link, struct error *err, const char *what);

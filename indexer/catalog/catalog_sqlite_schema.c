@@ -154,7 +154,8 @@ static void schema_print(struct buf *sql)
 static const char *const schema_steps[CATALOG_FORMAT + 1] = {
     [2] = "DROP INDEX IF EXISTS fields_param; " SCHEMA_PARAMS,
     /* A run is a range of ids. Beside fields_field fields_run was taken for every query of a run's parameter, and walked. */
-    [3] = "ALTER TABLE fields ADD COLUMN idTable ANY; " SCHEMA_ID_TABLE "DROP INDEX IF EXISTS fields_run; ",
+    [3] = "ALTER TABLE fields ADD COLUMN idTable ANY; " SCHEMA_ID_TABLE
+          "DROP INDEX IF EXISTS fields_run; ",
 };
 
 /* One transaction with its number: a file is in one form or in the other. */

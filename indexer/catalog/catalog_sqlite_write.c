@@ -301,8 +301,7 @@ enum status sqlite_lease_scan(struct catalog *catalog,
         bool more = true;
         while (more && (step = sqlite3_step(statement)) == SQLITE_ROW) {
             /* Rounded up: what has not run out has something left. */
-            struct catalog_lease lease = { .left_ms = (sqlite3_column_int64(statement, 2) - now + 999) /
-                                                      1000 };
+            struct catalog_lease lease = { .left_ms = (sqlite3_column_int64(statement, 2) - now + 999) / 1000 };
             snprintf(lease.name, sizeof lease.name, "%s",
                      (const char *)sqlite3_column_text(statement, 0));
             snprintf(lease.owner, sizeof lease.owner, "%s",

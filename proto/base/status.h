@@ -46,7 +46,7 @@
     X(ENCODING, 415, "encoding", "The content encoding is not supported")                          \
     X(NOT_GRIB, 422, "not-grib", "The body is not GRIB")                                           \
     X(BAD_GRIB, 422, "bad-grib", "A GRIB message is malformed")                                    \
-    X(BAD_DATE, 422, "bad-date", "The reference date of a message is not taken")                   \
+    X(BAD_DATE, 422, "bad-date", "The reference date of a message is not taken")                       \
     X(DIGEST_MISMATCH, 422, "digest-mismatch", "The bytes do not have the declared digest")        \
     X(LIMITED, 429, "limited", "Too many requests")                                                \
     X(OVERLOADED, 503, "overloaded", "Too much is under way")                                      \
@@ -63,7 +63,7 @@
     X(EXISTS, 500, "internal", "It is there already")                                              \
     X(LOCKED, 500, "internal", "Another process holds the lock")                                   \
     X(UNREACHABLE, 502, "internal", "The other side does not answer")                              \
-    X(UNTRUSTED, 502, "internal", "The other side's certificate, or ours to it, does not hold")    \
+    X(UNTRUSTED, 502, "internal", "The other side's certificate, or ours to it, does not hold")     \
     X(CANCELLED, 500, "internal", "It was cancelled")                                              \
     X(UNSUPPORTED, 501, "internal", "This is not supported")                                       \
     X(INTERNAL, 500, "internal", "Something went wrong inside")

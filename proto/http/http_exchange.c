@@ -280,8 +280,8 @@ bool http_is_conditional(const struct http_exchange *ex)
     for (unsigned i = 0; i < ex->head->fields_count; i++) {
         const uint8_t *name = ex->text + ex->head->fields[i].name.offset;
 
-        if (ex->head->fields[i].name.size > 3 && (name[0] | 0x20) == 'i' &&
-            (name[1] | 0x20) == 'f' && name[2] == '-')
+        if (ex->head->fields[i].name.size > 3 && (name[0] | 0x20) == 'i' && (name[1] | 0x20) == 'f' &&
+            name[2] == '-')
             return true;
     }
     return false;

@@ -15,11 +15,11 @@ struct http_limits {
     unsigned connections_max; /* of this server [10,000]; more wait in the backlog */
     uint64_t head_timeout_ms; /* the whole head [10 s] */
     uint64_t idle_timeout_ms; /* keep-alive [60 s] */
-    uint64_t rate_min;       /* bytes a second; a body or an answer that is slower is cut [1 KiB] */
-    uint64_t rate_window_ms; /* over which that is counted [10 s] */
-    uint64_t linger_ms;      /* a connection that is given up is read on for so long [2 s] */
-    size_t chunk_line_max;   /* a chunk's size with its extensions [4 KiB] */
-    size_t trailers_max;     /* behind a chunked body; they are ignored [8 KiB] */
+    uint64_t rate_min;        /* bytes a second; a body or an answer that is slower is cut [1 KiB] */
+    uint64_t rate_window_ms;  /* over which that is counted [10 s] */
+    uint64_t linger_ms;       /* a connection that is given up is read on for so long [2 s] */
+    size_t chunk_line_max;    /* a chunk's size with its extensions [4 KiB] */
+    size_t trailers_max;      /* behind a chunked body; they are ignored [8 KiB] */
 };
 
 struct http_server_options {
@@ -33,9 +33,9 @@ struct http_server_options {
     struct http_limits limits;
     const struct http_route *routes; /* borrowed for good */
     void *context;                   /* http_context() */
-    struct http_auth *auth;  /* borrowed for the server's life; NULL: everybody may do everything */
-    const char *server_name; /* Server header, no version: "gribstore" */
-    bool access_log;         /* one line a request at info; otherwise at debug */
+    struct http_auth *auth;          /* borrowed for the server's life; NULL: everybody may do everything */
+    const char *server_name;         /* Server header, no version: "gribstore" */
+    bool access_log;                 /* one line a request at info; otherwise at debug */
     /* Called before the handler of every request, after routing; may reply itself and return false (readiness,
      * draining, Gribstore-Cluster check). May add reply headers. NULL: none. */
     bool (*before)(struct http_exchange *ex, const struct http_route *route);

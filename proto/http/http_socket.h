@@ -20,8 +20,8 @@ struct http_socket {
     uv_write_t write;
     uv_shutdown_t shutdown;
     struct http_secure *secure; /* owned; NULL: plain */
-    struct list readable;       /* in server->readable */
-    struct list unsent;         /* in server->unsent, with held_count > 0 */
+    struct list readable; /* in server->readable */
+    struct list unsent;   /* in server->unsent, with held_count > 0 */
     uv_buf_t held[HTTP_SOCKET_HELD_MAX];
     unsigned held_count;
     bool reading;

@@ -21,7 +21,7 @@ struct transfer_options {
     const char *user_agent;            /* "gribstore" */
     const char *ca_file;               /* PEM; whom to trust with https [the system's] */
     const char *cert_file, *key_file;  /* PEM; what to show when asked */
-    struct transfer_secret *secret; /* what every request shows; borrowed for the transfer's life [none] */
+    struct transfer_secret *secret;    /* what every request shows; borrowed for the transfer's life [none] */
 };
 
 struct transfer_header {

@@ -12,8 +12,8 @@
 enum {
     HANDLE_RECEIVE_SIZE = 128 << 10,
     HANDLE_SEND_SIZE = 256 << 10,
-    HANDLE_IDLE_MAX_S = 50, /* nodes close idle connections after 60 s */
-    HANDLE_CA_MAX_S = 60, /* ca_file is read anew when a connection is made so long after: it may have been replaced */
+    HANDLE_IDLE_MAX_S = 50,       /* nodes close idle connections after 60 s */
+    HANDLE_CA_MAX_S = 60,         /* ca_file is read anew when a connection is made so long after: it may have been replaced */
     HANDLE_EXPECT_SIZE = 1 << 20, /* bodies up to this size are sent without asking first */
     HANDLE_URL_SHOWN = 200,
 };

@@ -36,8 +36,8 @@ static int sink_listen(void)
     socklen_t size = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) != 0 ||
-        listen(fd, SINK_BACKLOG) != 0 || getsockname(fd, (struct sockaddr *)&address, &size) != 0)
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, SINK_BACKLOG) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) != 0)
         sink_die("listen");
     printf("%u\n", ntohs(address.sin_port));
     fflush(stdout);

@@ -240,7 +240,7 @@ PLANT(enum status, field_merge,
 #elif defined(PLANTED_fuzz_query_body)
 /* A number that is none. */
 PLANT(enum status, query_add,
-      (struct query_request * request, struct slice key, struct slice value, struct error *err))
+      (struct query_request *request, struct slice key, struct slice value, struct error *err))
 {
     enum status status = __real_query_add(request, key, value, err);
 

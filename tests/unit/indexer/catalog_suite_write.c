@@ -175,9 +175,7 @@ static void a_cluster_map_of_any_size_is_kept_and_leaves_nothing_behind(void **s
 {
     struct catalog_fixture *fixture = *state;
     struct catalog *catalog = fixture->catalog;
-    static const size_t sizes[] = {
-        100, (8 << 20) - 1, 8 << 20, (8 << 20) + 1, (20 << 20) + 17, 30 << 20, 5
-    };
+    static const size_t sizes[] = { 100, (8 << 20) - 1, 8 << 20, (8 << 20) + 1, (20 << 20) + 17, 30 << 20, 5 };
     unsigned before = settings_count(catalog);
     uint64_t was = UINT64_MAX;
 
@@ -187,8 +185,7 @@ static void a_cluster_map_of_any_size_is_kept_and_leaves_nothing_behind(void **s
         assert_ok(catalog_map_put(catalog, text, sizes[i], i + 1, was, &suite_err)); /* the same again */
         assert_map(catalog, text);
         unsigned kept = settings_count(catalog);
-        assert_int_equal(catalog_map_put(catalog, text, sizes[i] - 1, 99, i, &suite_err),
-                         STATUS_STALE_EPOCH);
+        assert_int_equal(catalog_map_put(catalog, text, sizes[i] - 1, 99, i, &suite_err), STATUS_STALE_EPOCH);
         assert_int_equal(settings_count(catalog), kept);
         assert_map(catalog, text);
         free(text);

@@ -111,16 +111,13 @@ static void a_file_of_the_first_form_is_brought_to_this_one(void **state)
     suite_add_fields(fixture->catalog, &suite_run, 0, 20, "n1", 1);
     catalog_close(fixture->catalog);
     run_sql(fixture->uri, "DROP INDEX fields_idtable; ALTER TABLE fields DROP COLUMN idTable");
-    run_sql(fixture->uri,
-            "PRAGMA user_version = 0; UPDATE settings SET doc = '{\"format\":1}' WHERE id = CAST('format' AS BLOB)");
+    run_sql(fixture->uri, "PRAGMA user_version = 0; UPDATE settings SET doc = '{\"format\":1}' WHERE id = CAST('format' AS BLOB)");
     assert_ok(catalog_open(fixture->uri, &fixture->catalog, &suite_err));
     assert_int_equal(suite_count(fixture->catalog, &suite_run).documents, 20);
     int format = sql_number(fixture->uri, "PRAGMA user_version");
     assert_true(format > 1);
-    assert_int_equal(
-        sql_number(fixture->uri,
-                   "SELECT json_extract(doc, '$.format') FROM settings WHERE id = CAST('format' AS BLOB)"),
-        format);
+    assert_int_equal(sql_number(fixture->uri, "SELECT json_extract(doc, '$.format') FROM settings WHERE id = CAST('format' AS BLOB)"),
+                     format);
 }
 
 static void a_newer_format_is_refused(void **state)

@@ -308,8 +308,8 @@ static void new_names_change_names_alone(void **state)
     json_t *grid = json_incref(json_object_get(document.issues[0].keys, "Ni"));
     assert_non_null(grid);
     assert_true(merge(&document, make_rename(1, 2,
-                                             json_pack("{s:s,s:i,s:i,s:f}", "param", "new", "paramId",
-                                                       7, "Ni", 1, "referenceValue", 0.5))));
+                                             json_pack("{s:s,s:i,s:i,s:f}", "param", "new", "paramId", 7,
+                                                       "Ni", 1, "referenceValue", 0.5))));
     assert_int_equal(document.issues_count, 2);
     assert_int_equal(document.issues[0].locations_count, 1);
     assert_int_equal(document.issues[0].stored_at_us, 3000);
@@ -319,8 +319,7 @@ static void new_names_change_names_alone(void **state)
     assert_null(json_object_get(document.issues[0].keys, "referenceValue"));
     assert_null(json_object_get(document.issues[0].keys, "units")); /* the decoder of now has none */
     assert_string_not_equal(json_string_value(json_object_get(document.issues[1].keys, "param")), "new");
-    assert_false(
-        merge(&document, make_rename(1, 2, json_pack("{s:s,s:i}", "param", "new", "paramId", 7))));
+    assert_false(merge(&document, make_rename(1, 2, json_pack("{s:s,s:i}", "param", "new", "paramId", 7))));
     json_decref(grid);
     field_document_fini(&document);
 }

@@ -22,7 +22,7 @@ enum status wire_server_start(const struct http_server_options *options,
 bool wire_ended_clean(int fd);
 struct tls *wire_tls(void); /* what servers show; made with the first */
 void wire_show(uint8_t fingerprint[32]); /* clients from here on show a certificate, which has this; NULL: none */
-void wire_remove(void);                  /* at the very end */
-int plain_main(void);                    /* the test of plain sockets */
+void wire_remove(void);     /* at the very end */
+int plain_main(void);       /* the test of plain sockets */
 
 #endif

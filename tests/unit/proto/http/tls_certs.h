@@ -16,8 +16,7 @@ void certs_make(struct certs *certs);
 void certs_remove(struct certs *certs);
 
 /* A pair, signed by the CA, valid from `from` to `to` seconds from now. Files of before are replaced. */
-void certs_sign(const struct certs *certs, const char *name, long from, long to, const char *cert,
-                const char *key);
+void certs_sign(const struct certs *certs, const char *name, long from, long to, const char *cert, const char *key);
 void certs_path(const struct certs *certs, const char *name, char path[96]);
 void certs_fingerprint(const char *cert, unsigned char fingerprint[32]); /* SHA-256 of its DER */
 
