@@ -471,6 +471,8 @@ static void run_refresh_one(struct indexer *indexer, struct run_entry *entry,
     int order = run_info_compare(&stored->info, &was);
 
     if (order == 0 && memcmp(&stored->info, &was, sizeof was) == 0) {
+        if (entry->run.step != stored->step)
+            census_touch(indexer, &entry->run.run); /* another indexer has removed its documents */
         entry->run.step = stored->step;
     } else if (order > 0) { /* another indexer's change */
         entry->run = *stored;
