@@ -7,6 +7,7 @@
 #ifndef INDEXER_FIELD_H
 #define INDEXER_FIELD_H
 
+#include "proto/base/json_write.h"
 #include "proto/cluster_map.h"
 #include "proto/digest.h"
 #include "proto/grib_head.h"
@@ -78,8 +79,8 @@ struct field_event {
 enum status field_location_add(struct field_location **locations, unsigned *count,
                                const struct field_location *location, bool *changed, struct error *err);
 /* The node's locations get URLs below base_url. true: there was another one. */
-bool field_locations_move(struct field_location *locations, unsigned count, const struct run_key *run,
-                          const char *node, const char *base_url);
+bool field_locations_move(struct field_location *locations, unsigned count,
+                          const struct run_key *run, const char *node, const char *base_url);
 json_t *field_locations_to_json(const struct field_location *locations, unsigned count);
 enum status field_locations_from_json(const json_t *object, struct field_location **locations,
                                       unsigned *count, struct error *err);
@@ -110,6 +111,8 @@ void field_document_fini(struct field_document *document);
  * reference; NULL when memory runs out. Parsing back what was printed gives the same document but for `rev`, which is the
  * catalog's; without `id` the document's id stays empty. */
 json_t *field_to_json(const struct field_document *document);
+/* "locations": [...], in the same shape. */
+void field_locations_put(struct json_writer *json, const struct field_location *locations, size_t count);
 enum status field_from_json(const json_t *json, struct field_document *document, struct error *err);
 
 /* Keys of ours: no decoder's key may have these names. Ended by NULL. */

@@ -297,3 +297,19 @@ enum status field_from_json(const json_t *json, struct field_document *document,
         field_document_fini(document);
     return status;
 }
+
+void field_locations_put(struct json_writer *json, const struct field_location *locations, size_t count)
+{
+    json_key(json, "locations");
+    json_array_begin(json);
+    for (size_t i = 0; i < count; i++) {
+        json_object_begin(json);
+        json_put_string(json, "url", locations[i].url);
+        json_put_u64(json, "offset", locations[i].offset);
+        json_put_u64(json, "length", locations[i].length);
+        json_put_string(json, "node", locations[i].node);
+        json_put_string(json, "file", locations[i].file);
+        json_object_end(json);
+    }
+    json_array_end(json);
+}

@@ -5,7 +5,6 @@
 #include "indexer/map_authority.h"
 #include "indexer/openapi.h"
 #include "indexer/tail.h"
-#include "proto/base/clock.h"
 #include "proto/base/json_write.h"
 #include "proto/base/metric.h"
 
@@ -76,7 +75,6 @@ void status_nodes_route(struct http_exchange *ex)
     struct buf body;
     size_t count;
     struct tail_status *tails = status_tails(indexer, &count);
-    char heard[CLOCK_TEXT_SIZE];
 
     buf_init(&body, STATUS_BODY_MAX);
     json_init(&json, &body);
@@ -91,10 +89,7 @@ void status_nodes_route(struct http_exchange *ex)
         json_put_bool(&json, "caught_up", tails[i].caught_up);
         json_put_u64(&json, "records_read", tails[i].records_read);
         json_put_u64(&json, "records_behind", tails[i].records_behind);
-        if (tails[i].last_heard_us > 0) {
-            clock_print_rfc3339((int64_t)tails[i].last_heard_us, heard);
-            json_put_string(&json, "last_heard", heard);
-        }
+        json_put_time(&json, "last_heard", tails[i].last_heard_us);
         if (tails[i].error[0] != '\0')
             json_put_string(&json, "error", tails[i].error);
         json_object_end(&json);

@@ -134,19 +134,7 @@ static void list_print_entry(struct quarantine_list *list, const struct quaranti
     json_put_string(json, "reason", entry->reason);
     json_put_string(json, "eccodes", entry->eccodes);
     json_put_u64(json, "decoder", entry->form);
-    json_key(json, "locations");
-    json_array_begin(json);
-    for (unsigned i = 0; i < entry->locations_count; i++) {
-        const struct field_location *at = &entry->locations[i];
-        json_object_begin(json);
-        json_put_string(json, "url", at->url);
-        json_put_u64(json, "offset", at->offset);
-        json_put_u64(json, "length", at->length);
-        json_put_string(json, "node", at->node);
-        json_put_string(json, "file", at->file);
-        json_object_end(json);
-    }
-    json_array_end(json);
+    field_locations_put(json, entry->locations, entry->locations_count);
     json_object_end(json);
 }
 

@@ -26,16 +26,6 @@ struct reindex_job {
 
 /* --- the answer --- */
 
-static void put_time(struct json_writer *json, const char *key, uint64_t time_us)
-{
-    char text[CLOCK_TEXT_SIZE];
-
-    if (time_us == 0)
-        return;
-    clock_print_rfc3339((int64_t)time_us, text);
-    json_put_string(json, key, text);
-}
-
 static void put_names(struct json_writer *json, const struct reindex_job *job)
 {
     char run[RUN_TEXT_SIZE];
@@ -53,8 +43,8 @@ static void put_names(struct json_writer *json, const struct reindex_job *job)
     json_put_u64(json, "without_octets", job->count.unkept);
     json_put_u64(json, "refused", job->count.refused);
     json_put_bool(json, "cancelled", job->cancelled);
-    put_time(json, "started_at", job->started_us);
-    put_time(json, "ended_at", job->ended_us);
+    json_put_time(json, "started_at", job->started_us);
+    json_put_time(json, "ended_at", job->ended_us);
     if (job->error[0] != '\0')
         json_put_string(json, "error", job->error);
     json_object_end(json);
@@ -72,8 +62,8 @@ static void put_quarantine(struct json_writer *json, const struct indexer *index
     json_put_u64(json, "decoded", retry.decoded);
     json_put_u64(json, "refused", retry.refused);
     json_put_u64(json, "unread", retry.skipped);
-    put_time(json, "started_at", retry.started_us);
-    put_time(json, "ended_at", retry.ended_us);
+    json_put_time(json, "started_at", retry.started_us);
+    json_put_time(json, "ended_at", retry.ended_us);
     if (retry.error[0] != '\0')
         json_put_string(json, "error", retry.error);
     json_object_end(json);

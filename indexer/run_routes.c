@@ -5,7 +5,6 @@
 #include "indexer/run_state.h"
 #include "indexer/sweep.h"
 #include "indexer/work.h"
-#include "proto/base/clock.h"
 #include "proto/base/config.h"
 #include "proto/base/json_read.h"
 #include "proto/base/json_write.h"
@@ -52,17 +51,6 @@ static void run_unknown(struct http_exchange *ex, const struct run_key *run)
     http_reply_error(ex, STATUS_NOT_FOUND, &err, NULL);
 }
 
-static void run_print_time(struct json_writer *json, const char *key, uint64_t time_us)
-{
-    char text[CLOCK_TEXT_SIZE];
-
-    if (time_us == 0)
-        return;
-    clock_print_rfc3339((int64_t)time_us, text);
-    json_put_string(json, key, text);
-}
-
-/* nodes: what they hold of it; NULL: nobody asked. */
 static bool run_nodes_whole(const struct node_fingerprint *nodes)
 {
     return nodes->shards_disagreed == 0 && nodes->shards_unanswered == 0;
@@ -105,9 +93,9 @@ static void run_print(struct json_writer *json, const struct catalog_run *run,
     json_put_u64(json, "bytes", census->bytes);
     json_put_u64(json, "quarantined", census->quarantined);
     json_put_string(json, "fingerprint", fingerprint);
-    run_print_time(json, "ready_at", run->ready_at_us);
-    run_print_time(json, "retired_at", run->retired_at_us);
-    run_print_time(json, "purged_at", run->purged_at_us);
+    json_put_time(json, "ready_at", run->ready_at_us);
+    json_put_time(json, "retired_at", run->retired_at_us);
+    json_put_time(json, "purged_at", run->purged_at_us);
     if (nodes != NULL)
         run_print_nodes(json, nodes, census);
     json_object_end(json);

@@ -5,7 +5,6 @@
 #include "indexer/share.h"
 #include "indexer/sweep.h"
 #include "indexer/tail.h"
-#include "proto/base/clock.h"
 #include "proto/base/json_write.h"
 
 #include <assert.h>
@@ -13,16 +12,6 @@
 #include <string.h>
 
 enum { SHARE_STATUS_BODY_MAX = 4 << 20 };
-
-static void put_time(struct json_writer *json, const char *key, uint64_t time_us)
-{
-    char text[CLOCK_TEXT_SIZE];
-
-    if (time_us == 0)
-        return;
-    clock_print_rfc3339((int64_t)time_us, text);
-    json_put_string(json, key, text);
-}
 
 static void put_sweep(struct json_writer *json, const struct indexer *indexer)
 {
@@ -35,8 +24,8 @@ static void put_sweep(struct json_writer *json, const struct indexer *indexer)
         json_put_string(json, "run", sweep.run);
     json_put_u64(json, "runs_done", sweep.runs_done);
     json_put_u64(json, "runs", sweep.runs_count);
-    put_time(json, "started_at", sweep.started_us);
-    put_time(json, "ended_at", sweep.ended_us);
+    json_put_time(json, "started_at", sweep.started_us);
+    json_put_time(json, "ended_at", sweep.ended_us);
     json_put_u64(json, "files_removed", sweep.locations_removed);
     json_put_u64(json, "documents_removed", sweep.documents_removed);
     json_put_u64(json, "nodes_skipped", sweep.nodes_skipped);

@@ -50,7 +50,6 @@ struct sweep_heal {
     uint64_t paused_ms;
     uv_timer_t *timer; /* borrowed */
     struct work work;
-    struct digest_set now; /* of the doubt under way: what the index has */
     bool rereads;
     struct heal_caller caller;
 };

@@ -161,9 +161,6 @@ struct tails {
     void (*on_stopped)(struct indexer *indexer);
 };
 
-/* One run of an answer. After a failure, too, files are the caller's to free. */
-enum status tail_listing_parse(const json_t *item, struct tail_listing *listing, struct error *err);
-
 /* --- tail_runs.c --- */
 struct tail_run *tail_find(struct tail *tail, const struct run_key *run);
 struct tail_run *tail_run_make(struct tail *tail, const struct run_key *run); /* or the one that is there */

@@ -87,8 +87,8 @@ static void tail_take_listing(struct tail *tail, struct tail_listing *listing)
             run->stale = true;
     if (run->journal_id != listing->journal_id) {
         run->generation++; /* another journal, or the first look at this one; a reader at it leaves */
-        run->scanned = 0;
-        run->births_count = run->named_count = 0;
+        tail_run_rescan(run);
+        run->named_count = 0;
         run->stale = true;
     }
     free(run->files);
@@ -111,8 +111,8 @@ static void tail_run_absent(struct tail_run *run)
     run->generation += run->journal_id != 0;
     run->journal_id = 0;
     run->records = run->files_count = 0;
-    run->scanned = 0;
-    run->births_count = run->named_count = 0;
+    tail_run_rescan(run);
+    run->named_count = 0;
     run->stale = true;
 }
 

@@ -4,30 +4,13 @@
 
 #include <assert.h>
 
-static void put_locations(struct json_writer *json, const struct field_issue *issue)
-{
-    json_key(json, "locations");
-    json_array_begin(json);
-    for (unsigned i = 0; i < issue->locations_count; i++) {
-        const struct field_location *location = &issue->locations[i];
-        json_object_begin(json);
-        json_put_string(json, "url", location->url);
-        json_put_u64(json, "offset", location->offset);
-        json_put_u64(json, "length", location->length);
-        json_put_string(json, "node", location->node);
-        json_put_string(json, "file", location->file);
-        json_object_end(json);
-    }
-    json_array_end(json);
-}
-
 static void put_issue(struct json_writer *json, const struct field_issue *issue)
 {
     json_put_hex(json, "digest", issue->digest.bytes, DIGEST_SIZE);
     json_put_u64(json, "sub", issue->sub);
     json_put_u64(json, "length", issue->length);
     json_put_u64(json, "stored_at", issue->stored_at_us);
-    put_locations(json, issue);
+    field_locations_put(json, issue->locations, issue->locations_count);
 }
 
 /* A real number stays one when it is read again, 1.0 too: else it would be another key's value than the decoder's. */

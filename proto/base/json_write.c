@@ -1,6 +1,8 @@
 /* json_write.c: JSON appended to a buf as it is told. */
 #include "proto/base/json_write.h"
 
+#include "proto/base/clock.h"
+
 #include <assert.h>
 #include <math.h>
 
@@ -246,4 +248,14 @@ void json_put_hex(struct json_writer *json, const char *key, const uint8_t *data
         json->buf->status = STATUS_TOO_LARGE;
     }
     buf_append(json->buf, "\"", 1);
+}
+
+void json_put_time(struct json_writer *json, const char *key, uint64_t time_us)
+{
+    char text[CLOCK_TEXT_SIZE];
+
+    if (time_us == 0)
+        return;
+    clock_print_rfc3339((int64_t)time_us, text);
+    json_put_string(json, key, text);
 }

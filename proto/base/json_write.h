@@ -49,5 +49,7 @@ void json_put_i64(struct json_writer *json, const char *key, int64_t value);
 void json_put_double(struct json_writer *json, const char *key, double value);
 void json_put_bool(struct json_writer *json, const char *key, bool value);
 void json_put_hex(struct json_writer *json, const char *key, const uint8_t *data, size_t size);
+/* Microseconds since 1970 as RFC 3339; 0 is a time that has not come: left out, key and all. */
+void json_put_time(struct json_writer *json, const char *key, uint64_t time_us);
 
 #endif

@@ -6,18 +6,10 @@ import signal
 import pytest
 import requests
 
-from own_mongod import OwnMongod
 from processes import Indexer, await_condition
 
 COUNT = 1500
 CATCH_UP_S = 120
-
-
-@pytest.fixture
-def database(tmp_path, mongod_binary):
-    found = OwnMongod(tmp_path)
-    yield found
-    found.kill()
 
 
 def put(node, data):

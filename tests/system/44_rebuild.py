@@ -42,6 +42,10 @@ def stored(uri):
         return client.gribstore.fields.estimated_document_count()
 
 
+def state_at(node, base_time):
+    return next(run["state"] for run in node.json("/cluster/runs")["runs"] if run["base_time"].replace("-", "").replace(":", "")[:13] == base_time[:13])
+
+
 def whole(cluster, uri):
     """Every journal read to its end; then every message with its copies, by the indexer's own count."""
     def at_the_end():
@@ -66,10 +70,17 @@ def rebuilt(cluster, uri, how, before):
     whole(cluster, uri)
     took = time.monotonic() - began
     told(f"{how} indexer: {took:.1f} s, {documents / took:.0f} documents/s, {COPIES * documents / took:.0f} records/s")
-    after = dumped(uri)
-    different = [key for key in before["fields"] if before["fields"][key] != after["fields"].get(key)]
-    assert len(after["fields"]) == len(before["fields"]) and not different, (len(after["fields"]), different[:3])
-    assert after == before, {key: (before[key], after[key]) for key in before if key != "fields" and before[key] != after[key]}
+    held = {}
+
+    def equal():  # a run that a sweep found half read is read once more: its cursor is back at its end a moment later
+        held.update(dumped(uri))
+        return held == before
+    try:
+        await_condition(equal, "the index holds what it held", TIMEOUT_S)
+    except AssertionError:
+        fields = [key for key in before["fields"] if before["fields"][key] != held["fields"].get(key)]
+        other = {key: (before[key], held[key]) for key in before if key != "fields" and before[key] != held[key]}
+        raise AssertionError(f"{len(held['fields'])} documents, {len(fields)} differ: {fields[:3]}; {other}") from None
     for base_time in BASE_TIMES:
         nodes = cluster.indexer.json(f"/v1/runs/rebuild/{base_time}?fingerprint=1", timeout=TIMEOUT_S)["nodes"]
         assert nodes["equal"], nodes
@@ -87,6 +98,7 @@ def test_an_index_that_was_dropped_comes_back_as_it_was(daemons, tmp_path):
                 answer = nodes[0].put("/ingest/rebuild/?answer=summary", data=body, timeout=TIMEOUT_S)
             assert answer.status_code == 201, answer.text
         assert indexer.post(f"/v1/runs/rebuild/{BASE_TIMES[0]}/ready", timeout=TIMEOUT_S).status_code == 200
+        await_condition(lambda: all(state_at(node, BASE_TIMES[0]) == "ready" for node in nodes), "every node was told: theirs is what a lost index is made of")
         whole(cluster, uri)
         told(f"PUT and indexed in {time.monotonic() - began:.1f} s")
         before = dumped(uri)

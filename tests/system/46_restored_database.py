@@ -5,20 +5,10 @@ import contextlib
 import os
 import sqlite3
 
-import pytest
-
-from own_mongod import OwnMongod
 from processes import await_condition
 
 LEASE = ["--lease", "2s", "--grace", "0s"]
 CATCH_UP_S = 120
-
-
-@pytest.fixture
-def database(tmp_path, mongod_binary):
-    found = OwnMongod(tmp_path)
-    yield found
-    found.kill()
 
 
 def put(node, data):

@@ -11,7 +11,6 @@ import threading
 
 import pytest
 
-from own_mongod import OwnMongod
 from processes import BIN, ROOT, await_condition
 
 sys.path.insert(0, str(ROOT / "tests/fault/drills"))
@@ -24,13 +23,6 @@ WRITES = ["insert", "update", "delete", "findAndModify"]
 EVERYTHING = [*WRITES, "find", "aggregate"]
 OUT_OF_DISK_SPACE, USER_WRITES_BLOCKED, UNAUTHORIZED = 14031, 371, 13
 needs_shim = pytest.mark.skipif(not (BIN / "fault_shim.so").exists(), reason="build the target gribstore_fault_shim")
-
-
-@pytest.fixture
-def database(tmp_path, mongod_binary):
-    found = OwnMongod(tmp_path)
-    yield found
-    found.kill()
 
 
 def put(node, data):

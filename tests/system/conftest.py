@@ -5,6 +5,7 @@
     cluster    three storaged in two colos and an indexer with SQLite
     mongod     the URI of a MongoDB replica set of one; skips with the reason where none can be had
     daemons    the same by hand: daemons.node(...), daemons.indexer(...), daemons.cluster(...)
+    database   a mongod of the test's own, to be killed, stopped, set back; skips as mongod does
     stamped    messages of a run, as many as are wanted
 
 What a test started is ended with SIGTERM after it, in the order of the data's way backwards, and has to leave with exit
@@ -15,6 +16,7 @@ import pytest
 
 import gribfile
 from mongod import NoMongod, find_binary, running as mongod_running
+from own_mongod import OwnMongod
 from processes import BIN, Client, Cluster, Indexer, Node, stamp
 
 LOG_SHOWN_SIZE = 10_000
@@ -111,6 +113,14 @@ def mongod_binary():
         return find_binary()
     except NoMongod as reason:
         pytest.skip(f"MongoDB: {reason}")
+
+
+@pytest.fixture
+def database(tmp_path, mongod_binary):
+    """A mongod of the test's own, not yet running: own_mongod.py."""
+    found = OwnMongod(tmp_path)
+    yield found
+    found.kill()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void (*suite_make_uri)(char uri[SUITE_URI_SIZE]);
 void (*suite_forget)(const char *uri);
@@ -108,4 +109,15 @@ json_t *suite_document(struct catalog *catalog, const struct run_key *run, unsig
     if (rev != NULL)
         *rev = search.rev;
     return search.found;
+}
+
+void suite_forget_sqlite(const char *uri)
+{
+    static const char *const suffixes[] = { "", "-wal", "-shm", ".lock" };
+    char path[SUITE_URI_SIZE + 8];
+
+    for (unsigned i = 0; i < ARRAY_COUNT(suffixes); i++) {
+        snprintf(path, sizeof path, "%s%s", uri + strlen("sqlite:"), suffixes[i]);
+        unlink(path);
+    }
 }

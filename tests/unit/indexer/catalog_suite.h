@@ -21,6 +21,7 @@ struct catalog_fixture {
 /* A database that was never used; suite_forget() takes it away again. */
 extern void (*suite_make_uri)(char uri[SUITE_URI_SIZE]);
 extern void (*suite_forget)(const char *uri);
+void suite_forget_sqlite(const char *uri); /* the file and those beside it */
 
 int suite_setup(void **state);
 int suite_teardown(void **state);

@@ -22,17 +22,6 @@ static void sqlite_uri(char uri[SUITE_URI_SIZE])
     snprintf(uri, SUITE_URI_SIZE, "sqlite:%s/%u.sqlite", folder, number++);
 }
 
-static void sqlite_forget(const char *uri)
-{
-    static const char *const suffixes[] = { "", "-wal", "-shm", ".lock" };
-    char path[SUITE_URI_SIZE + 8];
-
-    for (unsigned i = 0; i < ARRAY_COUNT(suffixes); i++) {
-        snprintf(path, sizeof path, "%s%s", uri + strlen("sqlite:"), suffixes[i]);
-        unlink(path);
-    }
-}
-
 /* --- the lock --- */
 
 static void a_second_indexer_is_kept_out(void **state)
@@ -47,7 +36,7 @@ static void a_second_indexer_is_kept_out(void **state)
     sqlite_uri(link_uri); /* the same file by another name */
     assert_int_equal(symlink(fixture->uri + strlen("sqlite:"), link_uri + strlen("sqlite:")), 0);
     assert_int_equal(catalog_open(link_uri, &second, &err), STATUS_LOCKED);
-    sqlite_forget(link_uri);
+    suite_forget_sqlite(link_uri);
     catalog_close(fixture->catalog);
     assert_ok(catalog_open(fixture->uri, &fixture->catalog, &suite_err));
 }
@@ -77,7 +66,7 @@ static void what_is_no_catalog_is_refused(void **state)
         fputs("GRIB", file);
     fclose(file);
     assert_int_equal(catalog_open(uri, &catalog, &err), STATUS_CORRUPT);
-    sqlite_forget(uri);
+    suite_forget_sqlite(uri);
 }
 
 static void run_sql(const char *uri, const char *sql)
@@ -111,13 +100,16 @@ static void a_file_of_the_first_form_is_brought_to_this_one(void **state)
     suite_add_fields(fixture->catalog, &suite_run, 0, 20, "n1", 1);
     catalog_close(fixture->catalog);
     run_sql(fixture->uri, "DROP INDEX fields_idtable; ALTER TABLE fields DROP COLUMN idTable");
-    run_sql(fixture->uri, "PRAGMA user_version = 0; UPDATE settings SET doc = '{\"format\":1}' WHERE id = CAST('format' AS BLOB)");
+    run_sql(fixture->uri,
+            "PRAGMA user_version = 0; UPDATE settings SET doc = '{\"format\":1}' WHERE id = CAST('format' AS BLOB)");
     assert_ok(catalog_open(fixture->uri, &fixture->catalog, &suite_err));
     assert_int_equal(suite_count(fixture->catalog, &suite_run).documents, 20);
     int format = sql_number(fixture->uri, "PRAGMA user_version");
     assert_true(format > 1);
-    assert_int_equal(sql_number(fixture->uri, "SELECT json_extract(doc, '$.format') FROM settings WHERE id = CAST('format' AS BLOB)"),
-                     format);
+    assert_int_equal(
+        sql_number(fixture->uri,
+                   "SELECT json_extract(doc, '$.format') FROM settings WHERE id = CAST('format' AS BLOB)"),
+        format);
 }
 
 static void a_newer_format_is_refused(void **state)
@@ -259,7 +251,7 @@ int main(int argc, char **argv)
         return 1;
     }
     suite_make_uri = sqlite_uri;
-    suite_forget = sqlite_forget;
+    suite_forget = suite_forget_sqlite;
     int failed = suite_run_fields() + suite_run_rows() + suite_run_write() + suite_run_faults() +
                  suite_run_state() + suite_run_quarantine() + run_files();
     if (rmdir(folder) != 0 && failed == 0) {

@@ -246,17 +246,6 @@ static void sqlite_uri(char uri[SUITE_URI_SIZE])
     snprintf(uri, SUITE_URI_SIZE, "sqlite:%s/plans.sqlite", folder);
 }
 
-static void sqlite_forget(const char *uri)
-{
-    static const char *const suffixes[] = { "", "-wal", "-shm", ".lock" };
-    char path[SUITE_URI_SIZE + 8];
-
-    for (unsigned i = 0; i < ARRAY_COUNT(suffixes); i++) {
-        snprintf(path, sizeof path, "%s%s", uri + strlen("sqlite:"), suffixes[i]);
-        unlink(path);
-    }
-}
-
 static int plans_setup(void **state)
 {
     struct catalog_fixture *fixture;
@@ -284,7 +273,7 @@ int main(void)
         return 1;
     }
     suite_make_uri = sqlite_uri;
-    suite_forget = sqlite_forget;
+    suite_forget = suite_forget_sqlite;
     sqlite3_auto_extension((void (*)(void))(uintptr_t)trace_connection);
     int failed = cmocka_run_group_tests(tests, plans_setup, suite_teardown);
     sqlite3_cancel_auto_extension((void (*)(void))(uintptr_t)trace_connection);
