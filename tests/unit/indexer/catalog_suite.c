@@ -1,6 +1,8 @@
 /* catalog_suite.c: a new catalog for each case, and what the cases share. */
 #include "catalog_suite.h"
 
+#include "catalog_file.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -113,11 +115,5 @@ json_t *suite_document(struct catalog *catalog, const struct run_key *run, unsig
 
 void suite_forget_sqlite(const char *uri)
 {
-    static const char *const suffixes[] = { "", "-wal", "-shm", ".lock" };
-    char path[SUITE_URI_SIZE + 8];
-
-    for (unsigned i = 0; i < ARRAY_COUNT(suffixes); i++) {
-        snprintf(path, sizeof path, "%s%s", uri + strlen("sqlite:"), suffixes[i]);
-        unlink(path);
-    }
+    catalog_file_remove(uri + strlen("sqlite:"));
 }

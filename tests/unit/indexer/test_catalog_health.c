@@ -1,4 +1,5 @@
 /* test_catalog_health.c: a database that is full or read-only is told apart, keeps what it has, and is well again by itself. */
+#include "catalog_file.h"
 #include "field_make.h"
 #include "indexer/catalog/catalog_health.h"
 #include "indexer/catalog/catalog_sqlite.h"
@@ -36,49 +37,13 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const suffixes[] = { "", "-wal", "-shm", ".lock" };
     struct fixture *fixture = *state;
-    char path[160];
 
     catalog_close(fixture->catalog);
-    for (unsigned i = 0; i < ARRAY_COUNT(suffixes); i++) {
-        snprintf(path, sizeof path, "%s%s", fixture->path, suffixes[i]);
-        unlink(path);
-    }
+    catalog_file_remove(fixture->path);
     assert_int_equal(rmdir(fixture->folder), 0);
     free(fixture);
     return 0;
-}
-
-static enum status apply(struct fixture *fixture, unsigned first, unsigned count)
-{
-    struct field_event *events = calloc(count, sizeof *events);
-    struct error err;
-
-    for (unsigned i = 0; i < count; i++)
-        events[i] = make_add(&fixture->run, first + i, 1, 1000, "n1", 1);
-    enum status status = catalog_apply(fixture->catalog, events, count, &err);
-    for (unsigned i = 0; i < count; i++)
-        field_event_fini(&events[i]);
-    free(events);
-    return status;
-}
-
-static bool count_one(void *data, const struct field_document *document)
-{
-    (void)document;
-    ++*(unsigned *)data;
-    return true;
-}
-
-static unsigned documents(struct fixture *fixture)
-{
-    struct error err;
-    unsigned count = 0;
-
-    assert_int_equal(catalog_scan_run(fixture->catalog, &fixture->run, count_one, &count, &err),
-                     STATUS_OK);
-    return count;
 }
 
 /* The writing connection is the only one that changes the file: what it is told here is what a disk or a mount would do. */
@@ -93,18 +58,19 @@ static void fails_until(struct fixture *fixture, const char *breaks, const char 
 {
     char text[CATALOG_TROUBLE_SIZE];
 
-    assert_int_equal(apply(fixture, 0, 10), STATUS_OK);
+    assert_int_equal(catalog_file_add(fixture->catalog, &fixture->run, 0, 10), STATUS_OK);
     assert_false(catalog_health_trouble(text));
     writer_execute(fixture, breaks);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(apply(fixture, 10, 3000), wanted);
-        assert_int_equal(documents(fixture), 10);  /* all or nothing, and it reads on */
+        assert_int_equal(catalog_file_add(fixture->catalog, &fixture->run, 10, 3000), wanted);
+        assert_int_equal(catalog_file_count(fixture->catalog, &fixture->run),
+                         10);                      /* all or nothing, and it reads on */
         assert_true(catalog_health_trouble(text)); /* which is no sign that it writes */
         assert_true(text[0] != '\0');
     }
     writer_execute(fixture, mends);
-    assert_int_equal(apply(fixture, 10, 3000), STATUS_OK);
-    assert_int_equal(documents(fixture), 3010);
+    assert_int_equal(catalog_file_add(fixture->catalog, &fixture->run, 10, 3000), STATUS_OK);
+    assert_int_equal(catalog_file_count(fixture->catalog, &fixture->run), 3010);
     assert_false(catalog_health_trouble(text));
 }
 

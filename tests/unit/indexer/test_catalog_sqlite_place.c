@@ -1,5 +1,6 @@
 /* test_catalog_sqlite_place.c: a file that is changed for another under an open catalog: nothing is written into either, and no log of the one
  * gets into the other. */
+#include "catalog_file.h"
 #include "field_make.h"
 #include "indexer/catalog/catalog_health.h"
 #include "indexer/catalog/catalog_sqlite.h"
@@ -45,12 +46,11 @@ static const char *beside(const struct fixture *fixture, const char *suffix)
 
 static int teardown(void **state)
 {
-    static const char *const suffixes[] = { "",        "-wal",        "-shm",  ".lock",
-                                            ".backup", ".backup-wal", ".away", ".backup-shm" };
     struct fixture *fixture = *state;
 
-    for (unsigned i = 0; i < ARRAY_COUNT(suffixes); i++)
-        unlink(beside(fixture, suffixes[i]));
+    catalog_file_remove(fixture->path);
+    catalog_file_remove(beside(fixture, ".backup"));
+    unlink(beside(fixture, ".away"));
     assert_int_equal(rmdir(fixture->folder), 0);
     free(fixture);
     return 0;
@@ -63,37 +63,6 @@ static struct catalog *open_catalog(const struct fixture *fixture)
 
     assert_int_equal(catalog_open(fixture->uri, &catalog, &err), STATUS_OK);
     return catalog;
-}
-
-static enum status apply(const struct fixture *fixture, struct catalog *catalog, unsigned first,
-                         unsigned count)
-{
-    struct field_event *events = calloc(count, sizeof *events);
-    struct error err;
-
-    for (unsigned i = 0; i < count; i++)
-        events[i] = make_add(&fixture->run, first + i, 1, 1000, "n1", 1);
-    enum status status = catalog_apply(catalog, events, count, &err);
-    for (unsigned i = 0; i < count; i++)
-        field_event_fini(&events[i]);
-    free(events);
-    return status;
-}
-
-static bool count_one(void *data, const struct field_document *document)
-{
-    (void)document;
-    ++*(unsigned *)data;
-    return true;
-}
-
-static unsigned documents(const struct fixture *fixture, struct catalog *catalog)
-{
-    struct error err;
-    unsigned count = 0;
-
-    assert_int_equal(catalog_scan_run(catalog, &fixture->run, count_one, &count, &err), STATUS_OK);
-    return count;
 }
 
 static void copy_file(const char *from, const char *to)
@@ -114,7 +83,7 @@ static void make_backup(const struct fixture *fixture)
 {
     struct catalog *catalog = open_catalog(fixture);
 
-    assert_int_equal(apply(fixture, catalog, 0, 10), STATUS_OK);
+    assert_int_equal(catalog_file_add(catalog, &fixture->run, 0, 10), STATUS_OK);
     catalog_close(catalog);
     assert_int_not_equal(access(beside(fixture, "-wal"), F_OK), 0);
     copy_file(fixture->path, beside(fixture, ".backup"));
@@ -144,7 +113,7 @@ static void write_and_die(const struct fixture *fixture, unsigned first, unsigne
         struct catalog *catalog = NULL;
         struct error err;
         bool good = catalog_open(fixture->uri, &catalog, &err) == STATUS_OK &&
-                    apply(fixture, catalog, first, count) == STATUS_OK;
+                    catalog_file_add(catalog, &fixture->run, first, count) == STATUS_OK;
         _exit(good ? 0 : 1);
     }
     assert_int_equal(waitpid(child, &how, 0), child);
@@ -160,32 +129,38 @@ static void a_file_that_was_changed_for_another_is_written_no_more_and_the_other
 
     make_backup(fixture);
     struct catalog *catalog = open_catalog(fixture);
-    assert_int_equal(apply(fixture, catalog, 10, 500), STATUS_OK);
+    assert_int_equal(catalog_file_add(catalog, &fixture->run, 10, 500), STATUS_OK);
     assert_int_equal(catalog_ping(catalog, &err), STATUS_OK);
     assert_int_equal(rename(beside(fixture, ".backup"), fixture->path), 0);
     assert_int_equal(catalog_ping(catalog, &err), STATUS_EXISTS);
     assert_true(catalog_health_trouble(trouble));
     assert_non_null(strstr(trouble, "another file"));
-    assert_int_equal(apply(fixture, catalog, 1000, 10), STATUS_READ_ONLY);
-    assert_int_equal(documents(fixture, catalog), 510); /* it reads on */
+    assert_int_equal(catalog_file_add(catalog, &fixture->run, 1000, 10), STATUS_READ_ONLY);
+    assert_int_equal(catalog_file_count(catalog, &fixture->run), 510); /* it reads on */
     catalog_close(catalog);
     catalog = open_catalog(fixture);
-    assert_int_equal(documents(fixture, catalog), 10);
-    assert_int_equal(apply(fixture, catalog, 2000, 5), STATUS_OK);
-    assert_int_equal(documents(fixture, catalog), 15);
+    assert_int_equal(catalog_file_count(catalog, &fixture->run), 10);
+    assert_int_equal(catalog_file_add(catalog, &fixture->run, 2000, 5), STATUS_OK);
+    assert_int_equal(catalog_file_count(catalog, &fixture->run), 15);
     catalog_close(catalog);
     sound(fixture);
+}
+
+static bool goes_on(void *data, const struct field_document *document)
+{
+    (void)data;
+    (void)document;
+    return true;
 }
 
 static void no_connection_is_opened_to_another_file(void **state)
 {
     struct fixture *fixture = *state;
-    unsigned count = 0;
     struct error err;
 
     make_backup(fixture);
     struct catalog *catalog = open_catalog(fixture); /* no reader yet */
-    assert_int_equal(apply(fixture, catalog, 10, 500), STATUS_OK);
+    assert_int_equal(catalog_file_add(catalog, &fixture->run, 10, 500), STATUS_OK);
     struct catalog_sqlite *sqlite = container_of(catalog, struct catalog_sqlite, catalog);
     while (sqlite->readers != NULL) { /* as if all were in use */
         struct sqlite_link *link = sqlite->readers;
@@ -195,10 +170,10 @@ static void no_connection_is_opened_to_another_file(void **state)
         free(link);
     }
     assert_int_equal(rename(beside(fixture, ".backup"), fixture->path), 0);
-    assert_int_equal(catalog_scan_run(catalog, &fixture->run, count_one, &count, &err), STATUS_EXISTS);
+    assert_int_equal(catalog_scan_run(catalog, &fixture->run, goes_on, NULL, &err), STATUS_EXISTS);
     catalog_close(catalog);
     catalog = open_catalog(fixture);
-    assert_int_equal(documents(fixture, catalog), 10);
+    assert_int_equal(catalog_file_count(catalog, &fixture->run), 10);
     catalog_close(catalog);
     sound(fixture);
 }
@@ -210,16 +185,16 @@ static void a_file_that_is_gone_is_told_and_all_goes_on_when_it_is_back(void **s
     char trouble[CATALOG_TROUBLE_SIZE];
     struct error err;
 
-    assert_int_equal(apply(fixture, catalog, 0, 10), STATUS_OK);
+    assert_int_equal(catalog_file_add(catalog, &fixture->run, 0, 10), STATUS_OK);
     assert_int_equal(rename(fixture->path, beside(fixture, ".away")), 0);
     assert_int_equal(catalog_ping(catalog, &err), STATUS_NOT_FOUND);
-    assert_int_equal(apply(fixture, catalog, 10, 10), STATUS_READ_ONLY);
+    assert_int_equal(catalog_file_add(catalog, &fixture->run, 10, 10), STATUS_READ_ONLY);
     assert_true(catalog_health_trouble(trouble));
     assert_int_equal(rename(beside(fixture, ".away"), fixture->path), 0);
     assert_int_equal(catalog_ping(catalog, &err), STATUS_OK);
-    assert_int_equal(apply(fixture, catalog, 10, 10), STATUS_OK);
+    assert_int_equal(catalog_file_add(catalog, &fixture->run, 10, 10), STATUS_OK);
     assert_false(catalog_health_trouble(trouble));
-    assert_int_equal(documents(fixture, catalog), 20);
+    assert_int_equal(catalog_file_count(catalog, &fixture->run), 20);
     catalog_close(catalog);
 }
 
@@ -231,7 +206,7 @@ static void the_log_of_a_process_that_died_does_not_get_into_a_restored_file(voi
     write_and_die(fixture, 10, 500);
     assert_int_equal(rename(beside(fixture, ".backup"), fixture->path), 0);
     struct catalog *catalog = open_catalog(fixture);
-    assert_int_equal(documents(fixture, catalog), 10);
+    assert_int_equal(catalog_file_count(catalog, &fixture->run), 10);
     catalog_close(catalog);
     sound(fixture);
 }
@@ -243,7 +218,7 @@ static void the_log_of_a_process_that_died_is_read_where_the_file_is_its_own(voi
 
     write_and_die(fixture, 0, 500);
     catalog = open_catalog(fixture);
-    assert_int_equal(documents(fixture, catalog), 500);
+    assert_int_equal(catalog_file_count(catalog, &fixture->run), 500);
     catalog_close(catalog);
     /* File and log were copied together: neither is what it was, and they belong together. */
     write_and_die(fixture, 500, 500);
@@ -253,7 +228,7 @@ static void the_log_of_a_process_that_died_is_read_where_the_file_is_its_own(voi
     assert_int_equal(rename(beside(fixture, ".backup-wal"), beside(fixture, "-wal")), 0);
     assert_int_equal(unlink(beside(fixture, "-shm")), 0);
     catalog = open_catalog(fixture);
-    assert_int_equal(documents(fixture, catalog), 1000);
+    assert_int_equal(catalog_file_count(catalog, &fixture->run), 1000);
     catalog_close(catalog);
     sound(fixture);
 }
@@ -271,7 +246,7 @@ static void a_lock_with_another_text_is_no_trouble(void **state)
         fputs(texts[i], lock);
         fclose(lock);
         struct catalog *catalog = open_catalog(fixture);
-        assert_int_equal(documents(fixture, catalog), (i + 1) * 10);
+        assert_int_equal(catalog_file_count(catalog, &fixture->run), (i + 1) * 10);
         catalog_close(catalog);
     }
 }

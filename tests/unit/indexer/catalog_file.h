@@ -1,0 +1,15 @@
+/* catalog_file.h: a catalog in a file, for the tests that need no other database: documents into it, how many it has, and the file gone. */
+#ifndef TESTS_UNIT_INDEXER_CATALOG_FILE_H
+#define TESTS_UNIT_INDEXER_CATALOG_FILE_H
+
+#include "indexer/catalog/catalog.h"
+
+/* Fields first to first + count - 1 of a run, issue 1, stamp 1000, on n1; what the catalog says to that. */
+enum status catalog_file_add(struct catalog *catalog, const struct run_key *run, unsigned first,
+                             unsigned count);
+/* Documents of a run. */
+unsigned catalog_file_count(struct catalog *catalog, const struct run_key *run);
+/* The file, and what SQLite and we keep beside it. */
+void catalog_file_remove(const char *path);
+
+#endif
