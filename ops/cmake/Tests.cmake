@@ -17,6 +17,10 @@ set(gribstore_test_environment
     "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
 )
 
+# They take longest, in this order, and begin first, or a core would wait for them at the end.
+set(gribstore_long_tests test_store_crash test_catalog test_catalog_mongo test_decoders test_decode_memo test_decode
+    test_https test_tls test_http_limits test_http_file)
+
 # gribstore_register_test(NAME LABELS TIMEOUT command...): the target NAME is a test, run by this command. TIMEOUT is a safety
 # net for a test that hangs, many times what it takes: no test is held to a speed, on a machine that is busy least of all.
 function(gribstore_register_test NAME LABELS TIMEOUT)
@@ -30,8 +34,13 @@ function(gribstore_register_test NAME LABELS TIMEOUT)
         math(EXPR TIMEOUT "4 * ${TIMEOUT}") # it costs as much
     endif()
     add_test(NAME ${NAME} COMMAND ${ARGN})
+    list(FIND gribstore_long_tests ${NAME} place)
+    set(cost 0)
+    if(NOT place EQUAL -1)
+        math(EXPR cost "100 - ${place}")
+    endif()
     set_tests_properties(${NAME} PROPERTIES
-        LABELS "${LABELS}" TIMEOUT ${TIMEOUT} ENVIRONMENT "${gribstore_test_environment}")
+        LABELS "${LABELS}" TIMEOUT ${TIMEOUT} COST ${cost} ENVIRONMENT "${gribstore_test_environment}")
 endfunction()
 
 # gribstore_add_test(NAME LABELS TIMEOUT [SOURCES file...] LIBS library... [RUNNER command...] [ARGUMENTS argument...])
@@ -92,8 +101,9 @@ function(gribstore_fuzz_test NAME)
         set(found "${PROJECT_BINARY_DIR}/corpus/${NAME}")
         set(crashes "${PROJECT_BINARY_DIR}/crashes/${NAME}")
         file(MAKE_DIRECTORY "${found}" "${crashes}")
-        # The same inputs in every run, as far as it gets: what is new is looked for by ops/fuzz.
-        set(arguments -seed=1 -max_total_time=${seconds} -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
+        # The same inputs in every run, as far as it gets: what is new is looked for by ops/fuzz. An input may take a minute, as
+        # others may have the processors meanwhile.
+        set(arguments -seed=1 -max_total_time=${seconds} -timeout=60 -rss_limit_mb=2048 -print_final_stats=1
             "-artifact_prefix=${crashes}/")
         set(dictionary "${CMAKE_CURRENT_SOURCE_DIR}/dict/${NAME}.dict")
         if(EXISTS "${dictionary}")
@@ -104,6 +114,7 @@ function(gribstore_fuzz_test NAME)
         endif()
         gribstore_add_test(${NAME} fuzz 600 ${FUZZ_TEST_UNPARSED_ARGUMENTS} ARGUMENTS ${arguments} "${found}" ${corpus})
         target_link_options(${NAME} PRIVATE -fsanitize=fuzzer)
+        set_tests_properties(${NAME} PROPERTIES COST ${seconds})
     else()
         gribstore_add_test(${NAME} fuzz 600 ${FUZZ_TEST_UNPARSED_ARGUMENTS} ARGUMENTS "${corpus}")
         target_sources(${NAME} PRIVATE "${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c")
