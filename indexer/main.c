@@ -3,6 +3,7 @@
 #include "indexer/indexer.h"
 #include "indexer/reindex_main.h"
 #include "indexer/share.h"
+#include "indexer/work.h"
 #include "proto/base/config.h"
 #include "proto/base/log.h"
 #include "proto/base/process.h"
@@ -251,6 +252,7 @@ static int main_run(const struct settings *settings)
     log_msg(LOG_INFO, "indexer.started", "listening on %s, catalog %s", settings->listen,
             catalog_backend(indexer.catalog));
     uv_run(&loop, UV_RUN_DEFAULT);
+    work_stop(&loop);
     main_close_signals(&signals, &loop);
     uv_loop_close(&loop);
     return indexer.failed ? 1 : 0;
@@ -264,7 +266,6 @@ int main(int argc, char **argv)
     int rest;
 
     error_init(&err);
-    setenv("UV_THREADPOOL_SIZE", "16", 0);
     /* Documents are made on one thread and freed on another: with an arena a thread each keeps what the others gave back (199 MiB
      * in place of 90 after 20,000 fields). */
     mallopt(M_ARENA_MAX, 2);

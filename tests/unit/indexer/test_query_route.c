@@ -65,6 +65,7 @@ static int stop(void **state)
     char path[128];
 
     (void)state;
+    work_stop(&fixture.loop);
     fixture_stop(&fixture);
     catalog_close(indexer.catalog);
     for (unsigned i = 0; i < ARRAY_COUNT(files); i++) {

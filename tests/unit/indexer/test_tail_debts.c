@@ -124,6 +124,7 @@ static int teardown(void **state)
 
     if (!fixture->stopped)
         tails_stop(&fixture->indexer, on_stopped);
+    work_stop(&fixture->loop);
     uv_run(&fixture->loop, UV_RUN_DEFAULT);
     assert_true(fixture->stopped);
     assert_int_equal(uv_loop_close(&fixture->loop), 0);

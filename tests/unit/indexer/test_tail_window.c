@@ -135,8 +135,9 @@ static int tear_down(void **state)
     char path[80];
 
     (void)state;
+    work_stop(&fixture.loop);
     uv_run(&fixture.loop, UV_RUN_DEFAULT);
-    uv_loop_close(&fixture.loop);
+    assert_int_equal(uv_loop_close(&fixture.loop), 0);
     catalog_close(fixture.indexer.catalog);
     for (unsigned i = 0; i < ARRAY_COUNT(suffixes); i++) {
         snprintf(path, sizeof path, "%s%s", fixture.path, suffixes[i]);

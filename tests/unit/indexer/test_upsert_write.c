@@ -84,8 +84,9 @@ static int tear_down(void **state)
 
     (void)state;
     upsert_writer_free(fixture.writer);
+    work_stop(&fixture.loop);
     uv_run(&fixture.loop, UV_RUN_DEFAULT);
-    uv_loop_close(&fixture.loop);
+    assert_int_equal(uv_loop_close(&fixture.loop), 0);
     catalog_close(fixture.indexer.catalog);
     for (unsigned i = 0; i < ARRAY_COUNT(suffixes); i++) {
         snprintf(path, sizeof path, "%s%s", fixture.path, suffixes[i]);
