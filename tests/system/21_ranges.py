@@ -47,12 +47,6 @@ class Entity:
                    method)
 
 
-def put(node, body):
-    answer = node.put("/ingest/ranges/", body)
-    assert answer.status_code in (200, 201), answer.text
-    return answer.json()["messages"]
-
-
 # Whole in memory; streamed, or read to its end before a range of it leaves; more than the buffers of a socket.
 SIZES = {"small": 5_000, "large": 1 * MIB + 12_345, "huge": 17 * MIB + 1}
 
@@ -63,7 +57,7 @@ def entities(cluster):
     found = {}
     for number, (name, size) in enumerate(SIZES.items(), 1):
         data = message(number, size)
-        line = put(cluster.nodes[0], data)[0]
+        line = cluster.nodes[0].ingest("ranges", data)["messages"][0]
         holders = [cluster.by_url(location["url"]) for location in line["locations"]]
         other = next(node for node in cluster.nodes if node not in holders)
         found[name] = Entity(holders[0], f"/sha256/{line['digest']}", data)
@@ -261,7 +255,7 @@ def test_a_thousand_ranges_of_ten_digits_fit_into_a_line(entities):
 def test_a_damaged_copy_is_passed_over_before_a_range_of_it_leaves(cluster, text, count):
     """Though the damage lies where nobody asked: what a message is, all of its bytes decide."""
     data = message(500 + count, 2 * MIB)
-    line = put(cluster.nodes[0], data)[0]
+    line = cluster.nodes[0].ingest("ranges", data)["messages"][0]
     location = line["locations"][0]
     holder = cluster.by_url(location["url"])
     with open(holder.data / "runs" / location["url"].partition("/data/")[2], "r+b") as file:
@@ -314,7 +308,7 @@ def growing(tmp_path_factory):
 
 
 def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(growing):
-    location = [put(growing, message(number, 6 * MIB))[0]["locations"][0] for number in range(2)][-1]
+    location = [growing.ingest("ranges", message(number, 6 * MIB))["messages"][0]["locations"][0] for number in range(2)][-1]
     path = location["url"].removeprefix(growing.url)
     content = growing.get(path).content
     etag = f'"{re.search(r"-([0-9a-f]{16})[.]grib$", path)[1]}-{len(content)}"'
@@ -322,7 +316,7 @@ def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(growing):
         wire.send(request("GET", path))
         head = wire.head()
         assert (head.get("ETag"), head.get("Content-Length")) == (etag, str(len(content)))
-        put(growing, message(100, 2000))
+        growing.ingest("ranges", message(100, 2000))
         assert wire.take(len(content)) == content
     grown = ask(growing, request("HEAD", path), "HEAD")
     assert grown.get("ETag") != etag and int(grown.get("Content-Length")) > len(content)
@@ -338,7 +332,7 @@ def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(growing):
 
 def test_readers_of_a_growing_file_never_see_other_bytes(growing):
     """Ranges that reach behind the end while messages are appended: each is a piece of what the file becomes."""
-    path = put(growing, message(1000, 100_000))[0]["locations"][0]["url"].removeprefix(growing.url)
+    path = growing.ingest("ranges", message(1000, 100_000))["messages"][0]["locations"][0]["url"].removeprefix(growing.url)
     seen, stop, failures = {}, threading.Event(), []
 
     def read():
@@ -355,7 +349,7 @@ def test_readers_of_a_growing_file_never_see_other_bytes(growing):
         reader.start()
     await_condition(lambda: seen or failures, "it is read")
     for number in range(40):
-        put(growing, message(2000 + number, 3_000))
+        growing.ingest("ranges", message(2000 + number, 3_000))
     await_condition(lambda: len(seen) > 1 or failures, "it is read as it grows")
     stop.set()
     for reader in readers:

@@ -8,12 +8,6 @@ import requests
 from processes import await_condition
 
 
-def put(node, source, data):
-    answer = node.put(f"/ingest/{source}/", data=data)
-    assert answer.status_code in (200, 201), answer.text
-    return answer.json()
-
-
 def read(location):
     """The bytes at a location, by URL and range."""
     first, last = location["offset"], location["offset"] + location["length"] - 1
@@ -53,7 +47,7 @@ def test_every_real_file_is_indexed_field_by_field(daemons, node, grib, backend,
     indexer = daemons.indexer([node], catalog=catalog)
     names = sorted(grib.manifest())
     for name in names:
-        put(node, source_of(name), (grib.GRIB_DIR / name).read_bytes())
+        node.ingest(source_of(name), (grib.GRIB_DIR / name).read_bytes())
     for name in names:
         indexer.await_messages(source_of(name), grib.manifest()[name]["messages"])
         check_bytes(check_against_tables(indexer, grib, name, source_of(name)))
@@ -63,17 +57,17 @@ def test_every_real_file_is_indexed_field_by_field(daemons, node, grib, backend,
 
 def test_fields_of_other_centres_stay_apart(node, indexer, grib):
     for name, fields in (("ens_50.grib", 51), ("nam-multi-field.grib2", 181), ("gfs-308-fields.grib2", 344)):
-        put(node, source_of(name), (grib.GRIB_DIR / name).read_bytes())
+        node.ingest(source_of(name), (grib.GRIB_DIR / name).read_bytes())
         indexer.await_messages(source_of(name), grib.manifest()[name]["messages"])
         assert len({field["id"] for field in indexer.fields(source=source_of(name), limit=1000)}) == fields
 
 
 def test_sent_again_changes_nothing(node, indexer, grib):
     data = (grib.GRIB_DIR / "ens_50.grib").read_bytes()
-    first = put(node, "again", data)
+    first = node.ingest("again", data)
     indexer.await_messages("again", 51)
     before = indexer.fields(source="again")
-    second = put(node, "again", data)
+    second = node.ingest("again", data)
     assert (first["stored"], second["stored"], second["known"]) == (51, 0, 51)
     await_condition(indexer.caught_up, "the index has caught up")
     assert indexer.fields(source="again") == before
@@ -88,7 +82,7 @@ def test_a_message_that_does_not_decode_is_quarantined_and_readable(node, indexe
     while broken[at + 4] != 4:
         at += int.from_bytes(broken[at:at + 4], "big")
     broken[at + 7:at + 9] = b"\xfe\xfe"
-    answer = put(node, "odd", bytes(broken) + message.data)
+    answer = node.ingest("odd", bytes(broken) + message.data)
     runs = indexer.await_messages("odd", 2)
     assert sum(run["quarantined"] for run in runs) == 1
     assert len(indexer.fields(source="odd")) == 1
@@ -102,7 +96,7 @@ def test_a_message_whose_sections_do_not_hold_is_quarantined(node, indexer, grib
     # Behind section 1, which has the date, is a section longer than the message: framed, stored, and without heads.
     at = 16 + int.from_bytes(broken[16:20], "big")
     broken[at:at + 4] = b"\x7f\xff\xff\xff"
-    answer = put(node, "broken", bytes(broken))
+    answer = node.ingest("broken", bytes(broken))
     runs = indexer.await_messages("broken", 1)
     assert (runs[0]["quarantined"], runs[0]["fields"]) == (1, 0)
     assert read(answer["messages"][0]["locations"][0]) == bytes(broken)
@@ -118,7 +112,7 @@ def test_a_lost_index_is_read_again_from_the_nodes(daemons, node, grib, backend,
     catalog = request.getfixturevalue("mongod").replace("/?", "/gribstore?") if backend == "mongodb" else None
     indexer = daemons.indexer([node], catalog=catalog)
     for name in ("nam-multi-field.grib2", "era5-levels-members.grib"):
-        put(node, "lost", (grib.GRIB_DIR / name).read_bytes())
+        node.ingest("lost", (grib.GRIB_DIR / name).read_bytes())
     before = indexer.await_messages("lost", 314)
     documents = indexer.fields(source="lost", limit=1000)
 
@@ -138,16 +132,16 @@ def test_a_lost_index_is_read_again_from_the_nodes(daemons, node, grib, backend,
 
 
 def test_an_indexer_that_was_down_catches_up(node, indexer, grib):
-    put(node, "late", (grib.GRIB_DIR / "ens_50.grib").read_bytes())
+    node.ingest("late", (grib.GRIB_DIR / "ens_50.grib").read_bytes())
     indexer.await_messages("late", 51)
     indexer.stop()
-    put(node, "late", (grib.GRIB_DIR / "wave_spectra.grib").read_bytes())
+    node.ingest("late", (grib.GRIB_DIR / "wave_spectra.grib").read_bytes())
     indexer.start().wait_ready()
     indexer.await_messages("late", 69)
 
 
 def test_an_indexer_killed_while_it_reads_doubles_nothing(node, indexer, grib):
-    put(node, "killed", (grib.GRIB_DIR / "gfs-308-fields.grib2").read_bytes())
+    node.ingest("killed", (grib.GRIB_DIR / "gfs-308-fields.grib2").read_bytes())
     await_condition(lambda: any(run["messages"] > 0 for run in indexer.runs(source="killed")), "some of it is in the index")
     indexer.kill()
     indexer.start().wait_ready()

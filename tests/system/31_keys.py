@@ -29,12 +29,6 @@ OWN_KEYS = (
 )
 
 
-def put(node, source, data):
-    answer = node.put(f"/ingest/{source}/", data=data)
-    assert answer.status_code in (200, 201), answer.text
-    return answer.json()
-
-
 def read(session, location):
     first, last = location["offset"], location["offset"] + location["length"] - 1
     answer = session.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=30)
@@ -74,7 +68,7 @@ def loaded(world, grib):
     node, indexer = world
     files = sorted(grib.manifest())
     for name in files:
-        put(node, source_of(name), (grib.GRIB_DIR / name).read_bytes())
+        node.ingest(source_of(name), (grib.GRIB_DIR / name).read_bytes())
     fields = {}
     for name in files:
         indexer.await_messages(source_of(name), grib.manifest()[name]["messages"])
@@ -312,7 +306,7 @@ def test_id_and_table_find_a_parameter_of_any_centre_named_or_not(daemons, node,
     catalog = request.getfixturevalue("mongod").replace("/?", "/gribstore?") if backend == "mongodb" else None
     indexer = daemons.indexer([node], catalog=catalog)
     messages = [of_table(grib, *numbers) for *numbers, _ in OF_TABLES] + [of_discipline(grib, *numbers) for *numbers, _ in OF_DISCIPLINES]
-    put(node, "tables", b"".join(messages))
+    node.ingest("tables", b"".join(messages))
     indexer.await_messages("tables", len(messages))
     fields = {hashlib.sha256(message).hexdigest(): None for message in messages}
     fields |= {field["digest"]: field for field in indexer.fields(source="tables", limit=1000)}
@@ -360,7 +354,7 @@ def test_a_field_of_a_grid_known_by_number_alone_is_found(node, indexer, grib):
         one, rest = bytearray(whole[8:36]), whole[36 + int.from_bytes(whole[36:39], "big"):]
         one[6], one[7] = number, 0
         messages.append(b"GRIB" + (8 + len(one) + len(rest)).to_bytes(3, "big") + b"\x01" + bytes(one) + rest)
-    put(node, "gridless", b"".join(messages))
+    node.ingest("gridless", b"".join(messages))
     run, = indexer.await_messages("gridless", 2)
     fields = indexer.fields(source="gridless", param="11.2")
     assert (len(fields), run["quarantined"]) == (2, 0)
@@ -377,7 +371,7 @@ def test_products_that_differ_in_one_octet_are_found_one_by_one(daemons, node, i
             subprocess.run(["grib_set", "-s", ",".join(f"{name}={number}" for name, number in keys.items()),
                             grib.GRIB_DIR / "regular_latlon_surface.grib2", path], check=True, capture_output=True, timeout=COMMAND_TIMEOUT_S)
             messages[template, key, value] = grib.split_grib(path)[0].data
-    put(node, "products", b"".join(messages.values()))
+    node.ingest("products", b"".join(messages.values()))
     indexer.await_messages("products", len(messages))
     assert len({field["id"] for field in indexer.fields(source="products", limit=1000)}) == len(messages)
     for (template, key, value), message in messages.items():
@@ -403,7 +397,7 @@ def test_members_of_any_centre_stay_apart_and_absent_is_not_0(node, indexer, tmp
     for source, arguments in (("ncep", ("--edition", "2", "--centre", "kwbc", "--members", "3", "--control")),
                               ("ecmf", ("--edition", "1", "--members", "3")), ("alone", ("--edition", "2"))):
         data = gribgen(tmp_path / f"{source}.grib", *arguments)
-        put(node, source, data)
+        node.ingest(source, data)
         indexer.await_messages(source, len(grib.split_bytes(data)))
     for source, numbers in (("ncep", {0, 1, 2, 3}), ("ecmf", {1, 2, 3})):
         fields = indexer.fields(source=source, limit=1000)
@@ -420,11 +414,11 @@ def test_members_of_any_centre_stay_apart_and_absent_is_not_0(node, indexer, tmp
 
 def test_a_reissue_takes_the_place_of_what_has_the_same_keys(node, indexer, tmp_path, grib):
     first, second = gribgen(tmp_path / "first.grib"), gribgen(tmp_path / "second.grib", "--seed", "2")
-    put(node, "reissued", first)
+    node.ingest("reissued", first)
     count = len(grib.split_bytes(first))
     indexer.await_messages("reissued", count)
     before = {field["id"]: field for field in indexer.fields(source="reissued", limit=1000)}
-    put(node, "reissued", second)
+    node.ingest("reissued", second)
     indexer.await_messages("reissued", 2 * count)
     after = indexer.fields(source="reissued", limit=1000)
     assert {field["id"] for field in after} == set(before)
@@ -451,7 +445,7 @@ def test_text_of_a_head_is_escaped_wherever_it_shows(node, indexer, grib):
     texts = (b"<b>\"", b"\x01\x1f\x7f\\", b"\xff\xfe\xc3\x28", b"a\r\nb", b"</s>")
     for i, text in enumerate(texts):
         message[8 + 45:8 + 49] = text
-        put(node, f"odd{i}", bytes(message))
+        node.ingest(f"odd{i}", bytes(message))
         run = indexer.await_messages(f"odd{i}", 1)[0]
         answer = indexer.get("/v1/fields", params={"source": f"odd{i}"})
         assert all(byte >= 0x20 or byte == 0x0A for byte in answer.content)
@@ -514,9 +508,9 @@ def test_names_are_made_anew_and_nothing_else(daemons, node, grib, backend, requ
     catalog = request.getfixturevalue("mongod").replace("/?", "/gribstore?") if backend == "mongodb" else None
     indexer = daemons.indexer([node], catalog=catalog)
     for name in NAMED_FILES:
-        put(node, source_of(name), (grib.GRIB_DIR / name).read_bytes())
+        node.ingest(source_of(name), (grib.GRIB_DIR / name).read_bytes())
         indexer.await_messages(source_of(name), grib.manifest()[name]["messages"])
-    put(node, "nameless", of_table(grib, 7, 2, 250))
+    node.ingest("nameless", of_table(grib, 7, 2, 250))
     indexer.await_messages("nameless", 1)
     before = {field["id"]: field for field in indexer.fields(limit=1000)}
     named = [field for field in before.values() if field["param"] == "2t"]

@@ -12,12 +12,6 @@ COUNT = 1500
 CATCH_UP_S = 120
 
 
-def put(node, data):
-    answer = node.put("/ingest/db/", data=data, timeout=60)
-    assert answer.status_code == 201, answer.text
-    return answer.json()["messages"]
-
-
 def check_reads(node, messages, count=20):
     for message in messages[::max(1, len(messages) // count)]:
         assert node.get(f"/sha256/{message['digest']}").status_code == 200
@@ -34,14 +28,14 @@ def await_some(indexer):
 def test_the_index_catches_up_by_itself_when_the_database_is_back(daemons, node, stamped, database, how):
     database.create()
     indexer = daemons.indexer([node], catalog=database.uri)
-    first = put(node, stamped("20261119T0000Z", COUNT))
+    first = node.ingest("db", stamped("20261119T0000Z", COUNT))["messages"]
     await_some(indexer)
 
     if how == "killed":
         database.kill()
     else:
         database.process.send_signal(signal.SIGSTOP)
-    second = put(node, stamped("20261119T1200Z", COUNT))
+    second = node.ingest("db", stamped("20261119T1200Z", COUNT))["messages"]
     check_reads(node, first + second)
     refused = indexer.get("/v1/fields", params={"source": "db", "limit": 1}, timeout=60)
     assert refused.status_code in (503, 504), refused.text
@@ -77,7 +71,7 @@ def test_an_indexer_started_while_the_database_is_down_becomes_ready_with_it(dae
     database.create()
     database.kill()
     indexer = daemons.indexer([node], catalog=database.uri, ready=False)
-    put(node, stamped("20261119T0000Z", 200))
+    node.ingest("db", stamped("20261119T0000Z", 200))
     await_condition(lambda: "catalog.wait" in indexer.output(), "it says that it waits")
     assert indexer.process.poll() is None
     database.launch()
@@ -88,7 +82,7 @@ def test_an_indexer_started_while_the_database_is_down_becomes_ready_with_it(dae
 def test_an_indexer_leaves_on_sigterm_while_the_database_does_not_answer(daemons, node, stamped, database):
     database.create()
     indexer = daemons.indexer([node], catalog=database.uri)
-    put(node, stamped("20261119T0000Z", COUNT))
+    node.ingest("db", stamped("20261119T0000Z", COUNT))
     await_some(indexer)
     database.process.send_signal(signal.SIGSTOP)
     indexer.stop()
@@ -97,7 +91,7 @@ def test_an_indexer_leaves_on_sigterm_while_the_database_does_not_answer(daemons
 def test_a_retirement_asked_for_while_the_database_stops_ends_in_purged(daemons, node, stamped, database):
     database.create()
     indexer = daemons.indexer([node], catalog=database.uri)
-    put(node, stamped("20261119T0000Z", 500))
+    node.ingest("db", stamped("20261119T0000Z", 500))
     await_whole(indexer, 500)
     run = "/v1/runs/db/20261119T0000Z"
     database.process.send_signal(signal.SIGSTOP)

@@ -10,12 +10,6 @@ from processes import await_condition
 JOURNAL_RECORD_SIZE = 64
 
 
-def put(node, source, data):
-    answer = node.put(f"/ingest/{source}/", data=data, timeout=120)
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
 def messages(indexer, source):
     return {run["base_time"]: run["messages"] for run in indexer.runs(source=source)}
 
@@ -30,7 +24,7 @@ def flip(path, offset):
 
 def test_a_run_that_cannot_be_read_keeps_no_other_waiting(daemons, node, stamped):
     for hour in range(3):
-        put(node, "tail", stamped(f"20261101T{hour:02}00Z", 20))
+        node.ingest("tail", stamped(f"20261101T{hour:02}00Z", 20))
     journals = sorted((node.data / "runs/tail").glob("*/journal"))
     # The node has read it already, and hands it out as it is on disk.
     damaged = journals[:2]
@@ -38,7 +32,7 @@ def test_a_run_that_cannot_be_read_keeps_no_other_waiting(daemons, node, stamped
         flip(journal, JOURNAL_RECORD_SIZE * 3 + 5)
     indexer = daemons.indexer([node])
     await_condition(lambda: messages(indexer, "tail").get("2026-11-01T02:00:00Z") == 20, "the sound one is in the index")
-    put(node, "tail", stamped("20261101T0300Z", 20))
+    node.ingest("tail", stamped("20261101T0300Z", 20))
     await_condition(lambda: messages(indexer, "tail").get("2026-11-01T03:00:00Z") == 20, "a later one too")
     assert "record" in indexer.json("/v1/cluster/nodes")["nodes"][0]["error"]
     for journal in damaged:
@@ -60,7 +54,7 @@ def test_heads_that_are_more_than_one_answer_are_asked_for_in_parts(daemons, nod
         local = struct.pack(">IBHI", 70_000, 2, 0, number).ljust(70_000, b"\0")
         size = at + len(local) + len(rest)
         body += whole[:8] + struct.pack(">Q", size) + whole[16:at] + local + rest
-    put(node, "large", bytes(body))
+    node.ingest("large", bytes(body))
     indexer = daemons.indexer([node])  # now, so that they are one batch
     await_condition(lambda: sum(messages(indexer, "large").values()) == 1000, "all of it is in the index", 120)
     run = indexer.runs(source="large")[0]

@@ -47,21 +47,10 @@ def is_shared(indexer, nodes=("n1", "n2", "n3")):
     return sorted(sum(held, [])) == list(nodes) and sorted(map(len, held)) == [len(nodes) // 2, (len(nodes) + 1) // 2]
 
 
-def put(node, source, data):
-    answer = node.put(f"/ingest/{source}/", data=data, timeout=120)
-    assert answer.status_code == 201, answer.text
-
-
 def put_here(node, source, data):
     """On this node alone: no other indexer brings these documents first."""
     answer = node.put(f"/replica/{source}", data=data, timeout=120)
     assert answer.status_code == 201, answer.text
-
-
-def swept(indexer):
-    before = indexer.json("/v1/status")["sweep"].get("ended_at")
-    assert indexer.post("/v1/sweep").status_code == 202
-    await_condition(lambda: indexer.json("/v1/status")["sweep"].get("ended_at") not in (before, None), "a sweep came to its end")
 
 
 def held(nodes, source):
@@ -126,11 +115,11 @@ def test_two_indexers_share_the_nodes_and_one_goes_on_for_the_other(pair, stampe
     assert "2 indexers alive" in shown and "mongodb answers" in shown
     rows = [line.split()[:2] for line in shown.splitlines()]
     assert all([node, name] in rows for name, nodes in shares(one).items() for node in nodes), shown
-    put(pair.nodes[0], "share", stamped("20261101T0000Z", 300))
+    pair.nodes[0].ingest("share", stamped("20261101T0000Z", 300))
     one.await_messages("share", 300, copies=2)
     two.kill()
     await_condition(lambda: shares(one) == {"one": ["n1", "n2", "n3"]}, "one has them all, once the lease is over")
-    put(pair.nodes[0], "share", stamped("20261101T1200Z", 300))
+    pair.nodes[0].ingest("share", stamped("20261101T1200Z", 300))
     one.await_messages("share", 600, copies=2)
     # Given up on SIGTERM at once: nobody waits for a lease to run out.
     two.start().wait_ready()
@@ -236,19 +225,21 @@ def reopen(sleepers, data):
     assert sleepers.awake.post(f"{RUN}/reopen").status_code == 200
     await_condition(lambda: all(run["incarnation"] == 2 for node in sleepers.nodes
                                 for run in node.json("/cluster/runs")["runs"]), "the nodes know")
-    put(sleepers.nodes[1], "sleep", data)
+    sleepers.nodes[1].ingest("sleep", data)
     await_condition(lambda: sleepers.awake.json(RUN)["messages"] == 50, "it is filled again")
 
 
 @pytest.mark.parametrize("then", ["purged", "filled again"])
 def test_what_is_written_into_a_run_that_was_purged_meanwhile_goes_by_itself(sleepers, stamped, mongod, then):
     """It stops between the look at the run's state and the write: that comes when the run is purged, or another incarnation. No
-    sweep takes it away here, nor a cursor that is found elsewhere, since it dies before it comes to that: with the look behind the write
-    (run_guard_check) left out 40 documents stay."""
-    put(sleepers.nodes[0], "sleep", stamped("20261101T0000Z", 20))
+    sweep takes it away here, nor a cursor that is found elsewhere, nor its tail, which sees in the node's listing that the run is gone and
+    is held where it looks for that node's documents: with the look behind the write (run_guard_check), or its removal, left out 40
+    documents stay."""
+    sleepers.nodes[0].ingest("sleep", stamped("20261101T0000Z", 20))
     sleepers.awake.await_messages("sleep", 20, copies=2)
     check_cursors(sleepers, mongod)  # else the first batch's cursor is what is held below
-    with sleepers.door.hold("insert update", "fields", RUN_ID) as written, sleepers.door.hold("find", "cursors", b"n1\0" + RUN_ID):
+    with sleepers.door.hold("insert update", "fields", RUN_ID) as written, sleepers.door.hold("find", "cursors", b"n1\0" + RUN_ID), \
+            sleepers.door.hold("find", "fields", b"n1\0"):
         put_here(sleepers.nodes[0], "sleep", stamped("20261101T0000Z", 60))
         written.await_reached()
         sleepers.sleep()
@@ -267,21 +258,22 @@ def test_what_is_written_into_a_run_that_was_purged_meanwhile_goes_by_itself(sle
     sleepers.await_even()
     assert documents(mongod) == (50 if then == "filled again" else 0)
     check_cursors(sleepers, mongod)
-    swept(sleepers.awake)
+    sleepers.awake.sweep()
     check_equal(sleepers, "sleep")
 
 
 def test_a_run_that_was_purged_meanwhile_is_not_written_to(sleepers, stamped, mongod):
     """It stops before the look at the run's state: what that finds is what holds now, and no write follows. With run_guard_check
     before the write left out there is one."""
-    put(sleepers.nodes[0], "sleep", stamped("20261101T0000Z", 20))
+    sleepers.nodes[0].ingest("sleep", stamped("20261101T0000Z", 20))
     sleepers.awake.await_messages("sleep", 20, copies=2)
+    check_cursors(sleepers, mongod)
     with sleepers.door.hold("find", "runs", RUN_ID) as looked:
-        put(sleepers.nodes[0], "sleep", stamped("20261101T0000Z", 60))
+        before = len(sleepers.door.seen)
+        sleepers.nodes[0].ingest("sleep", stamped("20261101T0000Z", 60))
         looked.await_reached()
         sleepers.sleep()
         purge(sleepers)
-        before = len(sleepers.door.seen)
         sleepers.wake()
         looked.release().await_answered()
     sleepers.await_even()
@@ -326,13 +318,13 @@ def test_locations_written_after_they_were_removed_go_again(sleepers, stamped, m
     (catalog_cursor_check), the other's write meets another revision and gives way, and reads again. With the compare and set left out, of the
     revision or of all, the other's cursor covers the set-back and what was removed stays in the index; so it does without the set-back.
     first: whether the sleeper hears of its batch or of its lost lease first; it looks at its cursor either way."""
-    put(sleepers.nodes[0], "sleep", stamped("20261101T0000Z", 20))
+    sleepers.nodes[0].ingest("sleep", stamped("20261101T0000Z", 20))
     sleepers.awake.await_messages("sleep", 20, copies=2)
     door = sleepers.door
     with door.hold("insert update", "fields", RUN_ID) as written, door.hold("findAndModify", "leases", b"indexer/") as looks:
         looks.release()
         before = {digest for _, digest, *_ in held(sleepers.nodes, "sleep")[1].popitem()[1]}
-        put(sleepers.nodes[0], "sleep", stamped("20261101T0000Z", 21))
+        sleepers.nodes[0].ingest("sleep", stamped("20261101T0000Z", 21))
         written.await_reached()
         sleepers.sleep()
         sleepers.awake.await_messages("sleep", 21, copies=2)
@@ -341,7 +333,7 @@ def test_locations_written_after_they_were_removed_go_again(sleepers, stamped, m
         harm(sleepers.nodes[0], new.pop())
         await_condition(lambda: is_equal(sleepers, "sleep"), "the other has acted on it", 60)
         with sleepers.awake_door.hold("update", "cursors", b"n1\0" + RUN_ID) as cursor:
-            put(sleepers.nodes[0], "sleep", stamped("20261101T0000Z", 60))
+            sleepers.nodes[0].ingest("sleep", stamped("20261101T0000Z", 60))
             cursor.await_reached()
             with door.hold("findAndModify", "leases") as lease, door.hold("update", "cursors", b"n1\0" + RUN_ID) as set_back:
                 if first == "the loss":
@@ -357,7 +349,7 @@ def test_locations_written_after_they_were_removed_go_again(sleepers, stamped, m
     sleepers.await_even()
     check_equal(sleepers, "sleep")
     check_cursors(sleepers, mongod)
-    swept(sleepers.awake)
+    sleepers.awake.sweep()
     check_equal(sleepers, "sleep")
 
 
@@ -371,7 +363,7 @@ def test_a_second_indexer_of_the_same_name_waits_for_the_first(pair, daemons, mo
 
 def test_another_indexers_change_is_known_a_moment_later(pair, stamped):
     one, two = pair.indexer, pair.second
-    put(pair.nodes[0], "told", stamped("20261101T0000Z", 100))
+    pair.nodes[0].ingest("told", stamped("20261101T0000Z", 100))
     one.await_messages("told", 100, copies=2)
     run = "/v1/runs/told/20261101T0000Z"
     await_condition(lambda: two.get(run).status_code == 200 and two.json(run)["messages"] == 100, "two knows the run")

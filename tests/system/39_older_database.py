@@ -12,11 +12,6 @@ from processes import await_condition
 LEASE = ["--lease", "3s", "--grace", "0s"]
 
 
-def put(node, data):
-    answer = node.put("/ingest/old/", data=data, timeout=120)
-    assert answer.status_code == 201, answer.text
-
-
 def path_of(indexer):
     return indexer.catalog.removeprefix("sqlite:")
 
@@ -33,30 +28,24 @@ def runs(indexer):
     return {run["base_time"]: (run["state"], run["incarnation"], run["messages"]) for run in indexer.runs(source="old")}
 
 
-def swept(indexer):
-    before = indexer.json("/v1/status")["sweep"].get("ended_at")
-    assert indexer.post("/v1/sweep").status_code == 202
-    await_condition(lambda: indexer.json("/v1/status")["sweep"].get("ended_at") not in (before, None), "a sweep came to its end", 60)
-
-
 @pytest.mark.parametrize("while_it_is", ["stopped", "running"])
 def test_an_older_database_comes_to_the_truth_by_itself(daemons, node, stamped, tmp_path, while_it_is):
     indexer = daemons.indexer([node], arguments=LEASE)
     for hour, count in (("00", 100), ("06", 110), ("12", 120), ("18", 130)):
-        put(node, stamped(f"20261101T{hour}00Z", count))
+        node.ingest("old", stamped(f"20261101T{hour}00Z", count))
     indexer.await_messages("old", 460)
     backup = tmp_path / "backup.sqlite"
     copy(path_of(indexer), backup)
     # Since then: a run went on, one came, one was purged, one purged and filled again, one is ready.
-    put(node, stamped("20261101T0000Z", 300))
-    put(node, stamped("20261102T0000Z", 80))
+    node.ingest("old", stamped("20261101T0000Z", 300))
+    node.ingest("old", stamped("20261102T0000Z", 80))
     for hour in ("06", "12"):
         run = f"/v1/runs/old/20261101T{hour}00Z"
         assert indexer.post(f"{run}/retire?grace=0s").status_code == 200
         await_condition(lambda at=run: indexer.json(at)["state"] == "purged", "purged")
     assert indexer.post("/v1/runs/old/20261101T1200Z/reopen").status_code == 200
     await_condition(lambda: any(run["state"] == "filling" and run["incarnation"] == 2 for run in node.json("/cluster/runs")["runs"]), "told")
-    put(node, stamped("20261101T1200Z", 60))
+    node.ingest("old", stamped("20261101T1200Z", 60))
     assert indexer.post("/v1/runs/old/20261101T1800Z/ready").status_code == 200
     truth = {"2026-11-01T00:00:00Z": ("filling", 1, 300), "2026-11-01T06:00:00Z": ("purged", 1, 0),
              "2026-11-01T12:00:00Z": ("filling", 2, 60), "2026-11-01T18:00:00Z": ("ready", 1, 130),
@@ -70,7 +59,7 @@ def test_an_older_database_comes_to_the_truth_by_itself(daemons, node, stamped, 
         copy(backup, path_of(indexer))
         await_condition(lambda: "run.went-back" in indexer.output(), "it has noticed")
     await_condition(lambda: runs(indexer) == truth, f"the index is what the node is: {runs(indexer)}", 60)
-    swept(indexer)
+    indexer.sweep()
     assert runs(indexer) == truth
     known = {line["digest"] for run in node.json("/cluster/runs")["runs"] if run.get("files")
              for shard in node.json(f"/cluster/shards/old/{run['base_time']}") if shard["count"]
@@ -83,7 +72,7 @@ def test_an_older_database_comes_to_the_truth_by_itself(daemons, node, stamped, 
 
 def test_fingerprints_say_whether_index_and_nodes_hold_the_same(cluster, stamped):
     indexer = cluster.indexer
-    put(cluster.nodes[0], stamped("20261101T0000Z", 100))
+    cluster.nodes[0].ingest("old", stamped("20261101T0000Z", 100))
     indexer.await_messages("old", 100, copies=2)
     run = "/v1/runs/old/20261101T0000Z"
     assert "nodes" not in indexer.json(run)
@@ -102,7 +91,7 @@ def test_fingerprints_say_whether_index_and_nodes_hold_the_same(cluster, stamped
 def test_a_start_without_news_reads_no_journal_and_scans_no_run(daemons, node, stamped):
     indexer = daemons.indexer([node], arguments=LEASE)
     for hour in range(8):
-        put(node, stamped(f"20261101T{hour:02}00Z", 30))
+        node.ingest("old", stamped(f"20261101T{hour:02}00Z", 30))
     indexer.await_messages("old", 240)
     await_condition(indexer.caught_up, "all is read")
     indexer.stop()
@@ -132,8 +121,8 @@ def test_a_start_without_news_reads_no_journal_and_scans_no_run(daemons, node, s
 
 def test_a_sweep_takes_away_what_no_node_has(daemons, node, stamped):
     indexer = daemons.indexer([node], arguments=LEASE)
-    put(node, stamped("20261101T0000Z", 40))
-    put(node, stamped("20261102T0000Z", 50))
+    node.ingest("old", stamped("20261101T0000Z", 40))
+    node.ingest("old", stamped("20261102T0000Z", 50))
     indexer.await_messages("old", 90)
     await_condition(indexer.caught_up, "the cursors are written: one that comes behind the retirement is set back, and what is put in below goes at the start")
     with sqlite3.connect(path_of(indexer)) as database:
@@ -154,7 +143,7 @@ def test_a_sweep_takes_away_what_no_node_has(daemons, node, stamped):
             database.execute("UPDATE fields SET doc = ?, rev = rev + 1 WHERE id = ?", (json.dumps(changed, separators=(",", ":")), identity))
     indexer.start().wait_ready()
     assert len(indexer.fields(source="old", limit=1000)) == 90
-    swept(indexer)
+    indexer.sweep()
     fields = indexer.fields(source="old", limit=1000)
     assert len(fields) == 50
     assert {field["base_time"] for field in fields} == {"2026-11-02T00:00:00Z"}
@@ -168,7 +157,7 @@ def test_a_sweep_takes_away_what_no_node_has(daemons, node, stamped):
 def test_a_sweep_leaves_what_came_while_it_was_at_work(cluster, stamped):
     """The listing of one node is taken, that of another hangs: what is put meanwhile is in no listing, and stays."""
     indexer, nodes = cluster.indexer, cluster.nodes
-    put(nodes[1], stamped("20261101T0000Z", 100))
+    nodes[1].ingest("old", stamped("20261101T0000Z", 100))
     indexer.await_messages("old", 100, copies=2)
     nodes[0].process.send_signal(signal.SIGSTOP)
     try:
@@ -187,9 +176,9 @@ def test_a_sweep_leaves_what_came_while_it_was_at_work(cluster, stamped):
 
 def test_a_node_that_goes_by_another_url_has_its_locations_rewritten(cluster, stamped):
     indexer, node = cluster.indexer, cluster.nodes[0]
-    put(node, stamped("20261101T0000Z", 100))
+    node.ingest("old", stamped("20261101T0000Z", 100))
     indexer.await_messages("old", 100, copies=2)
-    swept(indexer)
+    indexer.sweep()
     answer = indexer.get("/v1/cluster/map")
     changed = answer.json()
     other = node.url.replace("127.0.0.1", "localhost")
@@ -209,6 +198,6 @@ def test_a_node_that_goes_by_another_url_has_its_locations_rewritten(cluster, st
     location = next(at for field in fields for at in field["locations"] if at["node"] == node.name)
     last = location["offset"] + location["length"] - 1
     assert requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=30).content.startswith(b"GRIB")
-    put(cluster.nodes[1], stamped("20261101T0000Z", 120))
+    cluster.nodes[1].ingest("old", stamped("20261101T0000Z", 120))
     indexer.await_messages("old", 120, copies=2)
     assert urls() == {other}

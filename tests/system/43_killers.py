@@ -131,14 +131,6 @@ def all_reaped(pid):
     return len(decoders) == DECODERS and len(workers) <= DECODERS and not any(map(is_zombie, decoders + workers))
 
 
-def metric(indexer, name):
-    total = 0.0
-    for line in indexer.get("/metrics").text.splitlines():
-        if line.split("{")[0].split(" ")[0] == name:
-            total += float(line.rsplit(" ", 1)[1])
-    return total
-
-
 def check_survived(indexer, node, killers, good):
     """Killers and good ones, mixed, through both daemons; what has to hold then. The digests of the killers, in their order."""
     mixed = [(message, True) for message in killers] + [(message, False) for message in good]
@@ -168,7 +160,7 @@ def check_survived(indexer, node, killers, good):
     [run] = indexer.runs(source="killers")
     assert (run["quarantined"], run["fields"]) == (len(killers), len(good))
     assert {field["digest"] for field in indexer.fields(source="killers", limit=10000)} == {digests[message] for message in good}
-    assert metric(indexer, "gribstore_index_quarantined_total") == len(killers)
+    assert indexer.metric("gribstore_index_quarantined_total") == len(killers)
 
     assert indexer.process.poll() is None and indexer.process.pid == pid
     assert indexer.output().count("indexer.started") == 1
@@ -177,7 +169,7 @@ def check_survived(indexer, node, killers, good):
     assert peak_kb - before_kb < GROWTH_KB_MAX, f"{before_kb} kB before, {peak_kb} at most"
     print(f"\n{len(killers)} killers and {len(good)} good messages in {took_s:.1f} s: {len(killers) / took_s:.0f} killers a second, "
           f"longest answer {longest_s * 1000:.0f} ms, {(peak_kb - before_kb) // 1024} MiB more memory at most, "
-          f"{metric(indexer, 'gribstore_decoder_deaths_total'):.0f} decoders died")
+          f"{indexer.metric('gribstore_decoder_deaths_total'):.0f} decoders died")
     return bad
 
 
@@ -192,14 +184,9 @@ def start(daemons, node, decoder):
 
 
 def quarantine(indexer, **query):
-    """All entries, page after page, and the last answer."""
-    entries, cursor = [], None
-    while True:
-        answer = indexer.json("/v1/quarantine", params={**query, **({"cursor": cursor} if cursor else {})})
-        entries += answer["entries"]
-        cursor = answer["next"]
-        if cursor is None:
-            return entries, answer
+    """All entries, and the last answer."""
+    pages = list(indexer.pages("/v1/quarantine", **query))
+    return [entry for page in pages for entry in page["entries"]], pages[-1]
 
 
 def test_messages_that_kill_on_command(daemons, node, grib, stamped):
@@ -268,7 +255,7 @@ def test_another_decoder_tries_quarantine_again(daemons, node, grib, stamped):
     assert (run["quarantined"], run["fields"], run["messages"]) == (0, 60, 60)
     await_condition(lambda: "event=quarantine.retry" in indexer.output(), "it is told in the log")
     assert "40 messages decode now, 0 are refused again, 0 could not be read" in indexer.output()
-    assert metric(indexer, "gribstore_quarantine_retried_total") == 40
+    assert indexer.metric("gribstore_quarantine_retried_total") == 40
 
 
 def test_what_is_refused_again_is_not_tried_by_the_same(daemons, node, grib, stamped):

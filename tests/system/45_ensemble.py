@@ -28,11 +28,6 @@ def gribgen(*arguments):
     return done.stdout.decode()
 
 
-def put(node, data):
-    answer = node.put("/ingest/ens/", data=data, timeout=300)
-    assert answer.status_code == 201, answer.text
-
-
 def documents(indexer, **query):
     return {field["id"]: field for field in indexer.fields(source="ens", limit=10000, **query)}
 
@@ -59,7 +54,7 @@ class World:
         # digest, sub -> identity, by code that is none of the indexer's
         self.identities = {(row[4], int(row[3])): row[5]
                            for row in (line.split("\t") for line in gribgen("--identities", path).splitlines())}
-        put(self.node, b"".join(self.messages))
+        self.node.ingest("ens", b"".join(self.messages))
         self.indexer.await_messages("ens", len(self.messages))
         self.first = documents(self.indexer)
 
@@ -126,7 +121,7 @@ def test_every_member_level_layer_and_step_is_found_by_itself(world):
 
 def test_a_second_issue_takes_every_place_and_the_first_is_still_to_be_had(world):
     messages = [reissue(message) for message in world.messages]
-    put(world.node, b"".join(messages))
+    world.node.ingest("ens", b"".join(messages))
     world.indexer.await_messages("ens", 2 * len(messages))
     now = documents(world.indexer)
     assert set(now) == set(world.first)

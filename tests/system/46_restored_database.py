@@ -11,11 +11,6 @@ LEASE = ["--lease", "2s", "--grace", "0s"]
 CATCH_UP_S = 120
 
 
-def put(node, data):
-    answer = node.put("/ingest/old/", data=data, timeout=120)
-    assert answer.status_code == 201, answer.text
-
-
 def runs(indexer):
     """None while the database does not answer."""
     answer = indexer.get("/v1/runs", params={"source": "old"}, timeout=60)
@@ -58,19 +53,19 @@ def test_a_mongodb_of_an_earlier_day_comes_to_the_truth_under_a_running_indexer(
     database.create()
     indexer = daemons.indexer([node], catalog=database.uri, arguments=LEASE)
     for hour, count in (("00", 100), ("06", 110), ("12", 120), ("18", 130)):
-        put(node, stamped(f"20261101T{hour}00Z", count))
+        node.ingest("old", stamped(f"20261101T{hour}00Z", count))
     indexer.await_messages("old", 460)
     database.keep("earlier")
     # Since then: a run went on, one came, one was purged, one purged and filled again, one is ready; the map is another one.
-    put(node, stamped("20261101T0000Z", 300))
-    put(node, stamped("20261102T0000Z", 80))
+    node.ingest("old", stamped("20261101T0000Z", 300))
+    node.ingest("old", stamped("20261102T0000Z", 80))
     for hour in ("06", "12"):
         run = f"/v1/runs/old/20261101T{hour}00Z"
         await_condition(lambda at=run: indexer.post(f"{at}/retire?grace=0s", timeout=60).status_code == 200, "retired", CATCH_UP_S)
         await_state(indexer, run, "purged")
     assert indexer.post("/v1/runs/old/20261101T1200Z/reopen").status_code == 200
     await_condition(lambda: any(run["state"] == "filling" and run["incarnation"] == 2 for run in node.json("/cluster/runs")["runs"]), "told")
-    put(node, stamped("20261101T1200Z", 60))
+    node.ingest("old", stamped("20261101T1200Z", 60))
     assert indexer.post("/v1/runs/old/20261101T1800Z/ready").status_code == 200
     change_map(indexer)
     truth = {"2026-11-01T00:00:00Z": ("filling", 1, 300), "2026-11-01T06:00:00Z": ("purged", 1, 0),
@@ -98,15 +93,15 @@ def change_map(indexer):
 def test_a_mongodb_that_was_emptied_is_filled_again_under_a_running_indexer(daemons, node, stamped, database):
     database.create()
     indexer = daemons.indexer([node], catalog=database.uri, arguments=LEASE)
-    put(node, stamped("20261101T0000Z", 200))
-    put(node, stamped("20261101T0600Z", 100))
+    node.ingest("old", stamped("20261101T0000Z", 200))
+    node.ingest("old", stamped("20261101T0600Z", 100))
     indexer.await_messages("old", 300)
     assert indexer.post("/v1/runs/old/20261101T0600Z/ready").status_code == 200
     with database.client() as client:
         indexes = set(client.gribstore.fields.index_information())
         client.drop_database("gribstore")
         await_condition(lambda: "catalog.lost" in indexer.output(), "it has noticed")
-        put(node, stamped("20261102T0000Z", 50))
+        node.ingest("old", stamped("20261102T0000Z", 50))
         await_runs(indexer, {"2026-11-01T00:00:00Z": ("filling", 1, 200), "2026-11-01T06:00:00Z": ("ready", 1, 100),
                              "2026-11-02T00:00:00Z": ("filling", 1, 50)})
         await_condition(lambda: set(client.gribstore.fields.index_information()) == indexes, "all indexes are there again")
@@ -130,15 +125,15 @@ def back_up(indexer, target):
 
 def test_a_backup_renamed_over_an_open_file_ends_the_indexer_and_the_next_one_is_whole(daemons, node, stamped, tmp_path):
     indexer = daemons.indexer([node], arguments=LEASE)
-    put(node, stamped("20261101T0000Z", 100))
+    node.ingest("old", stamped("20261101T0000Z", 100))
     indexer.await_messages("old", 100)
     backup = tmp_path / "backup.sqlite"
     back_up(indexer, backup)
-    put(node, stamped("20261101T0000Z", 250))
-    put(node, stamped("20261102T0000Z", 400))
+    node.ingest("old", stamped("20261101T0000Z", 250))
+    node.ingest("old", stamped("20261102T0000Z", 400))
     indexer.await_messages("old", 650)
     os.rename(backup, path_of(indexer))
-    put(node, stamped("20261103T0000Z", 50))
+    node.ingest("old", stamped("20261103T0000Z", 50))
     assert indexer.process.wait(60) == 1, indexer.output()
     indexer.process = None
     indexer.check_reports()
@@ -154,13 +149,13 @@ def test_a_backup_renamed_over_an_open_file_ends_the_indexer_and_the_next_one_is
 
 def test_a_file_that_is_away_for_a_moment_is_waited_for_and_one_that_stays_away_is_made_anew(daemons, node, stamped):
     indexer = daemons.indexer([node], arguments=LEASE)
-    put(node, stamped("20261101T0000Z", 100))
+    node.ingest("old", stamped("20261101T0000Z", 100))
     indexer.await_messages("old", 100)
     path = path_of(indexer)
     os.rename(path, f"{path}.away")
     await_condition(lambda: failing_checks(indexer) == ["database"], "it says so")
     os.rename(f"{path}.away", path)
-    put(node, stamped("20261101T0000Z", 150))
+    node.ingest("old", stamped("20261101T0000Z", 150))
     indexer.await_messages("old", 150)
     indexer.wait_ready()
     assert "catalog.gone" not in indexer.output()

@@ -25,23 +25,13 @@ OUT_OF_DISK_SPACE, USER_WRITES_BLOCKED, UNAUTHORIZED = 14031, 371, 13
 needs_shim = pytest.mark.skipif(not (BIN / "fault_shim.so").exists(), reason="build the target gribstore_fault_shim")
 
 
-def put(node, data):
-    answer = node.put("/ingest/slow/", data=data, timeout=60)
-    assert answer.status_code == 201, answer.text
-
-
 def failing_checks(indexer):
     """Answered at once, whatever the database does."""
     return [check["check"] for check in indexer.get("/readyz", timeout=10).json()["checks"] if not check["ok"]]
 
 
-def metric(indexer, name):
-    text = indexer.get("/metrics", timeout=10).text
-    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + " "))
-
-
 def failures(indexer, kind):
-    return metric(indexer, f'gribstore_catalog_failures_total{{kind="{kind}"}}')
+    return indexer.metric(f'gribstore_catalog_failures_total{{kind="{kind}"}}')
 
 
 def await_whole(indexer, count):
@@ -60,23 +50,23 @@ def check_that_it_waits(indexer, node, stamped, day, trouble, kind):
     """trouble: a context in which the database writes nothing. Each has a day of its own, the first is 1."""
     runs = [f"202611{day:02}T{hour:02}00Z" for hour in (0, 6, 12)]
     ready, there = f"/v1/runs/slow/{runs[0]}/ready", COUNT * len(runs) * (day - 1)
-    put(node, stamped(runs[0], COUNT))
+    node.ingest("slow", stamped(runs[0], COUNT))
     await_whole(indexer, there + COUNT)
     with trouble:
         before = failures(indexer, kind)
         for run in runs[1:]:
-            put(node, stamped(run, COUNT))
+            node.ingest("slow", stamped(run, COUNT))
         await_condition(lambda: failures(indexer, kind) > before, f"a failure is counted as {kind}")
-        await_condition(lambda: failing_checks(indexer) == ["database"] and metric(indexer, "gribstore_catalog_up") == 0, "it says so")
+        await_condition(lambda: failing_checks(indexer) == ["database"] and indexer.metric("gribstore_catalog_up") == 0, "it says so")
         asked = indexer.get("/v1/fields", params={"source": "slow", "limit": 10}, timeout=60)
         assert asked.status_code == 200 and len(asked.json()["fields"]) == 10
         refused(indexer.post(ready, timeout=60))
         assert indexer.get("/healthz", timeout=10).status_code == 200
-        assert metric(indexer, 'gribstore_index_records_behind{node="n1"}') > 0
+        assert indexer.metric('gribstore_index_records_behind{node="n1"}') > 0
     await_whole(indexer, there + COUNT * len(runs))
     await_condition(lambda: indexer.post(ready, timeout=60).status_code == 200, "what was refused is taken")
     indexer.wait_ready()
-    assert metric(indexer, "gribstore_catalog_up") == 1
+    assert indexer.metric("gribstore_catalog_up") == 1
     assert indexer.process.poll() is None
 
 
@@ -96,10 +86,10 @@ def test_a_mongodb_that_is_slow_is_waited_for_and_one_that_is_too_slow_is_told(d
     indexer = daemons.indexer([node], catalog=database.uri + "&retryReads=false")
     # Slower than anybody likes, and faster than anybody gives up.
     with database.failing({"failCommands": EVERYTHING, "blockConnection": True, "blockTimeMS": 100}):
-        put(node, stamped("20261101T0000Z", COUNT))
+        node.ingest("slow", stamped("20261101T0000Z", COUNT))
         await_whole(indexer, COUNT)
     with database.failing({"failCommands": EVERYTHING, "blockConnection": True, "blockTimeMS": 4000}):
-        put(node, stamped("20261101T0600Z", COUNT))
+        node.ingest("slow", stamped("20261101T0600Z", COUNT))
         answers = []
         askers = [threading.Thread(target=lambda: answers.append(indexer.get("/v1/fields", params={"source": "slow", "limit": 1}, timeout=120)))
                   for _ in range(QUERIES)]
@@ -147,7 +137,7 @@ def test_a_disk_below_sqlite_that_fails_or_is_slow_is_waited_for(shimmed, node, 
     there = sum(run["messages"] for run in indexer.runs(source="slow"))
     before = sum(failures(indexer, kind) for kind in ("timeout", "full", "other"))
     with disk(shim, ((DELAY, "flush"), {"delay_ms": (200, 200), "name": "index.sqlite"})):
-        put(node, stamped("20261130T0000Z", COUNT))
+        node.ingest("slow", stamped("20261130T0000Z", COUNT))
         while not indexer.caught_up():
             assert indexer.get("/v1/fields", params={"source": "slow", "limit": 10}, timeout=60).status_code == 200
         await_whole(indexer, there + COUNT)

@@ -18,11 +18,6 @@ def large_message(number):
     return b"GRIB\0\0\0\2" + (16 + len(body) + 4).to_bytes(8, "big") + body + b"7777"
 
 
-def metric(node, name):
-    (line,) = (line for line in node.get("/metrics").text.splitlines() if line.startswith(name + " "))
-    return float(line.split()[1])
-
-
 @pytest.fixture
 def nodes(daemons):
     """Three nodes of one loop each; the first two own all shards."""
@@ -77,7 +72,7 @@ def test_a_large_message_that_is_damaged_is_cut_once_then_served_from_another_no
         answer = nodes[asked].get(path, headers=headers)
         assert (answer.status_code, answer.content) == (status, wanted)
     # who holds it was told, and has marked it bad
-    await_condition(lambda: metric(nodes[0], "gribstore_corrupt_messages_total") == 1, "the copy is marked bad")
+    await_condition(lambda: nodes[0].metric("gribstore_corrupt_messages_total") == 1, "the copy is marked bad")
     (location,) = (place for place in line["locations"] if place["url"].startswith(nodes[0].url))
     answer = requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{location['offset'] + 9}"})
     assert (answer.status_code, answer.json()["code"]) == (410, "damaged")

@@ -176,10 +176,6 @@ def sees(node, name):
     return re.search(rf'gribstore_peer_up\{{[^}}]*"{name}"[^}}]*\}} 1', node.get("/metrics").text)
 
 
-def counter(node, name):
-    return float(re.search(rf"^{name} (\S+)$", node.get("/metrics").text, re.MULTILINE).group(1))
-
-
 def check_kept(answer, messages, nodes):
     """Acknowledged with two copies, on these nodes, and there they are."""
     assert answer.status_code == 201, answer.text
@@ -214,7 +210,7 @@ def test_messages_of_many_connections_travel_together(beside, fake):
             answers.append(put(message))
             await_condition(lambda count=place + 1: len(fake.batches) == count, "each leaves at once")
         answers += [put(message) for message in messages[REQUESTS_MAX:]]
-        await_condition(lambda: counter(first, "gribstore_put_messages_total") == len(messages), "all of them have come")
+        await_condition(lambda: first.metric("gribstore_put_messages_total") == len(messages), "all of them have come")
         assert len(fake.batches) == REQUESTS_MAX
         release.set()
         answers = [answer.result() for answer in answers]
@@ -245,7 +241,7 @@ def test_what_one_message_is_refused_for_costs_no_other_body_its_copy(beside, fa
         answers = []
         for place, message in enumerate(messages):
             answers.append(pool.submit(first.put, "/ingest/mixed/", message, timeout=TIMEOUT_S))
-            await_condition(lambda count=place + 1: counter(first, "gribstore_put_messages_total") == count, "it has come")
+            await_condition(lambda count=place + 1: first.metric("gribstore_put_messages_total") == count, "it has come")
         assert len(fake.batches) == REQUESTS_MAX
         release.set()
         answers = [answer.result() for answer in answers]
@@ -270,7 +266,7 @@ def test_a_node_that_never_answers_holds_up_no_other(beside, fake):
             slow[-1].add_done_callback(lambda _: ends.append(time.monotonic()))
             if place < REQUESTS_MAX:
                 await_condition(lambda count=place + 1: len(fake.batches) == count, "it is asked")
-        await_condition(lambda: counter(first, "gribstore_put_messages_total") == len(to_silent), "all of them have come")
+        await_condition(lambda: first.metric("gribstore_put_messages_total") == len(to_silent), "all of them have come")
         # Answered while the others wait, which they do for ten seconds.
         answers = [first.put("/ingest/silent/", message) for message in to_other]
         assert not ends

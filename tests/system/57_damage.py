@@ -32,11 +32,6 @@ def digest_of(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def metric(node, name):
-    (line,) = (line for line in node.get("/metrics").text.splitlines() if line.startswith(name + " "))
-    return float(line.split()[1])
-
-
 def path_of(node, location):
     assert location["url"].startswith(node.url)
     return node.data / "runs" / location["url"].split("/data/")[1]
@@ -97,7 +92,7 @@ def nodes(daemons):
 
 def healed(node, count):
     return await_condition(
-        lambda: metric(node, "gribstore_repaired_messages_total") == count and node.json("/cluster/scrub")["missing"] == 0,
+        lambda: node.metric("gribstore_repaired_messages_total") == count and node.json("/cluster/scrub")["missing"] == 0,
         f"{count} messages of {node.name} are good again")
 
 
@@ -416,7 +411,7 @@ def test_a_range_that_can_not_be_read_is_410_and_its_message_comes_from_the_othe
         assert (got.status_code, got.content) == (200, data)
         if line is not lines[2]:
             assert read(here(node, line)).content == data
-    assert metric(node, "gribstore_corrupt_messages_total") == 1
+    assert node.metric("gribstore_corrupt_messages_total") == 1
 
 
 def test_a_digest_that_can_not_be_read_here_is_served_from_the_other_owner(shimmed):
@@ -453,5 +448,5 @@ def test_what_was_purged_is_not_brought_back_into_the_run_that_came_after(nodes)
         assert nodes[0].put(run, json.dumps(state)).status_code == 200
     nodes[1].start().wait_ready()
     await_condition(lambda: nodes[0].json("/cluster/scrub")["missing"] == 0, "it is given up")
-    assert metric(nodes[0], "gribstore_repaired_messages_total") == 0
+    assert nodes[0].metric("gribstore_repaired_messages_total") == 0
     assert nodes[0].get(f"/sha256/{lines[0]['digest']}", headers={"Gribstore-Hop": "1"}).status_code == 404

@@ -159,6 +159,13 @@ class Daemon:
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
         return answer.json()
 
+    def metric(self, name):
+        """A series by its name and labels; by its name alone the sum of all that have it. It has to be there."""
+        values = [float(line.rsplit(" ", 1)[1]) for line in self.get("/metrics").text.splitlines()
+                  if line.rsplit(" ", 1)[0] == name or line.startswith(name + "{")]
+        assert values, f"{self.name} has no {name}"
+        return sum(values)
+
 
 class Node(Daemon):
     """One storaged with its data directory."""
@@ -172,6 +179,12 @@ class Node(Daemon):
             "--host", name, "--colo", colo, *arguments], environment)
         self.url = f"http://{self.listen}"
 
+    def ingest(self, source, data):
+        """Messages that are stored now, or were there before; the answer."""
+        answer = self.put(f"/ingest/{source}/", data=data, timeout=COMMAND_TIMEOUT_S)
+        assert answer.status_code in (200, 201), answer.text
+        return answer.json()
+
 
 class Indexer(Daemon):
     """One indexer; catalog: a file for SQLite in the test's folder unless a URI is given."""
@@ -184,19 +197,29 @@ class Indexer(Daemon):
             "--listen", self.listen, "--catalog", self.catalog, *seeds, *arguments], environment)
         self.url = f"http://{self.listen}"
 
-
     def runs(self, **query):
         return self.json("/v1/runs", params=query)["runs"]
 
-    def fields(self, **query):
-        """Every document of a query, page after page."""
-        found, cursor = [], None
+    def pages(self, path, **query):
+        """Every answer of a list that comes in pages."""
+        cursor = None
         while True:
-            answer = self.json("/v1/fields", params={**query, **({"cursor": cursor} if cursor else {})})
-            found += answer["fields"]
+            answer = self.json(path, params={**query, **({"cursor": cursor} if cursor else {})})
+            yield answer
             cursor = answer["next"]
             if cursor is None:
-                return found
+                return
+
+    def fields(self, **query):
+        """Every document of a query."""
+        return [field for page in self.pages("/v1/fields", **query) for field in page["fields"]]
+
+    def sweep(self):
+        """By one that begins now: one that is under way has seen a part already."""
+        await_condition(lambda: not self.json("/v1/status")["sweep"]["running"], "no sweep is under way")
+        before = self.json("/v1/status")["sweep"].get("ended_at")
+        assert self.post("/v1/sweep").status_code == 202
+        await_condition(lambda: self.json("/v1/status")["sweep"].get("ended_at") not in (before, None), "a sweep came to its end")
 
     def caught_up(self):
         nodes = self.json("/v1/cluster/nodes")["nodes"]
