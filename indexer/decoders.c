@@ -11,6 +11,7 @@
 #include "indexer/decoders.h"
 
 #include "indexer/decoder_child.h"
+#include "indexer/grib_packing.h"
 #include "proto/base/json_read.h"
 #include "proto/base/log.h"
 
@@ -102,6 +103,21 @@ static void item_set_keys(struct decode_item *item, struct slice keys)
     memcpy(item->keys, keys.data, keys.size);
     item->keys[keys.size] = '\0';
     item->keys_size = keys.size;
+}
+
+void decode_item_put_place(struct decode_item *item, const struct grib_head *head)
+{
+    uint64_t offset, length;
+    char members[96];
+
+    if (!grib_packing_place(head, &offset, &length) || item->keys_size <= 2)
+        return;
+    int size = snprintf(members, sizeof members,
+                        ",\"data_offset\":%" PRIu64 ",\"data_length\":%" PRIu64 "}", offset, length);
+    item->keys = realloc(item->keys, item->keys_size + (size_t)size);
+    assert(item->keys != NULL && item->keys[item->keys_size - 1] == '}');
+    memcpy(item->keys + item->keys_size - 1, members, (size_t)size + 1);
+    item->keys_size += (size_t)size - 1;
 }
 
 /* Whatever became of a child, what is handed on is a JSON object. */

@@ -13,6 +13,7 @@
 #include "indexer/decode_memo.h"
 #include "proto/base/list.h"
 #include "proto/base/status.h"
+#include "proto/grib_head.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -51,6 +52,9 @@ struct decode_batch {
     uint64_t checks;   /* of the memo when it was submitted */
     enum status status;
 };
+
+/* Where the values of a message's only field lie, which no head tells by itself: members at the end of its keys. */
+void decode_item_put_place(struct decode_item *item, const struct grib_head *head);
 
 /* Starts the children and waits for none; decoders_ready() when one has warmed up. */
 enum status decoders_start(const struct decoders_options *options, struct decoders **decoders,

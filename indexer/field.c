@@ -34,7 +34,7 @@ bool field_id_parse(const uint8_t *bytes, size_t size, struct field_id *id, stru
 
 void field_issue_fini(struct field_issue *issue)
 {
-    json_decref(issue->keys);
+    field_keys_unref(issue->keys);
     free(issue->locations);
     *issue = (struct field_issue){ .sub = 0 };
 }
@@ -43,8 +43,7 @@ enum status field_issue_copy(const struct field_issue *from, struct field_issue 
 {
     *to = *from;
     to->locations = NULL;
-    /* Shared, not copied: keys are never changed once an issue has them. */
-    to->keys = json_incref(from->keys);
+    to->keys = field_keys_ref(from->keys);
     if (from->locations_count > 0) {
         to->locations = calloc(from->locations_count, sizeof *to->locations);
         if (to->locations == NULL) {

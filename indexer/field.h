@@ -7,6 +7,7 @@
 #ifndef INDEXER_FIELD_H
 #define INDEXER_FIELD_H
 
+#include "indexer/field_keys.h"
 #include "proto/base/json_write.h"
 #include "proto/cluster_map.h"
 #include "proto/digest.h"
@@ -40,7 +41,7 @@ struct field_issue {
     uint64_t stored_at_us; /* 0: adopted */
     uint64_t length;
     uint64_t incarnation;
-    json_t *keys; /* owned: what the decoder said; with "eccodes": its release. Never the names of FIELD_OWN_KEYS */
+    struct field_keys *keys; /* a reference: what the decoder said; with "eccodes": its release */
     unsigned locations_count;
     struct field_location *locations; /* owned; ordered by node, file, offset; unique in these */
 };
@@ -86,13 +87,12 @@ enum status field_locations_from_json(const json_t *object, struct field_locatio
                                       unsigned *count, struct error *err);
 
 /* The document after the event. *changed: whether anything is to be written; no issues left: it is to be deleted. After
- * a failure the document is spent. Of the event's keys only plain names with plain values are taken, and none of field_own_keys. */
+ * a failure the document is spent. */
 enum status field_merge(struct field_document *document, const struct field_event *event,
                         bool *changed, struct error *err);
 
-/* The keys of a field named anew: of `named` all but what it says of grid and packing, which stay as in keys. A new reference;
- * NULL when memory runs out. */
-json_t *field_keys_renamed(json_t *keys, json_t *named);
+/* The keys of a field named anew: of `named` all but what it says of grid and packing, which stay as in keys. A new reference. */
+struct field_keys *field_keys_renamed(const struct field_keys *keys, const struct field_keys *named);
 bool field_key_is_unnamed(const char *key); /* of grid or packing */
 
 void field_id_make(const struct run_key *run, const uint8_t identity[GRIB_IDENTITY_SIZE],

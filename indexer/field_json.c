@@ -57,20 +57,25 @@ static bool set_issue(json_t *json, const struct field_issue *issue)
 }
 
 /* What an older issue's keys say otherwise than the current one's. */
-static bool set_key_differences(json_t *json, json_t *keys, json_t *current)
+static bool set_key_differences(json_t *json, const struct field_keys *keys,
+                                const struct field_keys *current)
 {
+    json_t *own = field_keys_to_json(keys), *common = field_keys_to_json(current);
     const char *key;
     json_t *value;
+    bool good = true;
 
-    json_object_foreach (keys, key, value) {
-        json_t *common = json_object_get(current, key);
-        if ((common == NULL || !json_equal(value, common)) && json_object_set(json, key, value) != 0)
-            return false;
+    json_object_foreach (own, key, value) {
+        const json_t *other = json_object_get(common, key);
+        if (other == NULL || !json_equal(value, other))
+            good = json_object_set(json, key, value) == 0 && good;
     }
-    json_object_foreach (current, key, value)
-        if (json_object_get(keys, key) == NULL && !set(json, key, json_null()))
-            return false;
-    return true;
+    json_object_foreach (common, key, value)
+        if (json_object_get(own, key) == NULL)
+            good = set(json, key, json_null()) && good;
+    json_decref(own);
+    json_decref(common);
+    return good;
 }
 
 static json_t *older_to_json(const struct field_document *document)
@@ -93,6 +98,15 @@ static json_t *older_to_json(const struct field_document *document)
     return array;
 }
 
+static bool set_keys(json_t *json, const struct field_keys *keys)
+{
+    json_t *members = field_keys_to_json(keys);
+    bool good = json_object_update(json, members) == 0;
+
+    json_decref(members);
+    return good;
+}
+
 static bool set_run(json_t *json, const struct run_key *run)
 {
     char base_time[BASE_TIME_TEXT_SIZE];
@@ -111,7 +125,7 @@ json_t *field_to_json(const struct field_document *document)
     json_t *json = json_object();
 
     hex_print(document->id.bytes, document->id.size, id);
-    if (set(json, "id", json_string(id)) && json_object_update(json, current->keys) == 0 &&
+    if (set(json, "id", json_string(id)) && set_keys(json, current->keys) &&
         set_run(json, &document->run) && set(json, "incarnation", integer(current->incarnation)) &&
         set_issue(json, current) && set(json, "older", older_to_json(document)))
         return json;
@@ -174,36 +188,31 @@ enum status field_locations_from_json(const json_t *json, struct field_location 
     return STATUS_OK;
 }
 
-static bool key_is_own(const char *key)
+/* Of an older issue: what the current one has, overlaid with what differs. Names of ours are no keys (field_keys.h). */
+static struct field_keys *keys_from_json(const json_t *json, const struct field_keys *current)
 {
-    for (const char *const *own = field_own_keys; *own != NULL; own++)
-        if (key[0] == (*own)[0] && strcmp(key, *own) == 0)
-            return true;
-    return false;
-}
-
-/* Of an older issue: what the current one has, overlaid with what differs. */
-static json_t *keys_from_json(json_t *json, json_t *current)
-{
-    json_t *keys = current == NULL ? json_object() : json_copy(current);
+    if (current == NULL)
+        return field_keys_of_json(json);
+    json_t *all = field_keys_to_json(current);
     const char *key;
     json_t *value;
+    struct field_keys *keys = NULL;
+    bool good = true;
 
-    json_object_foreach (json, key, value) {
-        if (key_is_own(key))
-            continue;
-        if (json_is_null(value)) {
-            json_object_del(keys, key);
-        } else if (json_object_set(keys, key, value) != 0) {
-            json_decref(keys);
-            return NULL;
-        }
+    json_object_foreach ((json_t *)json, key, value) {
+        if (json_is_null(value))
+            json_object_del(all, key);
+        else
+            good = json_object_set(all, key, value) == 0 && good;
     }
+    if (good)
+        keys = field_keys_of_json(all);
+    json_decref(all);
     return keys;
 }
 
-static enum status issue_from_json(json_t *json, json_t *current, struct field_issue *issue,
-                                   struct error *err)
+static enum status issue_from_json(const json_t *json, const struct field_keys *current,
+                                   struct field_issue *issue, struct error *err)
 {
     const char *digest;
     uint64_t sub = 0;
@@ -256,7 +265,7 @@ static enum status id_from_json(const json_t *json, struct field_document *docum
     return STATUS_OK;
 }
 
-static enum status issues_from_json(json_t *json, struct field_document *document, struct error *err)
+static enum status issues_from_json(const json_t *json, struct field_document *document, struct error *err)
 {
     const json_t *older = json_object_get(json, "older");
     size_t count = 1 + json_array_size(older); /* 0 when it is not there */
@@ -272,8 +281,8 @@ static enum status issues_from_json(json_t *json, struct field_document *documen
         return error_set(err, STATUS_NO_MEMORY, "issues");
     document->issues_count = (unsigned)count;
     for (size_t i = 0; i < count; i++) {
-        json_t *from = i == 0 ? json : json_array_get(older, i - 1);
-        json_t *current = i == 0 ? NULL : document->issues[0].keys;
+        const json_t *from = i == 0 ? json : json_array_get(older, i - 1);
+        const struct field_keys *current = i == 0 ? NULL : document->issues[0].keys;
         document->issues[i].incarnation = incarnation;
         if (issue_from_json(from, current, &document->issues[i], err) != STATUS_OK)
             return i == 0 ? err->status : error_wrap(err, "older[%zu]", i - 1);
@@ -292,7 +301,7 @@ enum status field_from_json(const json_t *json, struct field_document *document,
     if (status == STATUS_OK)
         status = id_from_json(json, document, err);
     if (status == STATUS_OK)
-        status = issues_from_json((json_t *)json, document, err);
+        status = issues_from_json(json, document, err);
     if (status != STATUS_OK)
         field_document_fini(document);
     return status;

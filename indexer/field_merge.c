@@ -11,7 +11,6 @@
 #include "indexer/field.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <stdlib.h>
 
 static int location_compare(const void *left, const void *right)
@@ -67,69 +66,15 @@ static struct field_issue *issue_find(const struct field_document *document,
     return NULL;
 }
 
-/* A decoder's key and value that a document may hold: a plain name that is none of ours, a plain value. The decoder runs
- * on hostile bytes, and "$where" or "a.b" mean something to a database. */
-static bool key_permitted(const char *key, const json_t *value)
-{
-    if (!isalpha((unsigned char)key[0]))
-        return false;
-    for (const char *at = key; *at != '\0'; at++)
-        if (!isalnum((unsigned char)*at) && *at != '_')
-            return false;
-    for (const char *const *own = field_own_keys; *own != NULL; own++)
-        if (key[0] == (*own)[0] && strcmp(key, *own) == 0)
-            return false;
-    return json_is_string(value) || json_is_number(value) || json_is_boolean(value);
-}
-
-static bool keys_are_clean(json_t *keys)
-{
-    const char *key;
-    json_t *value;
-
-    if (keys == NULL)
-        return false;
-    json_object_foreach (keys, key, value)
-        if (!key_permitted(key, value))
-            return false;
-    return true;
-}
-
-/* A new reference: keys without what is not permitted, most often the same object. NULL when memory runs out. */
-static json_t *keys_clean(json_t *keys)
-{
-    const char *key;
-    json_t *value;
-
-    if (keys_are_clean(keys))
-        return json_incref(keys);
-    json_t *clean = json_object();
-    if (clean == NULL)
-        return NULL;
-    json_object_foreach (keys, key, value)
-        if (key_permitted(key, value) && json_object_set(clean, key, value) != 0) {
-            json_decref(clean);
-            return NULL;
-        }
-    return clean;
-}
-
 /* The event's keys hold where they differ: a newer release of ecCodes names things anew. */
-static enum status issue_take_keys(struct field_issue *issue, json_t *keys, bool *changed)
+static void issue_take_keys(struct field_issue *issue, struct field_keys *keys, bool *changed)
 {
-    if (issue->keys != NULL && json_equal(issue->keys, keys))
-        return STATUS_OK;
-    json_t *clean = keys_clean(keys);
-    if (clean == NULL)
-        return STATUS_NO_MEMORY;
-    if (issue->keys != NULL && json_equal(issue->keys, clean)) {
-        json_decref(clean);
-        return STATUS_OK;
-    }
-    json_decref(issue->keys);
-    issue->keys = clean;
+    assert(keys != NULL);
+    if (issue->keys != NULL && field_keys_equal(issue->keys, keys))
+        return;
+    field_keys_unref(issue->keys);
+    issue->keys = field_keys_ref(keys);
     *changed = true;
-    return STATUS_OK;
 }
 
 enum status field_location_add(struct field_location **locations, unsigned *count,
@@ -225,8 +170,9 @@ static enum status merge_add(struct field_document *document, const struct field
         return STATUS_OK;
 
     struct field_issue *issue = issue_place(document, added);
-    if (issue == NULL || issue_take_keys(issue, added->keys, changed) != STATUS_OK)
+    if (issue == NULL)
         return error_set(err, STATUS_NO_MEMORY, "an issue of a field");
+    issue_take_keys(issue, added->keys, changed);
     if (added->stored_at_us > issue->stored_at_us) {
         issue->stored_at_us = added->stored_at_us;
         *changed = true;
@@ -262,8 +208,8 @@ static void issue_remove_locations(struct field_issue *issue, const struct field
     issue->locations_count = kept;
 }
 
-bool field_locations_move(struct field_location *locations, unsigned count, const struct run_key *run,
-                          const char *node, const char *base_url)
+bool field_locations_move(struct field_location *locations, unsigned count,
+                          const struct run_key *run, const char *node, const char *base_url)
 {
     char base_time[BASE_TIME_TEXT_SIZE], url[sizeof locations->url];
     bool changed = false;
@@ -301,17 +247,15 @@ static void merge_remove(struct field_document *document, const struct field_eve
 }
 
 /* Names alone: an issue that has gone meanwhile does not come back, and its locations are whatever they are by now. */
-static enum status merge_rename(struct field_document *document, const struct field_issue *named,
-                                bool *changed, struct error *err)
+static void merge_rename(struct field_document *document, const struct field_issue *named, bool *changed)
 {
     struct field_issue *issue = issue_find(document, named);
 
     if (issue == NULL)
-        return STATUS_OK;
-    json_t *keys = field_keys_renamed(issue->keys, named->keys);
-    enum status status = keys != NULL ? issue_take_keys(issue, keys, changed) : STATUS_NO_MEMORY;
-    json_decref(keys);
-    return status == STATUS_OK ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "names of a field");
+        return;
+    struct field_keys *keys = field_keys_renamed(issue->keys, named->keys);
+    issue_take_keys(issue, keys, changed);
+    field_keys_unref(keys);
 }
 
 enum status field_merge(struct field_document *document, const struct field_event *event,
@@ -324,8 +268,8 @@ enum status field_merge(struct field_document *document, const struct field_even
     if (event->kind == FIELD_ADD)
         return merge_add(document, &event->issue, changed, err);
     if (event->kind == FIELD_RENAME)
-        return merge_rename(document, &event->issue, changed, err);
-    if (event->kind == FIELD_MOVE)
+        merge_rename(document, &event->issue, changed);
+    else if (event->kind == FIELD_MOVE)
         merge_move(document, event, changed);
     else
         merge_remove(document, event, changed);

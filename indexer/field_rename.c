@@ -6,6 +6,7 @@
 #include "indexer/grib_grid.h"
 #include "indexer/grib_packing.h"
 
+#include <assert.h>
 #include <string.h>
 
 static bool is_one_of(const char *key, const char *const *keys)
@@ -23,23 +24,39 @@ bool field_key_is_unnamed(const char *key)
            strcmp(key, "packingType") == 0; /* ecCodes' */
 }
 
-static bool take_keys(json_t *to, json_t *from, bool unnamed)
+static bool is_unnamed(const struct field_key *key)
 {
-    const char *key;
-    json_t *value;
+    char name[64];
 
-    json_object_foreach (from, key, value)
-        if (field_key_is_unnamed(key) == unnamed && json_object_set(to, key, value) != 0)
-            return false;
-    return true;
+    if (key->name.size >= sizeof name)
+        return false;
+    memcpy(name, key->name.data, key->name.size);
+    name[key->name.size] = '\0';
+    return field_key_is_unnamed(name);
 }
 
-json_t *field_keys_renamed(json_t *keys, json_t *named)
+static void take_keys(struct json_writer *to, const struct field_keys *from, bool unnamed)
 {
-    json_t *renamed = json_object();
+    struct field_key key;
 
-    if (renamed != NULL && take_keys(renamed, named, false) && take_keys(renamed, keys, true))
-        return renamed;
-    json_decref(renamed);
-    return NULL;
+    for (size_t at = 0; field_keys_next(from, &at, &key);)
+        if (is_unnamed(&key) == unnamed)
+            field_key_put(to, &key);
+}
+
+struct field_keys *field_keys_renamed(const struct field_keys *keys, const struct field_keys *named)
+{
+    struct json_writer json;
+    struct buf text;
+
+    buf_init(&text, (size_t)2 * FIELD_KEYS_SIZE_MAX + 2);
+    json_init(&json, &text);
+    json_object_begin(&json);
+    take_keys(&json, named, false);
+    take_keys(&json, keys, true);
+    json_object_end(&json);
+    assert(buf_status(&text) == STATUS_OK); /* no more than both */
+    struct field_keys *renamed = field_keys_of_members(slice_of(text.data + 1, text.size - 2));
+    buf_fini(&text);
+    return renamed;
 }

@@ -8,14 +8,12 @@
 
 #include "indexer/census.h"
 #include "indexer/decoder_death.h"
-#include "indexer/grib_packing.h"
 #include "indexer/map_authority.h"
 #include "indexer/quarantine_heads.h"
 #include "indexer/run_guard.h"
 #include "indexer/share.h"
 #include "proto/base/clock.h"
 #include "proto/base/fsm.h"
-#include "proto/base/json_read.h"
 #include "proto/base/log.h"
 #include "proto/base/metric.h"
 
@@ -57,7 +55,7 @@ struct quarantine_retries {
     /* by whom this one is, and the last one that came to its end was */
     char owner[64], release[32], last_release[32];
     unsigned form, last_form;
-    bool elsewhere, exhausted;      /* another indexer does it; nothing is left behind `last` */
+    bool elsewhere, exhausted;    /* another indexer does it; nothing is left behind `last` */
     struct transfer *transfer;    /* owned; the pool's */
     struct quarantine_entry last; /* without places */
     size_t looked_at;             /* in this piece, as: */
@@ -305,23 +303,18 @@ static enum fsm_next retry_decode(struct fsm *fsm)
 /* --- WRITE --- */
 
 /* The keys of a head as a document has them; single: of a message's only field, whose place of values is then known. */
-static enum status retry_make_field(const struct decode_item *item, bool single,
+static enum status retry_make_field(struct decode_item *item, bool single,
                                     struct quarantine_field *field, struct error *err)
 {
-    uint64_t offset, length;
     struct grib_head head;
     enum status status = grib_head_parse(item->head, item->size, &head, err);
 
-    if (status == STATUS_OK)
-        status = json_parse(item->keys, item->keys_size, &field->keys, err);
     if (status != STATUS_OK)
         return status;
     grib_head_identity(&head, field->identity);
-    if (single && grib_packing_place(&head, &offset, &length)) {
-        json_object_set_new(field->keys, "data_offset", json_integer((json_int_t)offset));
-        json_object_set_new(field->keys, "data_length", json_integer((json_int_t)length));
-    }
-    return STATUS_OK;
+    if (single)
+        decode_item_put_place(item, &head);
+    return field_keys_parse(item->keys, item->keys_size, &field->keys, err);
 }
 
 /* In vain: why, and by whom. */
@@ -365,7 +358,7 @@ static enum status retry_write_message(struct quarantine_retries *retries,
     assert(fields != NULL);
     snprintf(reason, sizeof reason, "%s", message->reason);
     for (size_t i = 0; i < message->count && reason[0] == '\0'; i++) {
-        const struct decode_item *item = &retries->decodes[message->first + i];
+        struct decode_item *item = &retries->decodes[message->first + i];
         if (item->keys == NULL)
             snprintf(reason, sizeof reason, "field %zu: %.200s", i + 1, item->reason);
         else if (retry_make_field(item, message->count == 1, &fields[i], err) != STATUS_OK)
@@ -376,7 +369,7 @@ static enum status retry_write_message(struct quarantine_retries *retries,
     else
         status = retry_resolve(retries, message, fields, err);
     for (size_t i = 0; i < message->count; i++)
-        json_decref(fields[i].keys);
+        field_keys_unref(fields[i].keys);
     free(fields);
     return status;
 }

@@ -8,7 +8,6 @@
 #include "indexer/work.h"
 #include "proto/base/base64.h"
 #include "proto/base/fsm.h"
-#include "proto/base/json_read.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -27,8 +26,8 @@ struct reindex_item {
     struct run_key run;
     struct digest digest;
     unsigned sub;
-    json_t *keys;      /* owned: as they were read */
-    size_t head, size; /* in heads */
+    struct field_keys *keys; /* a reference: as they were read */
+    size_t head, size;       /* in heads */
 };
 
 struct reindex {
@@ -51,7 +50,7 @@ struct reindex {
 static void reindex_drop(struct reindex *reindex)
 {
     for (size_t i = 0; i < reindex->items_count; i++)
-        json_decref(reindex->items[i].keys);
+        field_keys_unref(reindex->items[i].keys);
     for (size_t i = 0; reindex->decodes != NULL && i < reindex->items_count; i++)
         free(reindex->decodes[i].keys);
     free(reindex->decodes);
@@ -63,17 +62,21 @@ static void reindex_drop(struct reindex *reindex)
 /* --- READ --- */
 
 /* False: no octets are kept, or none that a head can be made of. */
-static bool reindex_make_head(struct reindex *reindex, const struct run_key *run, json_t *keys)
+static bool reindex_make_head(struct reindex *reindex, const struct run_key *run,
+                              const struct field_keys *keys)
 {
     uint8_t octets[BASE64_DATA_SIZE(BASE64_TEXT_SIZE(GRIB_OCTETS_SIZE_MAX))];
-    const char *text = json_string_value(json_object_get(keys, "octets"));
-    json_int_t step = json_integer_value(json_object_get(keys, "step_seconds"));
     size_t size, before = reindex->heads.size;
+    struct field_key text, step_key;
     struct error err;
 
-    if (text == NULL || strlen(text) >= BASE64_TEXT_SIZE(GRIB_OCTETS_SIZE_MAX) ||
-        base64_parse(text, strlen(text), octets, &size) != 0)
+    if (!field_keys_find(keys, slice_text("octets"), &text) || text.type != FIELD_KEY_TEXT ||
+        text.value.size >= BASE64_TEXT_SIZE(GRIB_OCTETS_SIZE_MAX) ||
+        base64_parse((const char *)text.value.data, text.value.size, octets, &size) != 0)
         return false;
+    bool stepped = field_keys_find(keys, slice_text("step_seconds"), &step_key) &&
+                   step_key.type == FIELD_KEY_INTEGER;
+    int64_t step = stepped ? field_key_integer(&step_key) : 0;
     if (grib_octets_to_head(octets, size, run->base_time, run->base_time + step, &reindex->heads,
                             &err) == STATUS_OK)
         return true;
@@ -96,7 +99,7 @@ static void reindex_take_issue(struct reindex *reindex, const struct field_docum
         .run = document->run,
         .digest = issue->digest,
         .sub = issue->sub,
-        .keys = json_incref(issue->keys),
+        .keys = field_keys_ref(issue->keys),
         .head = before,
         .size = reindex->heads.size - before,
     };
@@ -187,13 +190,12 @@ static enum fsm_next reindex_decode(struct fsm *fsm)
 
 /* --- WRITE --- */
 
-static bool reindex_differs(const struct reindex_item *item, json_t *named)
+static bool reindex_differs(const struct reindex_item *item, const struct field_keys *named)
 {
-    json_t *renamed = field_keys_renamed(item->keys, named);
+    struct field_keys *renamed = field_keys_renamed(item->keys, named);
 
-    assert(renamed != NULL);
-    bool differs = !json_equal(renamed, item->keys);
-    json_decref(renamed);
+    bool differs = !field_keys_equal(renamed, item->keys);
+    field_keys_unref(renamed);
     return differs;
 }
 
@@ -203,17 +205,17 @@ static enum status reindex_make_event(struct reindex *reindex, size_t i, struct 
 {
     const struct reindex_item *item = &reindex->items[i];
     const struct decode_item *decode = &reindex->decodes[i];
-    json_t *named;
+    struct field_keys *named;
 
     if (decode->keys == NULL) {
         reindex->count.refused++;
         return STATUS_OK;
     }
-    enum status status = json_parse(decode->keys, decode->keys_size, &named, err);
+    enum status status = field_keys_parse(decode->keys, decode->keys_size, &named, err);
     if (status != STATUS_OK)
         return status;
     if (!reindex_differs(item, named)) {
-        json_decref(named);
+        field_keys_unref(named);
         return STATUS_OK;
     }
     events[(*count)++] = (struct field_event){

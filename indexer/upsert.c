@@ -8,7 +8,6 @@
 #include "indexer/upsert.h"
 
 #include "indexer/decoder_death.h"
-#include "indexer/grib_packing.h"
 #include "indexer/node_request.h"
 #include "indexer/upsert_write.h"
 #include "proto/base/fsm.h"
@@ -176,22 +175,6 @@ static void upsert_refuse(struct decoded *decoded, unsigned sub, const char *rea
     snprintf(decoded->reason, sizeof decoded->reason, "field %u: %.200s", sub, reason);
 }
 
-/* Where the values of a message's only field lie: no head tells that it is the only one. The members go to the end of the object. */
-static void upsert_put_place(struct decode_item *result, const struct grib_head *head)
-{
-    uint64_t offset, length;
-    char members[96];
-
-    if (!grib_packing_place(head, &offset, &length) || result->keys_size <= 2)
-        return;
-    int size = snprintf(members, sizeof members,
-                        ",\"data_offset\":%" PRIu64 ",\"data_length\":%" PRIu64 "}", offset, length);
-    result->keys = realloc(result->keys, result->keys_size + (size_t)size);
-    assert(result->keys != NULL && result->keys[result->keys_size - 1] == '}');
-    memcpy(result->keys + result->keys_size - 1, members, (size_t)size + 1);
-    result->keys_size += (size_t)size - 1;
-}
-
 /* The fields of one message; one that can't be decoded refuses the message. */
 static void upsert_take_fields(struct upsert_machine *machine, struct upsert_item *item)
 {
@@ -211,7 +194,7 @@ static void upsert_take_fields(struct upsert_machine *machine, struct upsert_ite
         } else {
             grib_head_identity(&head, decoded->fields[i].identity);
             if (item->heads_count == 1)
-                upsert_put_place(result, &head);
+                decode_item_put_place(result, &head);
             decoded->fields[i].keys = result->keys;
             decoded->fields[i].keys_size = result->keys_size;
             result->keys = NULL; /* handed over */

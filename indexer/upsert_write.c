@@ -4,7 +4,6 @@
 #include "indexer/census.h"
 #include "indexer/decoder_death.h"
 #include "indexer/run_guard.h"
-#include "proto/base/json_read.h"
 #include "proto/base/metric.h"
 
 #include <assert.h>
@@ -53,7 +52,7 @@ static struct metric write_calls = { .name = "gribstore_index_writes_total",
 
 static void writer_pump(struct upsert_writer *writer);
 
-/* --- events, on the pool: the keys of thousands of fields are parsed. What they are made of is held, and no longer changes --- */
+/* --- events, on the pool: the keys of thousands of fields are looked through. What they are made of is held, and no longer changes --- */
 
 static struct field_location *location_new(const struct upsert_batch *batch,
                                            const struct upsert_record *record)
@@ -75,8 +74,8 @@ static enum status group_add_event(struct write_group *group, const struct upser
                                    const struct upsert_record *record,
                                    const struct decoded_field *field, unsigned sub, struct error *err)
 {
-    json_t *keys = NULL;
-    enum status status = json_parse(field->keys, field->keys_size, &keys, err);
+    struct field_keys *keys;
+    enum status status = field_keys_parse(field->keys, field->keys_size, &keys, err);
 
     if (status != STATUS_OK)
         return status;
@@ -162,7 +161,7 @@ static enum status group_make_events(struct write_group *group, struct error *er
     return status;
 }
 
-/* Here, not on the loop: trees of thousands of fields are taken apart. */
+/* Here, not on the loop: they are thousands. */
 static void group_drop_events(struct write_group *group)
 {
     for (size_t i = 0; i < group->events_count; i++)

@@ -167,7 +167,7 @@ enum status catalog_quarantine_scan_behind(struct catalog *catalog, const struct
  * the entry. */
 struct quarantine_field {
     uint8_t identity[GRIB_IDENTITY_SIZE];
-    json_t *keys; /* borrowed */
+    struct field_keys *keys; /* borrowed */
 };
 enum status catalog_quarantine_resolve(struct catalog *catalog, const struct quarantine_entry *entry,
                                        const struct quarantine_field *fields, size_t count,

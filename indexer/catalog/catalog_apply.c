@@ -239,11 +239,11 @@ static enum status group_merge(struct group *group, struct error *err)
 
     if (document->issues_count == 1) {
         before = document->issues[0];
-        json_incref(before.keys); /* so that no others lie at its address */
+        field_keys_ref(before.keys); /* so that no others lie at its address */
     }
     enum status status = group_merge_events(group, err);
     group->places_only = status == STATUS_OK && only_places_differ(&before, document);
-    json_decref(before.keys);
+    field_keys_unref(before.keys);
     /* Came and went within the batch: there is nothing to delete. */
     if (document->issues_count == 0 && document->rev == 0)
         group->changed = false;

@@ -1,8 +1,5 @@
 /* catalog_document.c: a document of a field as text, straight from its parts: the shape of field_to_json() without `id`. */
 #include "indexer/catalog/catalog_ops.h"
-#include "proto/base/json_read.h"
-
-#include <assert.h>
 
 static void put_issue(struct json_writer *json, const struct field_issue *issue)
 {
@@ -13,54 +10,40 @@ static void put_issue(struct json_writer *json, const struct field_issue *issue)
     field_locations_put(json, issue->locations, issue->locations_count);
 }
 
-/* A real number stays one when it is read again, 1.0 too: else it would be another key's value than the decoder's. */
-static void put_value(struct json_writer *json, const json_t *value)
+static void put_keys(struct json_writer *json, const struct field_keys *keys)
 {
-    char text[64];
+    struct field_key key;
 
-    if (!json_is_real(value)) {
-        json_print(json, value);
-        return;
-    }
-    size_t size = json_dumpb(value, text, sizeof text, JSON_ENCODE_ANY);
-    assert(size > 0 && size <= sizeof text);
-    json_raw(json, text, size);
-}
-
-static void put_keys(struct json_writer *json, json_t *keys)
-{
-    const char *key;
-    json_t *value;
-
-    json_object_foreach (keys, key, value) {
-        json_key(json, key);
-        put_value(json, value);
-    }
+    for (size_t at = 0; field_keys_next(keys, &at, &key);)
+        field_key_put(json, &key);
 }
 
 /* What its keys say otherwise than the current issue's; null: it lacks the key. */
-static void put_differences(struct json_writer *json, json_t *keys, json_t *current)
+static void put_differences(struct json_writer *json, const struct field_keys *keys,
+                            const struct field_keys *current)
 {
-    const char *key;
-    json_t *value;
+    struct field_key key;
 
-    json_object_foreach (keys, key, value) {
-        if (!catalog_key_differs(value, json_object_get(current, key)))
-            continue;
-        json_key(json, key);
-        put_value(json, value);
-    }
-    json_object_foreach (current, key, value) {
-        if (json_object_get(keys, key) != NULL)
-            continue;
-        json_key(json, key);
-        json_none(json);
-    }
+    for (size_t at = 0; field_keys_next(keys, &at, &key);)
+        if (catalog_key_differs(&key, current))
+            field_key_put(json, &key);
+    for (size_t at = 0; field_keys_next(current, &at, &key);)
+        if (catalog_key_lacks(&key, keys))
+            field_key_put_none(json, &key);
 }
 
-bool catalog_key_differs(const json_t *value, const json_t *current)
+bool catalog_key_differs(const struct field_key *key, const struct field_keys *current)
 {
-    return current == NULL || !json_equal(value, current);
+    struct field_key other;
+
+    return !field_keys_find(current, key->name, &other) || !field_key_equal(key, &other);
+}
+
+bool catalog_key_lacks(const struct field_key *key, const struct field_keys *keys)
+{
+    struct field_key other;
+
+    return !field_keys_find(keys, key->name, &other);
 }
 
 void catalog_document_print(struct json_writer *json, const struct field_document *document)

@@ -13,11 +13,15 @@ enum status catalog_document_of(const struct record *record, struct field_docume
     struct field_id id;
     struct run_key run;
 
+    field_document_init(document, &(struct field_id){ .size = 0 }, &(struct run_key){ .base_time = 0 });
     if (!field_id_parse(record->id.bytes, record->id.size, &id, &run)) {
         error_set(err, STATUS_CORRUPT, "a record's id is not that of a field");
         return STATUS_CORRUPT;
     }
-    if (field_from_json(record->doc, document, err) != STATUS_OK) {
+    if (record->document != NULL) {
+        *document = *record->document;
+        field_document_init(record->document, &id, &run);
+    } else if (field_from_json(record->doc, document, err) != STATUS_OK) {
         error_set(err, STATUS_CORRUPT, "document of %s: %s", run.source, err->text);
         return STATUS_CORRUPT;
     }

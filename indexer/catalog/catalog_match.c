@@ -3,12 +3,13 @@
 #include "indexer/catalog/catalog_ops.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
-static bool text_is_one_of(const struct query_term *term, const char *text)
+static bool text_is_one_of(const struct query_term *term, struct slice text)
 {
     for (size_t i = 0; i < term->count; i++)
-        if (strcmp(term->values[i].text, text) == 0)
+        if (slice_equals(text, term->values[i].text))
             return true;
     return false;
 }
@@ -29,27 +30,39 @@ static bool time_is_one_of(const struct query_term *term, int64_t time)
     return false;
 }
 
-/* Keys that the decoder gave. A value of another type than the query's never matches, as in the databases. */
-static bool key_matches(const struct query_term *term, const json_t *value)
+static bool key_text_matches(const struct query_term *term, const struct field_key *key)
 {
     int64_t time;
 
-    switch (term->type) {
-    case QUERY_TEXT:
-        return json_is_string(value) && text_is_one_of(term, json_string_value(value));
-    case QUERY_NUMBER:
-        return json_is_number(value) && number_is_one_of(term, json_number_value(value));
-    case QUERY_TIME:
-        return json_is_string(value) &&
-               base_time_parse(slice_text(json_string_value(value)), &time, NULL) == STATUS_OK &&
-               time_is_one_of(term, time);
+    if (!key->escaped) {
+        if (term->type == QUERY_TIME)
+            return base_time_parse(key->value, &time, NULL) == STATUS_OK && time_is_one_of(term, time);
+        return text_is_one_of(term, key->value);
     }
-    return false;
+    uint8_t *text = malloc(key->value.size);
+    assert(text != NULL);
+    bool matches = term->type == QUERY_TEXT &&
+                   text_is_one_of(term, slice_of(text, field_key_text(key, text)));
+    free(text);
+    return matches;
+}
+
+/* Keys that the decoder gave. A value of another type than the query's never matches, as in the databases. */
+static bool key_matches(const struct query_term *term, const struct field_keys *keys)
+{
+    struct field_key key;
+
+    if (!field_keys_find(keys, slice_text(term->key), &key))
+        return false;
+    if (term->type == QUERY_NUMBER)
+        return (key.type == FIELD_KEY_INTEGER || key.type == FIELD_KEY_REAL) &&
+               number_is_one_of(term, field_key_number(&key));
+    return key.type == FIELD_KEY_TEXT && key_text_matches(term, &key);
 }
 
 static bool own_text_matches(const struct query_term *term, const char *text)
 {
-    return term->type == QUERY_TEXT && text_is_one_of(term, text);
+    return term->type == QUERY_TEXT && text_is_one_of(term, slice_text(text));
 }
 
 static bool own_number_matches(const struct query_term *term, uint64_t number)
@@ -76,7 +89,7 @@ static bool term_matches(const struct query_term *term, const struct field_docum
         return own_number_matches(term, issue->length);
     if (strcmp(term->key, "incarnation") == 0)
         return own_number_matches(term, issue->incarnation);
-    return key_matches(term, json_object_get(issue->keys, term->key));
+    return key_matches(term, issue->keys);
 }
 
 bool catalog_matches(const struct catalog_query *query, const struct field_document *document,

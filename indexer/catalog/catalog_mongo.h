@@ -66,17 +66,31 @@ void mongo_append_time(bson_t *bson, const char *key, int64_t seconds);
 /* _id (unless id is NULL), rev, and the members of doc. false: too large, or nested too deep. */
 bool mongo_document(bson_t *bson, enum catalog_table table, const struct record_id *id,
                     uint64_t rev, const json_t *doc);
-/* One member, as mongo_document() has it. */
-bool mongo_append_json(bson_t *bson, const char *key, const json_t *value);
-/* The same as mongo_document() of field_to_json(), without the tree (catalog_mongo_field.c). */
-bool mongo_field_document(bson_t *bson, const struct record_id *id, uint64_t rev,
-                          const struct field_document *document);
-/* The update that makes the stored document this one where its locations, stamp and rev alone differ. */
-bool mongo_field_places(bson_t *bson, uint64_t rev, const struct field_document *document);
+/* Names whose texts are dates, whose integers always have 64 bits. */
+bool mongo_name_is_time(struct slice name);
+bool mongo_name_is_wide(struct slice name);
 /* The _id of a document; false when it is none of ours. */
 bool mongo_id(const bson_t *bson, struct record_id *id);
+/* Id and revision, and nothing else. CORRUPT: it has none of ours. */
+enum status mongo_record_begin(const bson_t *bson, struct record *record, struct error *err);
 /* doc is a new reference. CORRUPT: not what mongo_document() makes. */
 enum status mongo_record(const bson_t *bson, struct record *record, struct error *err);
+
+/* --- catalog_mongo_field.c --- */
+/* BSON under way; data is owned, and used again. */
+struct mongo_bytes {
+    uint8_t *data;
+    size_t size, capacity;
+};
+/* What mongo_document() makes of field_to_json(), without the tree. */
+void mongo_field_document(struct mongo_bytes *to, const struct record_id *id, uint64_t rev,
+                          const struct field_document *document);
+/* The update that makes the stored document this one where its locations, stamp and rev alone differ. */
+void mongo_field_places(struct mongo_bytes *to, uint64_t rev, const struct field_document *document);
+
+/* The document with its keys as text, without a tree; text is used on the way. False: it has older issues, or is unusual; mongo_record()
+ * tells what it is. */
+bool mongo_field_read(const bson_t *bson, struct field_document *document, struct buf *text);
 
 /* --- catalog_mongo_read.c --- */
 enum status mongo_read(struct catalog *catalog, enum catalog_table table, const struct record_id *ids,

@@ -15,12 +15,22 @@ static const char *const wide_names[] = { "offset",     "length",    "stored_at"
                                           "retired_at", "purged_at", "grace_ms",  "epoch",
                                           NULL };
 
-static bool is_one_of(const char *name, const char *const *names)
+static bool is_one_of(struct slice name, const char *const *names)
 {
     for (; *names != NULL; names++)
-        if (name[0] == (*names)[0] && strcmp(name, *names) == 0)
+        if (name.data[0] == (uint8_t)(*names)[0] && slice_equals(name, *names))
             return true;
     return false;
+}
+
+bool mongo_name_is_time(struct slice name)
+{
+    return is_one_of(name, time_names);
+}
+
+bool mongo_name_is_wide(struct slice name)
+{
+    return is_one_of(name, wide_names);
 }
 
 void mongo_append_id(bson_t *bson, const char *key, enum catalog_table table, const struct record_id *id)
@@ -83,14 +93,15 @@ static bool append_text(bson_t *bson, const char *key, const json_t *value)
     size_t size = json_string_length(value);
     int64_t seconds;
 
-    if (is_one_of(key, time_names) && base_time_parse(slice_of(text, size), &seconds, NULL) == STATUS_OK)
+    if (mongo_name_is_time(slice_text(key)) &&
+        base_time_parse(slice_of(text, size), &seconds, NULL) == STATUS_OK)
         return bson_append_date_time(bson, key, -1, seconds * 1000);
     return size <= INT32_MAX && bson_append_utf8(bson, key, -1, text, (int)size);
 }
 
 static bool append_integer(bson_t *bson, const char *key, json_int_t value)
 {
-    if (is_one_of(key, wide_names) || value > INT32_MAX || value < INT32_MIN)
+    if (mongo_name_is_wide(slice_text(key)) || value > INT32_MAX || value < INT32_MIN)
         return bson_append_int64(bson, key, -1, value);
     return bson_append_int32(bson, key, -1, (int32_t)value);
 }
@@ -114,11 +125,6 @@ static bool append_value(bson_t *bson, const char *key, const json_t *value, uns
         return bson_append_null(bson, key, -1);
     }
     return false;
-}
-
-bool mongo_append_json(bson_t *bson, const char *key, const json_t *value)
-{
-    return append_value(bson, key, value, 0);
 }
 
 bool mongo_document(bson_t *bson, enum catalog_table table, const struct record_id *id,
@@ -230,7 +236,7 @@ bool mongo_id(const bson_t *bson, struct record_id *id)
     return true;
 }
 
-enum status mongo_record(const bson_t *bson, struct record *record, struct error *err)
+enum status mongo_record_begin(const bson_t *bson, struct record *record, struct error *err)
 {
     bson_iter_t at;
 
@@ -240,6 +246,16 @@ enum status mongo_record(const bson_t *bson, struct record *record, struct error
     if (!bson_iter_init_find(&at, bson, "rev") || !BSON_ITER_HOLDS_INT64(&at) || bson_iter_int64(&at) <= 0)
         return error_set(err, STATUS_CORRUPT, "MongoDB: a document without rev");
     record->rev = (uint64_t)bson_iter_int64(&at);
+    return STATUS_OK;
+}
+
+enum status mongo_record(const bson_t *bson, struct record *record, struct error *err)
+{
+    enum status status = mongo_record_begin(bson, record, err);
+    bson_iter_t at;
+
+    if (status != STATUS_OK)
+        return status;
     if (bson_iter_init(&at, bson))
         record->doc = json_of_object(&at, 0);
     if (record->doc == NULL)

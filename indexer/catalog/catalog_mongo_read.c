@@ -31,6 +31,46 @@ enum status mongo_each(mongoc_cursor_t *cursor, record_each *each, void *data, s
     return status;
 }
 
+/* The record of a field, without a tree where it has none but its current issue. */
+static enum status give_field(const bson_t *bson, struct buf *text, record_each *each, void *data,
+                              bool *more, struct error *err)
+{
+    struct field_document document;
+    struct record record;
+    bool read = mongo_field_read(bson, &document, text);
+    enum status status = read ? mongo_record_begin(bson, &record, err)
+                              : mongo_record(bson, &record, err);
+
+    if (read)
+        record.document = &document;
+    if (status == STATUS_OK)
+        *more = each(data, &record);
+    json_decref(record.doc);
+    if (read)
+        field_document_fini(&document);
+    return status;
+}
+
+static enum status each_field(mongoc_cursor_t *cursor, record_each *each, void *data, struct error *err)
+{
+    enum status status = STATUS_OK;
+    const bson_t *bson;
+    bson_error_t failure;
+    bool more = true;
+    struct buf text;
+
+    buf_init(&text, FIELD_KEYS_SIZE_MAX);
+    while (status == STATUS_OK && more && mongoc_cursor_next(cursor, &bson))
+        status = give_field(bson, &text, each, data, &more, err);
+    if (status == STATUS_OK && more && mongoc_cursor_error(cursor, &failure))
+        status = mongo_failed(&failure, err, "reading");
+    else if (status == STATUS_OK)
+        catalog_health_read();
+    buf_fini(&text);
+    mongoc_cursor_destroy(cursor);
+    return status;
+}
+
 static void append_ids(bson_t *filter, enum catalog_table table, const struct record_id *ids, size_t count)
 {
     bson_t in, list;
@@ -58,8 +98,8 @@ enum status mongo_read(struct catalog *catalog, enum catalog_table table, const 
     assert(count <= MONGO_IDS_MAX);
     mongo_begin(&call, catalog, mongo_collection_name(table));
     append_ids(&filter, table, ids, count);
-    enum status status = mongo_each(
-        mongoc_collection_find_with_opts(call.collection, &filter, opts, NULL), each, data, err);
+    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(call.collection, &filter, opts, NULL);
+    enum status status = (table == CATALOG_FIELDS ? each_field : mongo_each)(cursor, each, data, err);
     bson_destroy(&filter);
     bson_destroy(opts);
     mongo_end(&call);

@@ -34,7 +34,8 @@ struct bulk {
     size_t *order;      /* owned; the operation's i-th write is writes[order[i]] */
     size_t added, size; /* to the operation; in bytes */
     bson_t *selector,
-        *document; /* owned, used again for each write; by pointer, for a bson_t wants 128 bytes of alignment */
+        *other; /* owned, used again for each write; by pointer, for a bson_t wants 128 bytes of alignment */
+    struct mongo_bytes bytes; /* owned: of a document of a field */
     bson_t *opts; /* nothing to prove: keys are UTF-8 since they were parsed, the rest is ours */
     int64_t counts[WRITE_KINDS];
 };
@@ -45,29 +46,36 @@ static void append_selector(bson_t *selector, enum catalog_table table, const st
     bson_append_int64(selector, "rev", -1, (int64_t)write->rev_was);
 }
 
-static bool append_document(bson_t *bson, enum catalog_table table, const struct record_write *write)
+/* As what is to be written, borrowed from the bulk until the next. */
+static bool make_document(struct bulk *bulk, const struct record_write *write, bson_t *document)
 {
     const struct record_id *id = write->rev_was == 0 ? &write->id : NULL;
 
-    if (write->document != NULL && write->places_only)
-        return mongo_field_places(bson, write->rev, write->document);
-    return write->document != NULL ? mongo_field_document(bson, id, write->rev, write->document)
-                                   : mongo_document(bson, table, id, write->rev, write->doc);
+    if (write->document == NULL) {
+        bson_reinit(bulk->other);
+        return mongo_document(bulk->other, bulk->table, id, write->rev, write->doc) &&
+               bson_init_static(document, bson_get_data(bulk->other), bulk->other->len);
+    }
+    if (write->places_only)
+        mongo_field_places(&bulk->bytes, write->rev, write->document);
+    else
+        mongo_field_document(&bulk->bytes, id, write->rev, write->document);
+    return bson_init_static(document, bulk->bytes.data, bulk->bytes.size);
 }
 
 /* What is in selector and document, to the operation. */
-static bool bulk_append(struct bulk *bulk, const struct record_write *write, bson_error_t *failure)
+static bool bulk_append(struct bulk *bulk, const struct record_write *write, const bson_t *document,
+                        bson_error_t *failure)
 {
     switch (kind_of(write)) {
     case WRITE_INSERT:
-        return mongoc_bulk_operation_insert_with_opts(bulk->operation, bulk->document, bulk->opts,
-                                                      failure);
+        return mongoc_bulk_operation_insert_with_opts(bulk->operation, document, bulk->opts, failure);
     case WRITE_REPLACE:
         if (write->places_only)
             return mongoc_bulk_operation_update_one_with_opts(bulk->operation, bulk->selector,
-                                                              bulk->document, bulk->opts, failure);
+                                                              document, bulk->opts, failure);
         return mongoc_bulk_operation_replace_one_with_opts(bulk->operation, bulk->selector,
-                                                           bulk->document, bulk->opts, failure);
+                                                           document, bulk->opts, failure);
     default:
         return mongoc_bulk_operation_remove_one_with_opts(bulk->operation, bulk->selector, NULL, failure);
     }
@@ -76,22 +84,22 @@ static bool bulk_append(struct bulk *bulk, const struct record_write *write, bso
 static enum status bulk_add(struct bulk *bulk, size_t i, struct error *err)
 {
     struct record_write *write = &bulk->writes[i];
+    bson_t document = BSON_INITIALIZER; /* of a deletion: nothing */
     bson_error_t failure;
 
     bson_reinit(bulk->selector);
-    bson_reinit(bulk->document);
     if (bulk->kind != WRITE_INSERT)
         append_selector(bulk->selector, bulk->table, write);
-    if (bulk->kind != WRITE_DELETE && !append_document(bulk->document, bulk->table, write))
+    if (bulk->kind != WRITE_DELETE && !make_document(bulk, write, &document))
         return error_set(err, STATUS_TOO_LARGE, "a document that is no BSON");
-    write->too_large = write->document != NULL && bulk->document->len > CATALOG_DOCUMENT_SIZE_MAX;
+    write->too_large = write->document != NULL && document.len > CATALOG_DOCUMENT_SIZE_MAX;
     if (write->too_large)
         return STATUS_OK;
-    if (!bulk_append(bulk, write, &failure))
+    if (!bulk_append(bulk, write, &document, &failure))
         return mongo_failed(&failure, err, "a document");
     bulk->order[bulk->added++] = i;
     bulk->counts[bulk->kind]++;
-    bulk->size += bulk->document->len;
+    bulk->size += document.len;
     return STATUS_OK;
 }
 
@@ -217,7 +225,7 @@ enum status mongo_write(struct catalog *catalog, enum catalog_table table,
     if (bulk.order == NULL)
         return error_set(err, STATUS_NO_MEMORY, "a batch");
     bulk.selector = bson_new();
-    bulk.document = bson_new();
+    bulk.other = bson_new();
     bulk.opts = BCON_NEW("validate", BCON_BOOL(false));
     mongo_begin(&call, catalog, mongo_collection_name(table));
     while (status == STATUS_OK && bulk.kind < WRITE_KINDS)
@@ -226,7 +234,8 @@ enum status mongo_write(struct catalog *catalog, enum catalog_table table,
         catalog_health_wrote();
     free(bulk.order);
     bson_destroy(bulk.selector);
-    bson_destroy(bulk.document);
+    bson_destroy(bulk.other);
+    free(bulk.bytes.data);
     bson_destroy(bulk.opts);
     mongo_end(&call);
     return status;

@@ -43,6 +43,8 @@ struct record {
     uint64_t rev;
     size_t size; /* bytes, as the database has it; of what was read */
     json_t *doc; /* in a callback: borrowed during the call (json_incref keeps it) */
+    /* CATALOG_FIELDS: what was read may come so, without a tree; borrowed, or taken: then nothing is left in it. NULL: there is doc. */
+    struct field_document *document;
 };
 
 /* each: false stops the reading, which is no error. */
@@ -168,8 +170,10 @@ enum status catalog_document_of(const struct record *record, struct field_docume
 void catalog_apply_metrics(void); /* once */
 /* A document as text: the shape of field_to_json() without `id` (catalog_document.c). */
 void catalog_document_print(struct json_writer *json, const struct field_document *document);
-/* Whether an older issue has to say this key's value; current: the current issue's, NULL when it lacks it. */
-bool catalog_key_differs(const json_t *value, const json_t *current);
+/* Whether an older issue has to say this key of its own, as the current issue has it otherwise, or not. */
+bool catalog_key_differs(const struct field_key *key, const struct field_keys *current);
+/* Whether an older issue has to say that it lacks this key of the current one. */
+bool catalog_key_lacks(const struct field_key *key, const struct field_keys *keys);
 
 /* The database in the form that this program knows; UNSUPPORTED: it is of a higher one. */
 enum status catalog_format_settle(struct catalog *catalog, struct error *err);

@@ -68,7 +68,7 @@ static enum status event_make(const struct quarantine_entry *entry, const struct
         .stored_at_us = entry->stored_at_us,
         .length = entry->length,
         .incarnation = entry->incarnation,
-        .keys = json_incref(field->keys),
+        .keys = field_keys_ref(field->keys),
         .locations_count = entry->locations_count,
         .locations = malloc(entry->locations_count * sizeof *entry->locations + 1),
     };

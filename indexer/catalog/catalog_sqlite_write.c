@@ -37,44 +37,65 @@ static enum status transaction_end(struct catalog_sqlite *sqlite, enum status st
 
 /* --- records --- */
 
+static void text_bind(sqlite3_stmt *statement, int at, const struct field_key *key)
+{
+    if (!key->escaped) {
+        sqlite3_bind_text(statement, at, (const char *)key->value.data, (int)key->value.size,
+                          SQLITE_TRANSIENT);
+        return;
+    }
+    char *text = malloc(key->value.size);
+    assert(text != NULL);
+    sqlite3_bind_text(statement, at, text, (int)field_key_text(key, text), free);
+}
+
 static void column_bind(sqlite3_stmt *statement, int at, const struct sqlite_column *column,
-                        const json_t *value)
+                        const struct field_key *key)
 {
     int64_t time;
 
     if (column->is_time) {
-        if (json_is_string(value) &&
-            base_time_parse(slice_text(json_string_value(value)), &time, NULL) == STATUS_OK)
+        if (key->type == FIELD_KEY_TEXT && base_time_parse(key->value, &time, NULL) == STATUS_OK)
             sqlite3_bind_int64(statement, at, time);
-    } else if (json_is_string(value)) {
-        sqlite3_bind_text(statement, at, json_string_value(value), (int)json_string_length(value),
-                          SQLITE_TRANSIENT);
-    } else if (json_is_integer(value)) {
-        sqlite3_bind_int64(statement, at, json_integer_value(value));
-    } else if (json_is_real(value)) {
-        sqlite3_bind_double(statement, at, json_real_value(value));
+    } else if (key->type == FIELD_KEY_TEXT) {
+        text_bind(statement, at, key);
+    } else if (key->type == FIELD_KEY_INTEGER) {
+        sqlite3_bind_int64(statement, at, field_key_integer(key));
+    } else if (key->type == FIELD_KEY_REAL) {
+        sqlite3_bind_double(statement, at, field_key_number(key));
     }
 }
 
-/* A column's value from the parts of a document; NULL: it has none. */
-static void member_bind(sqlite3_stmt *statement, int at, const struct sqlite_column *column,
-                        const struct field_document *document)
+/* What is no key of a decoder's. */
+static void own_bind(sqlite3_stmt *statement, int at, const char *name,
+                     const struct field_document *document)
 {
     const struct field_issue *current = &document->issues[0];
     char digest[DIGEST_TEXT_SIZE];
 
-    if (strcmp(column->name, "source") == 0) {
+    if (strcmp(name, "source") == 0) {
         sqlite3_bind_text(statement, at, document->run.source, -1, SQLITE_STATIC);
-    } else if (strcmp(column->name, "base_time") == 0) {
+    } else if (strcmp(name, "base_time") == 0) {
         sqlite3_bind_int64(statement, at, document->run.base_time);
-    } else if (strcmp(column->name, "incarnation") == 0) {
+    } else if (strcmp(name, "incarnation") == 0) {
         sqlite3_bind_int64(statement, at, (sqlite3_int64)current->incarnation);
-    } else if (strcmp(column->name, "digest") == 0) {
+    } else if (strcmp(name, "digest") == 0) {
         digest_print(&current->digest, digest);
         sqlite3_bind_text(statement, at, digest, -1, SQLITE_TRANSIENT);
-    } else {
-        column_bind(statement, at, column, json_object_get(current->keys, column->name));
     }
+}
+
+/* Columns' values from the parts of a document; what it lacks stays NULL. */
+static void columns_bind(sqlite3_stmt *statement, const struct field_document *document)
+{
+    struct field_key key;
+
+    for (int i = 0; sqlite_columns[i].name != NULL; i++)
+        own_bind(statement, SQLITE_COLUMN_FIRST + i, sqlite_columns[i].name, document);
+    for (size_t at = 0; field_keys_next(document->issues[0].keys, &at, &key);)
+        for (int i = 0; sqlite_columns[i].name != NULL; i++)
+            if (slice_equals(key.name, sqlite_columns[i].name))
+                column_bind(statement, SQLITE_COLUMN_FIRST + i, &sqlite_columns[i], &key);
 }
 
 /* *size: of its text. TOO_LARGE: nothing is bound. */
@@ -95,8 +116,8 @@ static enum status document_bind(sqlite3_stmt *statement, const struct record_wr
     uint8_t *data = buf_take(&text, size);
     sqlite3_bind_int64(statement, 2, (sqlite3_int64)write->rev);
     sqlite3_bind_text(statement, 3, (char *)data, (int)*size, free);
-    for (int i = 0; sqlite_columns[i].name != NULL && !write->places_only; i++)
-        member_bind(statement, SQLITE_COLUMN_FIRST + i, &sqlite_columns[i], write->document);
+    if (!write->places_only)
+        columns_bind(statement, write->document);
     return STATUS_OK;
 }
 
@@ -301,7 +322,8 @@ enum status sqlite_lease_scan(struct catalog *catalog,
         bool more = true;
         while (more && (step = sqlite3_step(statement)) == SQLITE_ROW) {
             /* Rounded up: what has not run out has something left. */
-            struct catalog_lease lease = { .left_ms = (sqlite3_column_int64(statement, 2) - now + 999) / 1000 };
+            struct catalog_lease lease = { .left_ms = (sqlite3_column_int64(statement, 2) - now + 999) /
+                                                      1000 };
             snprintf(lease.name, sizeof lease.name, "%s",
                      (const char *)sqlite3_column_text(statement, 0));
             snprintf(lease.owner, sizeof lease.owner, "%s",

@@ -49,7 +49,7 @@ struct bench_place bench_place(size_t i)
     return place;
 }
 
-static json_t *event_keys(const struct run_key *run, size_t i)
+static struct field_keys *event_keys(const struct run_key *run, size_t i)
 {
     struct bench_place place = bench_place(i);
     char valid[BASE_TIME_TEXT_SIZE], range[16];
@@ -67,7 +67,10 @@ static json_t *event_keys(const struct run_key *run, size_t i)
     assert(keys != NULL && own != NULL);
     json_object_update(keys, own);
     json_decref(own);
-    return keys;
+    struct field_keys *made = field_keys_of_json(keys);
+    assert(made != NULL);
+    json_decref(keys);
+    return made;
 }
 
 static struct field_location event_location(const struct run_key *run, size_t i, unsigned node)

@@ -19,15 +19,17 @@ static bool is_own(const char *key)
     return false;
 }
 
-static void check_keys(json_t *keys)
+static void check_keys(const struct field_keys *keys)
 {
+    json_t *json = field_keys_to_json(keys);
     const char *key;
     json_t *value;
 
-    json_object_foreach (keys, key, value) {
+    json_object_foreach (json, key, value) {
         MUST(isalpha((unsigned char)key[0]) && strpbrk(key, "$.\"' ") == NULL && !is_own(key));
         MUST(json_is_string(value) || json_is_number(value) || json_is_boolean(value));
     }
+    json_decref(json);
 }
 
 static void check_printed(const struct field_document *document)
@@ -46,7 +48,7 @@ static void check_printed(const struct field_document *document)
 }
 
 /* The keys as an issue of a document; a second issue comes with the same ones but for a value. */
-static void check_document(json_t *keys)
+static void check_document(struct field_keys *keys)
 {
     struct field_location location = { .url = "http://a:1/data/hres/20130408T0000Z/0001-000000000000004d.grib",
                                        .node = "n1",
@@ -60,31 +62,48 @@ static void check_document(json_t *keys)
 
     field_id_make(&event.run, identity, &event.id);
     field_document_init(&document, &event.id, &event.run);
-    event.issue = (struct field_issue){
-        .sub = 1, .length = 100, .incarnation = 1, .keys = keys, .locations_count = 1, .locations = &location
-    };
+    event.issue = (struct field_issue){ .sub = 1,
+                                        .length = 100,
+                                        .incarnation = 1,
+                                        .keys = field_keys_ref(keys),
+                                        .locations_count = 1,
+                                        .locations = &location };
     for (unsigned i = 0; i < 2; i++) {
         event.issue.stored_at_us = 5 + i;
         event.issue.digest.bytes[0] = (uint8_t)i;
         MUST(field_merge(&document, &event, &changed, NULL) == STATUS_OK && changed);
-        json_object_set_new(keys, "shortName", json_string("other"));
+        json_t *json = field_keys_to_json(keys);
+        json_object_set_new(json, "shortName", json_string(i == 0 ? "other" : "third"));
+        field_keys_unref(event.issue.keys);
+        event.issue.keys = field_keys_of_json(json);
+        json_decref(json);
     }
     MUST(document.issues_count == 2);
     check_keys(document.issues[0].keys);
     check_keys(document.issues[1].keys);
     check_printed(&document);
+    field_keys_unref(event.issue.keys);
     field_document_fini(&document);
 }
 
 static void take_answer(const struct decoder_frame *answer)
 {
-    json_t *keys = NULL;
+    struct field_keys *keys, *made;
+    json_t *json;
 
-    if (answer->word != DECODER_DECODED || json_parse(answer->body, answer->size, &keys, NULL) != STATUS_OK)
+    if (answer->word != DECODER_DECODED)
         return;
-    if (json_is_object(keys))
+    enum status status = json_parse(answer->body, answer->size, &json, NULL);
+    bool object = status == STATUS_OK && json_is_object(json);
+    MUST((field_keys_parse(answer->body, answer->size, &keys, NULL) == STATUS_OK) == object);
+    if (object) {
+        made = field_keys_of_json(json); /* looked through as text, or by way of the tree: the same */
+        MUST(made != NULL && field_keys_equal(keys, made));
+        field_keys_unref(made);
         check_document(keys);
-    json_decref(keys);
+    }
+    field_keys_unref(keys);
+    json_decref(json);
 }
 
 /* As the loop does it: what is not used stays in front of what comes next. */

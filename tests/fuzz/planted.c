@@ -234,7 +234,8 @@ PLANT(enum status, field_merge,
 {
     enum status status = __real_field_merge(document, event, changed, err);
 
-    json_object_set_new(document->issues[0].keys, "$where", json_true());
+    field_keys_unref(document->issues[0].keys);
+    document->issues[0].keys = field_keys_of_members(slice_text("\"$where\":true"));
     return status;
 }
 #elif defined(PLANTED_fuzz_query_body)

@@ -93,7 +93,7 @@ static void others_write(unsigned number)
     suite_add_fields(other_catalog, &suite_run, 12, 1, "n1", 2); /* gone, and made again */
     suite_add_fields(other_catalog, &suite_run, OTHER_FIELDS, 5, "n3", 1);
     struct field_event renamed = make_add(&suite_run, 13, 1, 1000, "n1", 1);
-    json_object_set_new(renamed.issue.keys, "name", json_string("Another name"));
+    make_set(&renamed.issue, "name", json_string("Another name"));
     suite_apply_one(other_catalog, renamed);
     other_catalog->ops = &between.own;
 }
@@ -335,7 +335,7 @@ static struct field_event make_large(unsigned field, unsigned issue, const char 
 {
     struct field_event event = make_add(&suite_run, field, issue, 1000 * issue, node, 1);
 
-    json_object_set_new(event.issue.keys, "large", large_text(size, issue));
+    make_set(&event.issue, "large", large_text(size, issue));
     return event;
 }
 

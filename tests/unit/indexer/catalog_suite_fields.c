@@ -33,12 +33,12 @@ static void a_document_holds_what_the_decoder_said(void **state)
 
     event.issue.length = UINT64_C(5000000000);
     event.issue.locations[0].offset = UINT64_C(70000000000);
-    json_object_set_new(event.issue.keys, "step", json_real(1.5));
-    json_object_set_new(event.issue.keys, "hdate", json_integer(INT64_C(20130408000000)));
-    json_object_set_new(event.issue.keys, "negative", json_integer(-7));
-    json_object_set_new(event.issue.keys, "flag", json_true());
-    json_object_set_new(event.issue.keys, "title", json_string("Température à 2 m"));
-    json_t *keys = json_incref(event.issue.keys);
+    make_set(&event.issue, "step", json_real(1.5));
+    make_set(&event.issue, "hdate", json_integer(INT64_C(20130408000000)));
+    make_set(&event.issue, "negative", json_integer(-7));
+    make_set(&event.issue, "flag", json_true());
+    make_set(&event.issue, "title", json_string("Température à 2 m"));
+    json_t *keys = field_keys_to_json(event.issue.keys);
     suite_apply_one(fixture->catalog, event);
 
     const char *key;
@@ -421,10 +421,10 @@ static void add_with_numbers(struct catalog *catalog, unsigned field, int id, co
 {
     struct field_event event = make_add(&suite_run, field, 1, 100, "n1", 1);
 
-    json_object_set_new(event.issue.keys, "param", json_string("unknown"));
-    json_object_set_new(event.issue.keys, "paramId", json_integer(id));
+    make_set(&event.issue, "param", json_string("unknown"));
+    make_set(&event.issue, "paramId", json_integer(id));
     if (key != NULL)
-        json_object_set_new(event.issue.keys, key, json_string(numbers));
+        make_set(&event.issue, key, json_string(numbers));
     suite_apply_one(catalog, event);
 }
 
@@ -676,7 +676,7 @@ static void older_issues_come_as_documents_of_their_own_when_all_are_asked_for(v
 
     suite_add_fields(fixture->catalog, &suite_run, 5, 1, "n1", 1);
     struct field_event second = make_add(&suite_run, 5, 2, 500, "n1", 1);
-    json_object_set_new(second.issue.keys, "bitsPerValue", json_integer(24));
+    make_set(&second.issue, "bitsPerValue", json_integer(24));
     suite_apply_one(fixture->catalog, second);
     suite_apply_one(fixture->catalog, make_add(&suite_run, 5, 3, 100, "n1", 1));
     digest_print(&old, digest);

@@ -140,7 +140,7 @@ static void make_decoded(struct decoded *decoded)
 static void free_decoded(struct decoded *decoded)
 {
     for (unsigned i = 0; i < 2; i++)
-        json_decref(decoded->fields[i].keys);
+        field_keys_unref(decoded->fields[i].keys);
 }
 
 static bool resolve(struct catalog_fixture *fixture, const struct decoded *decoded)

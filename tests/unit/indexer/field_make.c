@@ -56,7 +56,7 @@ struct field_location make_location(const struct run_key *run, const char *node,
     return location;
 }
 
-json_t *make_keys(const struct run_key *run, unsigned field)
+struct field_keys *make_keys(const struct run_key *run, unsigned field)
 {
     static const int ids[MAKE_PARAMS] = { 167, 151, 130, 131 };
     char base[BASE_TIME_TEXT_SIZE], valid[BASE_TIME_TEXT_SIZE], range[16];
@@ -83,7 +83,36 @@ json_t *make_keys(const struct run_key *run, unsigned field)
     assert(keys != NULL && more != NULL);
     json_object_update(keys, more);
     json_decref(more);
+    return make_keys_of(keys);
+}
+
+struct field_keys *make_keys_of(json_t *json)
+{
+    struct field_keys *keys = field_keys_of_json(json);
+
+    assert(keys != NULL);
+    json_decref(json);
     return keys;
+}
+
+void make_set(struct field_issue *issue, const char *name, json_t *value)
+{
+    json_t *json = field_keys_to_json(issue->keys);
+
+    if (value != NULL)
+        json_object_set_new(json, name, value);
+    else
+        json_object_del(json, name);
+    field_keys_unref(issue->keys);
+    issue->keys = make_keys_of(json);
+}
+
+json_t *make_value(const struct field_issue *issue, const char *name)
+{
+    json_t *json = field_keys_to_json(issue->keys), *value = json_incref(json_object_get(json, name));
+
+    json_decref(json);
+    return value;
 }
 
 struct field_event make_add(const struct run_key *run, unsigned field, unsigned issue,

@@ -22,7 +22,12 @@ struct field_location make_location(const struct run_key *run, const char *node,
 void make_file_name(unsigned file, char name[DATA_FILE_NAME_SIZE]);
 
 /* A decoder's keys for the field; a new reference. */
-json_t *make_keys(const struct run_key *run, unsigned field);
+struct field_keys *make_keys(const struct run_key *run, unsigned field);
+
+struct field_keys *make_keys_of(json_t *json); /* takes the reference */
+/* A key of an issue: set (takes the reference) or, NULL, left out; as a new reference, NULL when it lacks it. */
+void make_set(struct field_issue *issue, const char *name, json_t *value);
+json_t *make_value(const struct field_issue *issue, const char *name);
 
 /* An ADD of one issue with one location, incarnation 1. field_event_fini() frees it. */
 struct field_event make_add(const struct run_key *run, unsigned field, unsigned issue,

@@ -207,7 +207,7 @@ static void a_bulk_of_large_documents_is_sent_in_pieces(void **state)
     memset(text, 'x', TEXT_SIZE);
     for (unsigned i = 0; i < ARRAY_COUNT(events); i++) {
         events[i] = make_add(&suite_run, i, 1, 1000, "n1", 1);
-        json_object_set_new(events[i].issue.keys, "large", json_stringn(text, TEXT_SIZE));
+        make_set(&events[i].issue, "large", json_stringn(text, TEXT_SIZE));
     }
     int64_t before = commands_taken(&raw, path);
     suite_apply(fixture->catalog, events, ARRAY_COUNT(events));

@@ -259,16 +259,33 @@ static void a_decoder_can_not_name_our_members_nor_operators(void **state)
     struct field_event event = make_add(&run, 1, 1, 1000, "n1", 1);
 
     (void)state;
+    json_t *json = field_keys_to_json(event.issue.keys);
     for (unsigned i = 0; i < ARRAY_COUNT(bad); i++)
-        json_object_set_new(event.issue.keys, bad[i], json_string("x"));
-    json_object_set_new(event.issue.keys, "nested", json_pack("{s:s}", "$gt", ""));
-    json_object_set_new(event.issue.keys, "list", json_array());
-    json_object_set_new(event.issue.keys, "none", json_null());
+        json_object_set_new(json, bad[i], json_string("x"));
+    json_object_set_new(json, "nested", json_pack("{s:s}", "$gt", ""));
+    json_object_set_new(json, "list", json_array());
+    json_object_set_new(json, "none", json_null());
+    char *text = json_dumps(json, JSON_COMPACT);
+    field_keys_unref(event.issue.keys);
+    assert_int_equal(field_keys_parse(text, strlen(text), &event.issue.keys, NULL), STATUS_OK);
     assert_true(merge(&document, event));
-    json_t *clean = make_keys(&run, 1);
-    assert_true(json_equal(document.issues[0].keys, clean));
-    json_decref(clean);
+    struct field_keys *clean = make_keys(&run, 1);
+    assert_true(field_keys_equal(document.issues[0].keys, clean));
+    field_keys_unref(clean);
+    free(text);
+    json_decref(json);
     field_document_fini(&document);
+}
+
+/* NULL: it lacks the key. Takes the reference. */
+static void assert_value(const struct field_issue *issue, const char *name, json_t *wanted)
+{
+    json_t *value = make_value(issue, name);
+
+    if (!(value == NULL && wanted == NULL) && !json_equal(value, wanted))
+        fail_msg("%s is another", name);
+    json_decref(value);
+    json_decref(wanted);
 }
 
 static void keys_of_a_newer_decoder_hold(void **state)
@@ -278,10 +295,10 @@ static void keys_of_a_newer_decoder_hold(void **state)
 
     (void)state;
     merge(&document, make_add(&run, 1, 1, 1000, "n1", 1));
-    json_object_set_new(event.issue.keys, "eccodes", json_string("2.50.0"));
-    json_object_set_new(event.issue.keys, "timespan", json_string("none"));
+    make_set(&event.issue, "eccodes", json_string("2.50.0"));
+    make_set(&event.issue, "timespan", json_string("none"));
     assert_true(merge(&document, event));
-    assert_string_equal(json_string_value(json_object_get(document.issues[0].keys, "timespan")), "none");
+    assert_value(&document.issues[0], "timespan", json_string("none"));
     field_document_fini(&document);
 }
 
@@ -294,7 +311,7 @@ static struct field_event make_rename(unsigned field, unsigned number, json_t *k
     make_field_id(&run, field, &event.id);
     event.issue.digest = make_digest(field, number);
     event.issue.sub = 1;
-    event.issue.keys = keys;
+    event.issue.keys = make_keys_of(keys);
     return event;
 }
 
@@ -305,22 +322,22 @@ static void new_names_change_names_alone(void **state)
     (void)state;
     merge(&document, make_add(&run, 1, 1, 2000, "n1", 1));
     merge(&document, make_add(&run, 1, 2, 3000, "n1", 1));
-    json_t *grid = json_incref(json_object_get(document.issues[0].keys, "Ni"));
+    json_t *grid = make_value(&document.issues[0], "Ni");
     assert_non_null(grid);
     assert_true(merge(&document, make_rename(1, 2,
-                                             json_pack("{s:s,s:i,s:i,s:f}", "param", "new", "paramId", 7,
-                                                       "Ni", 1, "referenceValue", 0.5))));
+                                             json_pack("{s:s,s:i,s:i,s:f}", "param", "new", "paramId",
+                                                       7, "Ni", 1, "referenceValue", 0.5))));
     assert_int_equal(document.issues_count, 2);
     assert_int_equal(document.issues[0].locations_count, 1);
     assert_int_equal(document.issues[0].stored_at_us, 3000);
     assert_digest(&document.issues[0], 1, 2);
-    assert_string_equal(json_string_value(json_object_get(document.issues[0].keys, "param")), "new");
-    assert_true(json_equal(json_object_get(document.issues[0].keys, "Ni"), grid)); /* made up: not taken */
-    assert_null(json_object_get(document.issues[0].keys, "referenceValue"));
-    assert_null(json_object_get(document.issues[0].keys, "units")); /* the decoder of now has none */
-    assert_string_not_equal(json_string_value(json_object_get(document.issues[1].keys, "param")), "new");
-    assert_false(merge(&document, make_rename(1, 2, json_pack("{s:s,s:i}", "param", "new", "paramId", 7))));
-    json_decref(grid);
+    assert_value(&document.issues[0], "param", json_string("new"));
+    assert_value(&document.issues[0], "Ni", grid); /* made up: not taken */
+    assert_value(&document.issues[0], "referenceValue", NULL);
+    assert_value(&document.issues[0], "units", NULL); /* the decoder of now has none */
+    assert_value(&document.issues[1], "param", json_string(make_params[1]));
+    assert_false(
+        merge(&document, make_rename(1, 2, json_pack("{s:s,s:i}", "param", "new", "paramId", 7))));
     field_document_fini(&document);
 }
 
@@ -495,10 +512,10 @@ static struct field_document three_issues(void)
 
     merge(&document, make_add(&run, 6, 1, 3000, "n1", 1));
     merge(&document, make_add(&run, 6, 1, 3000, "n2", 1));
-    json_object_set_new(other.issue.keys, "bitsPerValue", json_integer(24));
-    json_object_set_new(other.issue.keys, "packingType", json_string("grid_ccsds"));
-    json_object_set_new(other.issue.keys, "scale", json_real(0.1));
-    json_object_del(other.issue.keys, "units");
+    make_set(&other.issue, "bitsPerValue", json_integer(24));
+    make_set(&other.issue, "packingType", json_string("grid_ccsds"));
+    make_set(&other.issue, "scale", json_real(0.1));
+    make_set(&other.issue, "units", NULL);
     merge(&document, other);
     merge(&document, make_add(&run, 6, 3, 1000, "n3", 3));
     return document;
@@ -519,7 +536,7 @@ static void a_document_comes_back_from_its_json(void **state)
     assert_memory_equal(again.id.bytes, document.id.bytes, document.id.size);
     assert_int_equal(again.issues_count, 3);
     for (unsigned i = 0; i < 3; i++) {
-        assert_true(json_equal(again.issues[i].keys, document.issues[i].keys));
+        assert_true(field_keys_equal(again.issues[i].keys, document.issues[i].keys));
         assert_int_equal(again.issues[i].locations_count, document.issues[i].locations_count);
         assert_int_equal(again.issues[i].stored_at_us, document.issues[i].stored_at_us);
         assert_int_equal(again.issues[i].length, document.issues[i].length);
