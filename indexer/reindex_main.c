@@ -2,6 +2,7 @@
 #include "indexer/reindex_main.h"
 
 #include "indexer/reindex.h"
+#include "indexer/work.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
@@ -102,6 +103,8 @@ int reindex_main(const struct settings *settings)
         .data = &process,
     };
     reindex_start(&options);
+    uv_run(&process.loop, UV_RUN_DEFAULT);
+    work_stop(&process.loop);
     uv_run(&process.loop, UV_RUN_DEFAULT);
     catalog_close(process.catalog);
     uv_loop_close(&process.loop);
