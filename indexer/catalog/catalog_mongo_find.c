@@ -14,33 +14,36 @@ struct find {
     bson_t *filter, *opts; /* owned */
 };
 
+/* What a find is asked for beside its filter and its order. */
+static void append_bounds(bson_t *opts, const struct catalog_query *query, const struct catalog_rows *rows)
+{
+    BSON_APPEND_INT64(opts, "maxTimeMS", MONGO_QUERY_MS);
+    if (query->limit != 0 && !mongo_query_older(query)) {
+        BSON_APPEND_INT64(opts, "limit", (int64_t)query->limit);
+        /* All in one answer, as far as 16 MiB go: each further one is a round trip. */
+        BSON_APPEND_INT64(opts, "batchSize", (int64_t)query->limit + 1);
+    }
+    if (rows != NULL && !rows->text) {
+        bson_t projection;
+        bson_append_document_begin(opts, "projection", -1, &projection);
+        for (size_t i = 0; i < rows->keys_count; i++)
+            bson_append_int32(&projection, rows->keys[i], -1, 1);
+        if (rows->keys_count == 0)
+            bson_append_int32(&projection, "_id", -1, 1);
+        bson_append_document_end(opts, &projection);
+    }
+}
+
 static mongoc_cursor_t *find_open(struct find *find, struct catalog *catalog,
-                                  const struct catalog_query *query,
-                                  const struct catalog_rows *rows, bool in_order)
+                                  const struct catalog_query *query, const struct catalog_rows *rows)
 {
     find->filter = bson_new();
     find->opts = bson_new();
     mongo_begin(&find->call, catalog, mongo_collection_name(CATALOG_FIELDS));
     mongo_append_query(find->filter, query, true);
-    if (in_order) {
-        mongo_append_order(find->opts, query);
-        BSON_APPEND_BOOL(find->opts, "allowDiskUse", true);
-    }
-    BSON_APPEND_INT64(find->opts, "maxTimeMS", MONGO_QUERY_MS);
-    if (query->limit != 0 && !mongo_query_older(query)) {
-        BSON_APPEND_INT64(find->opts, "limit", (int64_t)query->limit);
-        /* All in one answer, as far as 16 MiB go: each further one is a round trip. */
-        BSON_APPEND_INT64(find->opts, "batchSize", (int64_t)query->limit + 1);
-    }
-    if (rows != NULL && !rows->text) {
-        bson_t projection;
-        bson_append_document_begin(find->opts, "projection", -1, &projection);
-        for (size_t i = 0; i < rows->keys_count; i++)
-            bson_append_int32(&projection, rows->keys[i], -1, 1);
-        if (rows->keys_count == 0)
-            bson_append_int32(&projection, "_id", -1, 1);
-        bson_append_document_end(find->opts, &projection);
-    }
+    mongo_append_order(find->opts, query);
+    BSON_APPEND_BOOL(find->opts, "allowDiskUse", true);
+    append_bounds(find->opts, query, rows);
     return mongoc_collection_find_with_opts(find->call.collection, find->filter, find->opts, NULL);
 }
 
@@ -55,7 +58,7 @@ enum status mongo_find(struct catalog *catalog, const struct catalog_query *quer
                        record_each *each, void *data, struct error *err)
 {
     struct find find;
-    enum status status = mongo_each(find_open(&find, catalog, query, NULL, true), each, data, err);
+    enum status status = mongo_each(find_open(&find, catalog, query, NULL), each, data, err);
 
     find_close(&find);
     return status;
@@ -87,9 +90,10 @@ static enum status row_give(const bson_t *bson, const struct catalog_rows *rows,
 struct few {
     struct few_document {
         struct record_id id;
-        bson_t *bson; /* owned */
-    } * documents;    /* owned */
-    size_t count, room, max;
+        const uint8_t *bytes; /* borrowed: while the answer is there */
+        uint32_t size;
+    } * documents; /* owned */
+    size_t count, room;
 };
 
 static struct few_document *few_add(struct few *few)
@@ -133,21 +137,29 @@ static int few_compare(const void *left, const void *right)
                               : memcmp(a->bytes, b->bytes, a->size);
 }
 
-static enum status few_take(struct few *few, mongoc_cursor_t *cursor, struct error *err)
+/* The documents of the answer {cursor: {firstBatch: [...], id}}; *more: it has not all of them. */
+static enum status few_take(struct few *few, const bson_t *answer, int64_t *more, struct error *err)
 {
-    const bson_t *bson;
-    bson_error_t failure;
+    bson_iter_t at, batch;
 
-    while (few->count < few->max && mongoc_cursor_next(cursor, &bson)) {
+    if (!bson_iter_init(&at, answer) || !bson_iter_find_descendant(&at, "cursor.id", &batch))
+        return error_set(err, STATUS_CORRUPT, "MongoDB: an answer without a cursor");
+    *more = bson_iter_as_int64(&batch);
+    if (!bson_iter_init(&at, answer) || !bson_iter_find_descendant(&at, "cursor.firstBatch", &batch) ||
+        !bson_iter_recurse(&batch, &at))
+        return error_set(err, STATUS_CORRUPT, "MongoDB: an answer without documents");
+    while (bson_iter_next(&at)) {
         struct few_document *document = few_add(few);
+        bson_t bson;
         if (document == NULL)
             return error_set(err, STATUS_NO_MEMORY, "documents");
-        if (!mongo_id(bson, &document->id))
+        bson_iter_document(&at, &document->size, &document->bytes);
+        if (document->bytes == NULL || !bson_init_static(&bson, document->bytes, document->size) ||
+            !mongo_id(&bson, &document->id))
             return error_set(err, STATUS_CORRUPT, "MongoDB: a document with another kind of _id");
-        document->bson = bson_copy(bson);
         few->count++;
     }
-    return mongoc_cursor_error(cursor, &failure) ? mongo_failed(&failure, err, "reading") : STATUS_OK;
+    return STATUS_OK;
 }
 
 static enum status few_give(struct few *few, const struct catalog_rows *rows, struct error *err)
@@ -159,28 +171,65 @@ static enum status few_give(struct few *few, const struct catalog_rows *rows, st
     if (few->count > 1)
         qsort(few->documents, few->count, sizeof *few->documents, few_compare);
     buf_init(&text, MONGO_TEXT_SIZE_MAX);
-    for (size_t i = 0; status == STATUS_OK && more && i < few->count; i++)
-        status = row_give(few->documents[i].bson, rows, &text, &more, err);
+    for (size_t i = 0; status == STATUS_OK && more && i < few->count; i++) {
+        bson_t bson;
+        bson_init_static(&bson, few->documents[i].bytes, few->documents[i].size);
+        status = row_give(&bson, rows, &text, &more, err);
+    }
     buf_fini(&text);
     return status;
 }
 
-/* Without asking for an order, which for one document is a tenth of the server's work. *whole: all there is has been given; otherwise
- * there is more than a page, whose order is the server's to find, and nothing was given. */
+static enum status few_ask(mongoc_client_t *client, const char *database,
+                           const struct catalog_query *query, const struct catalog_rows *rows,
+                           bson_t *answer, struct error *err)
+{
+    bson_t command = BSON_INITIALIZER, filter;
+    bson_error_t failure;
+
+    BSON_APPEND_UTF8(&command, "find", mongo_collection_name(CATALOG_FIELDS));
+    bson_append_document_begin(&command, "filter", -1, &filter);
+    mongo_append_query(&filter, query, true);
+    bson_append_document_end(&command, &filter);
+    append_bounds(&command, query, rows);
+    bool good = mongoc_client_read_command_with_opts(client, database, &command, NULL, NULL, answer,
+                                                     &failure);
+    bson_destroy(&command);
+    return good ? STATUS_OK : mongo_failed(&failure, err, "reading");
+}
+
+/* Nobody reads on; without this the server would keep it for ten minutes. */
+static void few_forget(mongoc_client_t *client, const char *database, int64_t cursor)
+{
+    bson_t *command = BCON_NEW("killCursors", BCON_UTF8(mongo_collection_name(CATALOG_FIELDS)),
+                               "cursors", "[", BCON_INT64(cursor), "]");
+
+    mongoc_client_command_simple(client, database, command, NULL, NULL, NULL);
+    bson_destroy(command);
+}
+
+/* Without asking for an order, which for one document is a tenth of the server's work, and without the driver's cursor, which is a fifth
+ * of the driver's. *whole: all there is has been given; otherwise there is more than a page, or than 16 MiB, whose order is the server's
+ * to find, and nothing was given. */
 static enum status few_find(struct catalog *catalog, const struct catalog_query *query,
                             const struct catalog_rows *rows, bool *whole, struct error *err)
 {
-    struct few few = { .max = query->limit };
-    struct find find;
-    mongoc_cursor_t *cursor = find_open(&find, catalog, query, rows, false);
-    enum status status = few_take(&few, cursor, err);
-    mongoc_cursor_destroy(cursor);
-    find_close(&find);
-    *whole = few.count < few.max;
+    struct catalog_mongo *mongo = container_of(catalog, struct catalog_mongo, catalog);
+    mongoc_client_t *client = mongoc_client_pool_pop(mongo->pool);
+    struct few few = { .count = 0 };
+    int64_t more = 0;
+    bson_t answer;
+
+    enum status status = few_ask(client, mongo->database, query, rows, &answer, err);
+    if (status == STATUS_OK)
+        status = few_take(&few, &answer, &more, err);
+    if (more != 0)
+        few_forget(client, mongo->database, more);
+    mongoc_client_pool_push(mongo->pool, client);
+    *whole = more == 0 && few.count < query->limit;
     if (status == STATUS_OK && *whole)
         status = few_give(&few, rows, err);
-    for (size_t i = 0; i < few.count; i++)
-        bson_destroy(few.documents[i].bson);
+    bson_destroy(&answer);
     free(few.documents);
     return status;
 }
@@ -196,7 +245,7 @@ static enum status rows_find(struct catalog *catalog, const struct catalog_query
     bson_error_t failure;
     enum status status = STATUS_OK;
     bool more = true;
-    mongoc_cursor_t *cursor = find_open(&find, catalog, query, rows, true);
+    mongoc_cursor_t *cursor = find_open(&find, catalog, query, rows);
 
     buf_init(&text, MONGO_TEXT_SIZE_MAX);
     while (status == STATUS_OK && more && mongoc_cursor_next(cursor, &bson))
