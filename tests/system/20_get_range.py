@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from gribfile import split_bytes
+from processes import await_condition
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_damaged_bytes_never_leave_by_their_digest(node, stored):
         file.write(bytes([byte[0] ^ 1]))
     answer = node.get(f"/sha256/{line['digest']}")
     assert (answer.status_code, answer.json()["code"]) == (410, "damaged")
-    assert "message.damaged" in node.output()
+    await_condition(lambda: "message.damaged" in node.output(), "it is told in the log")
 
 
 def test_a_run_is_listed_as_json_and_as_html(node, stored):

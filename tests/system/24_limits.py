@@ -19,7 +19,7 @@ from raw_http import TIMEOUT_S, Wire, ask, chunked, problem_of, request
 MIB = 1 << 20
 WAIT_MS = 300
 WINDOW_MS = 800
-LATE_S = 10  # that a busy machine may be late by, where only being cut at all is asked
+LATE_S = 60  # that a busy machine may be late by, where only being cut at all is asked
 SIZES = {
     "head-max": "2KiB", "line-max": "1KiB", "fields-max": "20", "target-max": "300", "body-max": "64KiB", "chunk-line-max": "64",
     "trailer-max": "128",

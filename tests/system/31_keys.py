@@ -15,7 +15,7 @@ import pytest
 
 from conftest import Daemons
 from mongod import die_with_parent
-from processes import BIN, LEAK_FREE, SANITIZER_REPORTS, await_condition
+from processes import BIN, LEAK_FREE, REQUEST_TIMEOUT_S, SANITIZER_REPORTS, await_condition
 
 COMMAND_TIMEOUT_S = 120
 SPELLINGS = os.environ.get("GRIBSTORE_TEST_SPELLINGS", "1")
@@ -31,7 +31,7 @@ OWN_KEYS = (
 
 def read(session, location):
     first, last = location["offset"], location["offset"] + location["length"] - 1
-    answer = session.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=30)
+    answer = session.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=REQUEST_TIMEOUT_S)
     assert answer.status_code == 206
     return answer.content
 
@@ -91,7 +91,7 @@ def test_every_real_field_is_found_by_its_own_keys_byte_for_byte(loaded, reader,
     for name, fields in loaded.items():
         data = (grib.GRIB_DIR / name).read_bytes()
         for field, row in zip(fields, grib.fields(name), strict=True):
-            answer = session.get(reader.url + "/v1/fields", params=query_of(field), timeout=30)
+            answer = session.get(reader.url + "/v1/fields", params=query_of(field), timeout=REQUEST_TIMEOUT_S)
             assert answer.status_code == 200, answer.text
             found = answer.json()["fields"]
             assert field["id"] in {other["id"] for other in found}, query_of(field)
@@ -183,7 +183,7 @@ def test_every_spelling_of_every_key_finds_exactly_the_fields_that_have_it(loade
     for key, value in some_of(asked):
         ids = asked[key, value]
         brief = {"count": 1} if len(ids) > 20 else {"limit": 1000}
-        answer = session.get(reader.url + "/v1/fields", params={key: value, **brief}, timeout=30)
+        answer = session.get(reader.url + "/v1/fields", params={key: value, **brief}, timeout=REQUEST_TIMEOUT_S)
         assert answer.status_code == 200, (key, value, answer.text)
         if len(ids) > 20:
             assert answer.json()["count"] == len(ids), (key, value)

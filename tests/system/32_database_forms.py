@@ -45,7 +45,7 @@ def test_missing_indexes_are_made_while_the_index_serves_and_a_kill_does_not_mat
             for _ in range(2):
                 filled.start().wait_ready()
                 assert len(filled.fields(source="db")) == COUNT
-                assert "in the background" in filled.output()
+                await_condition(lambda: "in the background" in filled.output(), "it says what it does")
                 assert "all are there" not in filled.output()
                 filled.kill()
         finally:
@@ -64,7 +64,7 @@ def test_a_later_form_is_refused_and_nothing_of_it_is_changed(filled, node, data
         client.gribstore.fields.drop_index("digest")
         before = index_names(client), client.gribstore.settings.find_one({"_id": "format"})
         late = Indexer("late", tmp_path, [node], catalog=database.uri).start()
-        assert late.process.wait(30) == 1
+        assert late.process.wait(120) == 1
         late.process = None
         assert "form 1000, this program knows up to" in late.output()
         assert (index_names(client), client.gribstore.settings.find_one({"_id": "format"})) == before

@@ -55,7 +55,7 @@ def test_the_index_catches_up_by_itself_when_the_database_is_back(daemons, node,
 def failing_checks(indexer):
     """Answered at once, whatever the database does: nothing is asked for it. None: this time the machine was busy."""
     with contextlib.suppress(requests.Timeout):
-        return [check["check"] for check in indexer.get("/readyz", timeout=2).json()["checks"] if not check["ok"]]
+        return [check["check"] for check in indexer.get("/readyz", timeout=10).json()["checks"] if not check["ok"]]
     return None
 
 

@@ -18,7 +18,7 @@ def path_of(indexer):
 
 def copy(source, target):
     """The whole of a database into another, as one transaction, whether somebody uses it or not."""
-    with sqlite3.connect(source) as old, sqlite3.connect(target, timeout=30) as new:
+    with sqlite3.connect(source) as old, sqlite3.connect(target, timeout=60) as new:
         old.backup(new)
     old.close()
     new.close()
@@ -197,7 +197,7 @@ def test_a_node_that_goes_by_another_url_has_its_locations_rewritten(cluster, st
     assert len(fields) == 100 and all(len(field["locations"]) == 2 for field in fields)
     location = next(at for field in fields for at in field["locations"] if at["node"] == node.name)
     last = location["offset"] + location["length"] - 1
-    assert requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=30).content.startswith(b"GRIB")
+    assert requests.get(location["url"], headers={"Range": f"bytes={location['offset']}-{last}"}, timeout=60).content.startswith(b"GRIB")
     cluster.nodes[1].ingest("old", stamped("20261101T0000Z", 120))
     indexer.await_messages("old", 120, copies=2)
     assert urls() == {other}

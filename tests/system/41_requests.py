@@ -257,7 +257,7 @@ def test_locations_of_the_colo_asked_for_come_first(cluster, grib):
 def node_requests(node):
     """Requests for ranges of data files that a node has answered."""
     total = 0
-    for line in requests.get(f"{node.url}/metrics", timeout=30).text.splitlines():
+    for line in requests.get(f"{node.url}/metrics", timeout=60).text.splitlines():
         if line.startswith("gribstore_http_requests_total") and 'handler="data"' in line:
             total += int(float(line.rsplit(" ", 1)[1]))
     return total

@@ -249,7 +249,7 @@ def test_another_decoder_tries_quarantine_again(daemons, node, grib, stamped):
     assert {field["eccodes"] for field in fields} == {release}
     for field in fields:
         [place] = field["locations"]
-        data = requests.get(place["url"], headers={"Range": f"bytes={place['offset']}-{place['offset'] + place['length'] - 1}"}, timeout=30)
+        data = requests.get(place["url"], headers={"Range": f"bytes={place['offset']}-{place['offset'] + place['length'] - 1}"}, timeout=60)
         assert data.status_code == 206 and data.content[:4] == b"GRIB" and data.content[-4:] == b"7777"
     [run] = indexer.runs(source="killers")
     assert (run["quarantined"], run["fields"], run["messages"]) == (0, 60, 60)

@@ -51,7 +51,7 @@ class Steps:
     def ask(self, method, path):
         """None: it died over it."""
         try:
-            return self.indexer.request(method, path, timeout=30)
+            return self.indexer.request(method, path, timeout=60)
         except requests.RequestException:
             return None
 

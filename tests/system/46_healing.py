@@ -24,7 +24,7 @@ def healer(daemons, node, stamped):
 
 def change(indexer, statement, *values):
     """Behind the indexer's back."""
-    with sqlite3.connect(indexer.catalog.removeprefix("sqlite:"), timeout=30) as database:
+    with sqlite3.connect(indexer.catalog.removeprefix("sqlite:"), timeout=60) as database:
         changed = database.execute(statement, values).rowcount
     database.close()
     return changed
@@ -47,7 +47,7 @@ def test_documents_that_are_missing_come_back_by_themselves(healer, found_by):
         healer.restart()
         assert healer.json(f"{RUN}?fingerprint=1")["nodes"]["equal"] is False
     await_condition(lambda: sweep_of(healer)["read_again"] == 1, "the run is read again", 30)
-    assert "sweep.differs" in healer.output()
+    await_condition(lambda: "sweep.differs" in healer.output(), "it is told in the log")
     await_condition(lambda: len(healer.fields(source="heal", limit=1000)) == COUNT, "they are back", 30)
     # Looked at once more, without being asked; and well.
     await_condition(lambda: "runs that differed" in healer.output(), "it is swept by itself", 30)
@@ -59,7 +59,7 @@ def test_documents_that_are_missing_come_back_by_themselves(healer, found_by):
 
 def test_what_reading_again_does_not_heal_is_told_and_left_alone(healer):
     """A record of a message that the node never had, in a file that it has: no journal says that it has to go."""
-    with sqlite3.connect(healer.catalog.removeprefix("sqlite:"), timeout=30) as database:
+    with sqlite3.connect(healer.catalog.removeprefix("sqlite:"), timeout=60) as database:
         row, text = database.execute("SELECT rowid, doc FROM fields LIMIT 1").fetchone()
         document = json.loads(text)
         document["digest"] = "ab" * 32

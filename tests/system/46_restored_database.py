@@ -134,7 +134,7 @@ def test_a_backup_renamed_over_an_open_file_ends_the_indexer_and_the_next_one_is
     indexer.await_messages("old", 650)
     os.rename(backup, path_of(indexer))
     node.ingest("old", stamped("20261103T0000Z", 50))
-    assert indexer.process.wait(60) == 1, indexer.output()
+    assert indexer.process.wait(120) == 1, indexer.output()
     indexer.process = None
     indexer.check_reports()
     assert "event=catalog.gone" in indexer.output() and "another file lies at" in indexer.output()
@@ -160,7 +160,7 @@ def test_a_file_that_is_away_for_a_moment_is_waited_for_and_one_that_stays_away_
     indexer.wait_ready()
     assert "catalog.gone" not in indexer.output()
     os.unlink(path)
-    assert indexer.process.wait(60) == 1, indexer.output()
+    assert indexer.process.wait(120) == 1, indexer.output()
     indexer.process = None
     indexer.check_reports()
     indexer.start().wait_ready()

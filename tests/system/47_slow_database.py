@@ -27,7 +27,7 @@ needs_shim = pytest.mark.skipif(not (BIN / "fault_shim.so").exists(), reason="bu
 
 def failing_checks(indexer):
     """Answered at once, whatever the database does."""
-    return [check["check"] for check in indexer.get("/readyz", timeout=10).json()["checks"] if not check["ok"]]
+    return [check["check"] for check in indexer.get("/readyz", timeout=30).json()["checks"] if not check["ok"]]
 
 
 def failures(indexer, kind):
@@ -61,7 +61,7 @@ def check_that_it_waits(indexer, node, stamped, day, trouble, kind):
         asked = indexer.get("/v1/fields", params={"source": "slow", "limit": 10}, timeout=60)
         assert asked.status_code == 200 and len(asked.json()["fields"]) == 10
         refused(indexer.post(ready, timeout=60))
-        assert indexer.get("/healthz", timeout=10).status_code == 200
+        assert indexer.get("/healthz", timeout=30).status_code == 200
         assert indexer.metric('gribstore_index_records_behind{node="n1"}') > 0
     await_whole(indexer, there + COUNT * len(runs))
     await_condition(lambda: indexer.post(ready, timeout=60).status_code == 200, "what was refused is taken")
@@ -97,7 +97,7 @@ def test_a_mongodb_that_is_slow_is_waited_for_and_one_that_is_too_slow_is_told(d
             asker.start()
         # Meanwhile the loop is free.
         await_condition(lambda: failing_checks(indexer) == ["database"], "it says so")
-        assert indexer.get("/v1/cluster/nodes", timeout=10).status_code == 200
+        assert indexer.get("/v1/cluster/nodes", timeout=30).status_code == 200
         for asker in askers:
             asker.join()
         assert len(answers) == QUERIES

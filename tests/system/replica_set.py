@@ -37,6 +37,21 @@ PIECE_SIZE = 1 << 16
 SETTINGS = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500, "heartbeatTimeoutSecs": 2}
 
 
+class Way:
+    """A connection to a gate. Whose it is is looked up once, when it is asked for first: most are over before a gate is shut."""
+
+    def __init__(self, gates, port, place):
+        self.gates = gates
+        self.port = port
+        self.place = place
+        self.found = None
+
+    def owner(self):
+        if self.found is None:
+            self.found = self.gates.loop.run_in_executor(None, self.gates.owner_of, self.port, self.gates.ports[self.place])
+        return asyncio.shield(self.found)
+
+
 class Gates:
     """The proxies of all members, on a loop in a thread of its own."""
 
@@ -77,17 +92,15 @@ class Gates:
             self.changed = asyncio.Event()
         self.loop.call_soon_threadsafe(change)
 
-    async def opened(self, owner, place):
-        """While any gate is shut it matters whose connection this is; that is looked up meanwhile."""
-        while self.shut and (await asyncio.shield(owner), place) in self.shut:
+    async def opened(self, way):
+        """While any gate is shut it matters whose connection this is."""
+        while self.shut and (await way.owner(), way.place) in self.shut:
             await self.changed.wait()
 
     def guard(self, place):
         async def accept(reader, writer):
-            _, port = writer.get_extra_info("peername")[:2]
-            owner = self.loop.run_in_executor(None, self.owner_of, port, self.ports[place])
-            way = (owner, place)
-            await self.opened(*way)
+            way = Way(self, writer.get_extra_info("peername")[1], place)
+            await self.opened(way)
             try:
                 behind, before = await asyncio.open_connection("127.0.0.1", self.targets[place])
             except OSError:
@@ -99,10 +112,10 @@ class Gates:
     async def carry(self, way, reader, writer):
         with contextlib.suppress(OSError):
             while piece := await reader.read(PIECE_SIZE):
-                await self.opened(*way)
+                await self.opened(way)
                 writer.write(piece)
                 await writer.drain()
-        await self.opened(*way)
+        await self.opened(way)
         with contextlib.suppress(OSError):
             writer.close()
 

@@ -709,7 +709,7 @@ static void a_loop_ends_when_nothing_is_under_way(void **state)
     job_run(&job);
     uint64_t start = clock_monotonic_ms();
     assert_int_equal(uv_run(&world->loop, UV_RUN_DEFAULT), 0);
-    assert_in_range(clock_monotonic_ms() - start, 0, 10000);
+    assert_in_range(clock_monotonic_ms() - start, 0, 60000);
     job_fini(&job);
 }
 
