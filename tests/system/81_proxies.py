@@ -302,6 +302,10 @@ def hidden_in(node, name):
     return node.output().count(f"request={name}")
 
 
+def answers_to(name, answers):
+    return sum(answer.get("X-Request-Id") == name for answer in answers)
+
+
 def test_a_hidden_request_is_seen_where_it_comes_through(node):
     hidden = f"{random.getrandbits(24):06x}"  # of this test alone
     assert ask(node, HIDDEN.replace(b"hidden", hidden.encode())).get("X-Request-Id") == hidden
@@ -319,11 +323,14 @@ def test_nothing_is_smuggled(node, proxy, name):
                 # Some leave the proxy waiting for more: what has come is all there is. Who has not been answered waits for that.
                 wire.socket.settimeout(3 if answers or name.startswith("a rest") else TIMEOUT_S)
                 answers.append(wire.answer("HEAD" if "HEAD" in name and not answers else "GET"))
+        if hidden_in(node, hidden) > answers_to(hidden, answers):  # three seconds may be too few: it is on its way, here or to somebody else
+            with contextlib.suppress(AssertionError, TimeoutError, ConnectionResetError):
+                wire.socket.settimeout(TIMEOUT_S)
+                answers.append(wire.answer())
     for number in range(4):
         victim = ask(proxy, request("GET", "/healthz", f"X-Request-Id: victim-{number}"))
         assert (victim.status, victim.get("X-Request-Id")) == (200, f"victim-{number}")
-    shown = sum(answer.get("X-Request-Id") == hidden for answer in answers)
-    assert hidden_in(node, hidden) <= shown, answers
+    assert hidden_in(node, hidden) <= answers_to(hidden, answers), answers
     assert answers or name.startswith("a rest"), "no answer at all"
 
 
