@@ -101,3 +101,14 @@ void decoded_release(struct decoded_cache *cache, struct decoded *decoded)
     if (--decoded->references == 0)
         decoded_free(decoded);
 }
+
+void decoded_forget_refusal(struct decoded_cache *cache, const struct digest *digest)
+{
+    struct decoded *decoded = decoded_find(cache, digest);
+
+    if (decoded == NULL)
+        return;
+    if (!decoded->pending && decoded->refused)
+        decoded_unlist(cache, decoded);
+    decoded_release(cache, decoded);
+}

@@ -50,5 +50,7 @@ void decoded_end(struct decoded_cache *cache, struct decoded *decoded);
 /* It could not be tried: leaves the table, so that the next one tries. */
 void decoded_abandon(struct decoded_cache *cache, struct decoded *decoded);
 void decoded_release(struct decoded_cache *cache, struct decoded *decoded);
+/* That the message was refused, if that is what is known of it: it decodes after all. */
+void decoded_forget_refusal(struct decoded_cache *cache, const struct digest *digest);
 
 #endif

@@ -652,9 +652,11 @@ bool decoders_ready(const struct decoders *pool)
     if (pool->release[0] == '\0')
         return false;
     /* One that is on its way back from a head that killed it does not make the pool unready. */
-    for (unsigned i = 0; i < pool->count; i++)
-        if (pool->decoders[i].child.state != DECODER_DOWN && pool->decoders[i].failures == 0)
+    for (unsigned i = 0; i < pool->count; i++) {
+        const struct decoder *decoder = &pool->decoders[i];
+        if (decoder->child.state != DECODER_DOWN && (decoder->failures == 0 || decoder->child.was_ready))
             return true;
+    }
     return false;
 }
 

@@ -4,6 +4,7 @@
 #include "indexer/catalog_watch.h"
 #include "indexer/census.h"
 #include "indexer/map_authority.h"
+#include "indexer/node_request.h"
 #include "indexer/quarantine_retry.h"
 #include "indexer/query_axes.h"
 #include "indexer/reindex_job.h"
@@ -71,6 +72,7 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
                           struct error *err)
 {
     *indexer = (struct indexer){ .loop = loop, .settings = settings };
+    list_init(&indexer->until_stop);
     enum status status = security_open(&indexer->security, &settings->security, err);
     struct http_server_options server = {
         .loop = loop,
@@ -199,5 +201,6 @@ void indexer_stop(struct indexer *indexer, void (*on_stopped)(struct indexer *in
     indexer->draining = true;
     indexer_on_stopped = on_stopped;
     share_leave(indexer);
+    node_requests_give_up(indexer); /* a request of ours may wait for one of a node that hangs */
     http_server_drain(indexer->server, indexer_on_drained, indexer);
 }

@@ -69,6 +69,7 @@ struct indexer {
     struct quarantine_retries *quarantine_retries;
     struct reindex_job *reindex_job;
     struct http_server *server;
+    struct list until_stop; /* of node_request.h */
     bool draining;
     bool failed; /* it leaves because something was wrong: the exit code says so */
 };

@@ -174,6 +174,7 @@ static void fingerprint_ask(struct fingerprint *fingerprint, unsigned place)
     fingerprint->left++;
     node_request_init(&node->request, fingerprint->indexer);
     node->request.transfer.answer_max = FINGERPRINT_ANSWER_MAX;
+    node->request.until_stop = true;
     node_request_start(&node->request, "GET", fingerprint->map->nodes[place].url,
                        FINGERPRINT_TIMEOUT_MS, fingerprint_on_shards, "/cluster/shards/%s/%s",
                        fingerprint->run.source, base_time);

@@ -17,6 +17,7 @@ void node_request_init(struct node_request *request, struct indexer *indexer)
     buf_init(&request->body, MAP_JSON_SIZE_MAX);
     request->on_done = NULL;
     request->user = NULL;
+    request->until_stop = false;
 }
 
 void node_request_fini(struct node_request *request)
@@ -53,6 +54,8 @@ static void node_request_on_transfer(struct transfer_request *transfer, enum sta
     struct node_request *request = container_of(transfer, struct node_request, transfer);
     struct error story;
 
+    if (request->until_stop)
+        list_remove(&request->list);
     error_init(&story);
     if (status == STATUS_OK) {
         node_request_show_epoch(request);
@@ -96,9 +99,19 @@ void node_request_start(struct node_request *request, const char *method, const 
     transfer->on_done = node_request_on_transfer;
     request->on_done = on_done;
     transfer_start(request->indexer->transfer, transfer);
+    if (request->until_stop)
+        list_append(&request->indexer->until_stop, &request->list);
+    if (request->until_stop && request->indexer->draining)
+        node_request_cancel(request);
 }
 
 void node_request_cancel(struct node_request *request)
 {
     transfer_cancel(&request->transfer);
+}
+
+void node_requests_give_up(struct indexer *indexer)
+{
+    list_for_each (at, &indexer->until_stop)
+        node_request_cancel(container_of(at, struct node_request, list));
 }

@@ -12,6 +12,8 @@ struct node_request {
     char url[URL_SIZE_MAX + 512];
     char cluster[CLUSTER_ID_SIZE + 1], epoch[24];
     struct buf body; /* owned; sent when not empty */
+    bool until_stop; /* set before the start: nobody waits for its answer once the indexer leaves */
+    struct list list;
     /* The status of the answer: OK for 2xx, else as its problem+json says; UNREACHABLE, TIMEOUT... */
     void (*on_done)(struct node_request *request, enum status status, const struct error *err);
     void *user;
@@ -25,6 +27,8 @@ void node_request_start(struct node_request *request, const char *method, const 
                                         const struct error *err),
                         const char *path_format, ...) __attribute__((format(printf, 6, 7)));
 void node_request_cancel(struct node_request *request);
+/* The indexer leaves: those `until_stop` are cancelled, also those that begin from here on. */
+void node_requests_give_up(struct indexer *indexer);
 void node_request_fini(struct node_request *request); /* not while under way */
 
 #endif

@@ -12,6 +12,7 @@
 #include "indexer/quarantine_heads.h"
 #include "indexer/run_guard.h"
 #include "indexer/share.h"
+#include "indexer/upsert.h"
 #include "proto/base/clock.h"
 #include "proto/base/fsm.h"
 #include "proto/base/log.h"
@@ -275,9 +276,25 @@ static enum fsm_next retry_read(struct fsm *fsm)
 
 /* --- DECODE --- */
 
+/* Every field of it. */
+static bool retry_decodes(const struct quarantine_retries *retries, const struct retry_message *message)
+{
+    bool decodes = message->read && message->count > 0;
+
+    for (size_t i = 0; decodes && i < message->count; i++)
+        decodes = retries->decodes[message->first + i].keys != NULL;
+    return decodes;
+}
+
+/* A copy that comes later must not be refused because an earlier one was. */
 static void retry_on_decoded(struct decode_batch *batch, enum status status)
 {
-    fsm_resume(&container_of(batch, struct quarantine_retries, batch)->fsm, status, NULL);
+    struct quarantine_retries *retries = container_of(batch, struct quarantine_retries, batch);
+
+    for (size_t i = 0; status == STATUS_OK && i < retries->messages_count; i++)
+        if (retry_decodes(retries, &retries->messages[i]))
+            upserts_forget_refusal(retries->indexer, &retries->messages[i].entry.digest);
+    fsm_resume(&retries->fsm, status, NULL);
 }
 
 static enum fsm_next retry_decode(struct fsm *fsm)

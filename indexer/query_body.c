@@ -1,6 +1,7 @@
 /* query_body.c: requests as JSON, and the list that both ways fill. */
 #include "indexer/query_body.h"
 #include "indexer/query_keys.h"
+#include "indexer/query_values.h"
 #include "proto/base/json_read.h"
 
 #include <stdlib.h>
@@ -54,11 +55,24 @@ struct query_request *query_body_add(struct query_body *body, struct error *err)
 
 /* --- JSON --- */
 
-static enum status list_of_json(const char *key, const json_t *json, struct buf *list, struct error *err);
-
-static enum status scalar_of_json(const char *key, const json_t *json, struct buf *list, struct error *err)
+/* A value of its own, whose slashes end nothing. */
+static void text_of_json(const json_t *json, struct buf *list)
 {
-    if (json_is_string(json))
+    const char *text = json_string_value(json);
+
+    for (size_t i = 0; i < json_string_length(json); i++) {
+        uint8_t byte = text[i] == '/' ? QUERY_SLASH : (uint8_t)text[i];
+        buf_append(list, &byte, 1);
+    }
+}
+
+/* whole: one value; otherwise a text may be a list, as it is in a pair. */
+static enum status scalar_of_json(const char *key, const json_t *json, bool whole, struct buf *list,
+                                  struct error *err)
+{
+    if (json_is_string(json) && whole)
+        text_of_json(json, list);
+    else if (json_is_string(json))
         buf_append(list, json_string_value(json), json_string_length(json));
     else if (json_is_number(json))
         buf_double(list, json_number_value(json));
@@ -79,13 +93,13 @@ static enum status range_of_json(const char *key, const json_t *json, struct buf
     if (from == NULL || to == NULL || json_object_size(json) != 2u + (by != NULL))
         return error_set(err, STATUS_BAD_VALUE,
                          "%.60s: a range is {\"from\", \"to\"} and may have \"by\"", key);
-    enum status status = scalar_of_json(key, from, list, err);
+    enum status status = scalar_of_json(key, from, true, list, err);
     buf_text(list, "/to/");
     if (status == STATUS_OK)
-        status = scalar_of_json(key, to, list, err);
+        status = scalar_of_json(key, to, true, list, err);
     if (status == STATUS_OK && by != NULL) {
         buf_text(list, "/by/");
-        status = scalar_of_json(key, by, list, err);
+        status = scalar_of_json(key, by, true, list, err);
     }
     return status;
 }
@@ -101,7 +115,8 @@ static enum status array_of_json(const char *key, const json_t *json, struct buf
             buf_text(list, "/");
         enum status status = json_is_array(item)
                                  ? error_set(err, STATUS_BAD_VALUE, "%.60s: a list in a list", key)
-                                 : list_of_json(key, item, list, err);
+                             : json_is_object(item) ? range_of_json(key, item, list, err)
+                                                    : scalar_of_json(key, item, true, list, err);
         if (status != STATUS_OK)
             return status;
     }
@@ -114,7 +129,7 @@ static enum status list_of_json(const char *key, const json_t *json, struct buf 
         return array_of_json(key, json, list, err);
     if (json_is_object(json))
         return range_of_json(key, json, list, err);
-    return scalar_of_json(key, json, list, err);
+    return scalar_of_json(key, json, false, list, err);
 }
 
 static bool key_is_none(const char *key)

@@ -5,7 +5,8 @@
  * language are not put in. What is about the client (target, expect...) is passed over and named in `ignored`; keys
  * that ask for other fields than the stored ones (grid, area...) are refused, unless they are off.
  *
- * JSON: {"param": ["t", "z"], "step": {"from": 0, "to": 240, "by": 6}}, or a list of such objects; keys of the answer too. */
+ * JSON: {"param": ["t", "z"], "step": {"from": 0, "to": 240, "by": 6}}, or a list of such objects; keys of the answer too. What stands in a list
+ * is one value, with its slashes; a text in the place of a list is read as in a pair ("0/to/24"). */
 #ifndef INDEXER_QUERY_BODY_H
 #define INDEXER_QUERY_BODY_H
 

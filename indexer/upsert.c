@@ -389,6 +389,12 @@ void upsert_start(struct indexer *indexer, struct upsert_batch *batch)
     fsm_start(&machine->fsm, "upsert", upsert_steps, ARRAY_COUNT(upsert_steps), UPSERT_LOOK, UPSERT_DONE);
 }
 
+void upserts_forget_refusal(struct indexer *indexer, const struct digest *digest)
+{
+    if (indexer->upserts != NULL)
+        decoded_forget_refusal(&indexer->upserts->cache, digest);
+}
+
 bool upserts_have_room(const struct indexer *indexer)
 {
     return indexer->upserts->count < UPSERT_AHEAD_MAX;

@@ -37,6 +37,8 @@ enum status upserts_start(struct indexer *indexer, struct error *err);
 void upserts_stop(struct indexer *indexer);
 /* May a node that has a batch under way start another? */
 bool upserts_have_room(const struct indexer *indexer);
+/* The message decodes after all: that it was refused is not remembered any more. */
+void upserts_forget_refusal(struct indexer *indexer, const struct digest *digest);
 void upsert_start(struct indexer *indexer, struct upsert_batch *batch);
 
 #endif

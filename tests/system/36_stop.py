@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import threading
 import time
 
@@ -111,3 +112,25 @@ def test_the_indexer_leaves_while_a_node_hangs(daemons, node, indexer, stamped):
         node.process.send_signal(signal.SIGCONT)
     indexer.start().wait_ready()
     await_condition(lambda: indexer.json("/v1/runs/stop/20261101T0000Z")["state"] == "purged", "the retirement went on", 60)
+
+
+def test_a_node_that_hangs_does_not_hold_up_a_stop(indexer, node, stamped):
+    """Somebody asks what the nodes hold while one of them stands still; the indexer leaves without its answer, and says so."""
+    assert node.put("/ingest/stop/", data=stamped(base_time_of(0), 5)).status_code == 201
+    indexer.await_messages("stop", 5)
+    node.process.send_signal(signal.SIGSTOP)
+    try:
+        host, port = indexer.listen.split(":")
+        with socket.create_connection((host, int(port)), timeout=120) as asking:
+            asking.sendall(f"GET /v1/runs/stop/{base_time_of(0)}?fingerprint=1 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            for _ in range(2):  # what came before them is under way
+                assert indexer.get("/healthz").status_code == 200
+            indexer.stop()
+            answer = b""
+            while piece := asking.recv(65536):
+                answer += piece
+    finally:
+        node.process.send_signal(signal.SIGCONT)
+    assert answer.startswith(b"HTTP/1.1 200 ") and b'"equal":false' in answer.replace(b" ", b"")
+    told = [line for line in indexer.output().splitlines() if "fingerprint.node" in line]
+    assert len(told) == 1 and "cancelled" in told[0], told

@@ -9,13 +9,14 @@ GRIBSTORE_KILLERS=10000 makes so many killers of each sort, with the time limits
 import os
 import pathlib
 import random
+import signal
 import threading
 import time
 
 import pytest
 import requests
 
-from processes import BIN, await_condition
+from processes import BIN, Cluster, await_condition
 
 KILLERS = int(os.environ.get("GRIBSTORE_KILLERS", "60"))
 LONG = KILLERS > 1000
@@ -256,6 +257,32 @@ def test_another_decoder_tries_quarantine_again(daemons, node, grib, stamped):
     await_condition(lambda: "event=quarantine.retry" in indexer.output(), "it is told in the log")
     assert "40 messages decode now, 0 are refused again, 0 could not be read" in indexer.output()
     assert indexer.metric("gribstore_quarantine_retried_total") == 40
+
+
+def test_a_copy_that_comes_after_a_retry_is_not_refused(daemons, grib, stamped, tmp_path):
+    """The decoder is another one while the indexer runs: it tries again what the first refused. Then another node has the same messages:
+    what was known of them, that they are refused, holds no more."""
+    nodes = [daemons.node(name) for name in ("n1", "n2")]
+    program = tmp_path / "decoder"
+    program.symlink_to(BIN / "killable_decoder")
+    indexer = daemons.indexer(nodes, ready=False, arguments=["--decoders", "1", "--decoder", program])
+    Cluster(nodes, indexer).init()
+    indexer.wait_ready()
+    data = b"".join(command(message, "no", number) for number, message in enumerate(split(grib, stamped(RUN, 5))))
+
+    def put_here(node):
+        answer = node.put("/replica/killers", data=data)
+        assert answer.status_code == 201, answer.text
+    put_here(nodes[0])
+    await_condition(lambda: len(quarantine(indexer)[0]) == 5, "what it refuses is in quarantine")
+    program.unlink()
+    program.symlink_to(BIN / "gribstore-decoder")
+    for pid in children(indexer.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    await_condition(lambda: quarantine(indexer)[1]["count"] == 0, "what decodes now has left the quarantine")
+    put_here(nodes[1])
+    indexer.await_messages("killers", 5, copies=2)
+    assert quarantine(indexer)[1]["count"] == 0
 
 
 def test_what_is_refused_again_is_not_tried_by_the_same(daemons, node, grib, stamped):

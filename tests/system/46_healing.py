@@ -87,3 +87,15 @@ def test_a_run_that_is_written_to_is_not_read_again(healer, node, stamped):
     healer.await_messages("heal", COUNT + 450)
     await_condition(lambda: not sweep_of(healer)["running"], "it ends")
     assert sweep_of(healer)["read_again"] == 0
+
+
+def test_a_node_that_does_not_answer_keeps_its_records(healer, node):
+    """A sweep without it takes nothing of it away: that nobody heard of a file is no proof that it is gone."""
+    before = healer.fields(source="heal", limit=1000)
+    node.kill()
+    healer.sweep()
+    assert sweep_of(healer)["nodes_skipped"] == 1
+    assert healer.fields(source="heal", limit=1000) == before
+    node.start().wait_ready()
+    await_condition(healer.caught_up, "it is there again")
+    assert healer.fields(source="heal", limit=1000) == before and sweep_of(healer)["read_again"] == 0

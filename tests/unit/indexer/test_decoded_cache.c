@@ -151,6 +151,34 @@ static void the_size_is_what_malloc_gave(void **state)
 }
 #endif
 
+static void forget(struct decoded_cache *cache, unsigned number)
+{
+    struct digest digest = numbered(number);
+    decoded_forget_refusal(cache, &digest);
+}
+
+static void a_refusal_is_forgotten_and_nothing_else(void **state)
+{
+    struct decoded_cache cache;
+
+    (void)state;
+    decoded_cache_init(&cache, 1 << 20);
+    add(&cache, 1, 100);
+    struct decoded *pending = begin(&cache, 2), *refused = begin(&cache, 3);
+    refused->refused = true;
+    decoded_end(&cache, refused);
+    for (unsigned number = 0; number < 4; number++)
+        forget(&cache, number);
+    assert_true(has(&cache, 1) && has(&cache, 2));
+    assert_false(has(&cache, 3));
+    assert_true(refused->refused); /* who holds it reads on */
+    decoded_release(&cache, refused);
+    end(&cache, pending, 1);
+    decoded_release(&cache, pending);
+    decoded_cache_fini(&cache);
+    assert_int_equal(cache.size, 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -158,6 +186,7 @@ int main(void)
         cmocka_unit_test(the_oldest_leave_beyond_the_limit_and_one_that_is_held_stays_readable),
         cmocka_unit_test(one_that_is_larger_than_the_cache_is_not_kept),
         cmocka_unit_test(pending_entries_do_not_leave),
+        cmocka_unit_test(a_refusal_is_forgotten_and_nothing_else),
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
         cmocka_unit_test(the_size_is_what_malloc_gave),
 #endif

@@ -710,6 +710,24 @@ static void a_killed_child_loses_no_head(void **state)
     close_pool(&fixture);
 }
 
+/* Nobody gives it a head meanwhile, by which it would show that it is well. */
+static void a_child_that_was_killed_when_idle_makes_the_pool_ready_again(void **state)
+{
+    struct fixture fixture;
+    unsigned kills = 0;
+
+    (void)state;
+    open_pool(&fixture, REAL(.children = 1));
+    wait_until_ready(&fixture);
+    while (kills == 0)
+        kill_a_child(&kills);
+    while (stats_of(&fixture).deaths == 0)
+        uv_run(&fixture.loop, UV_RUN_ONCE);
+    assert_false(decoders_ready(fixture.pool));
+    wait_until_ready(&fixture);
+    close_pool(&fixture);
+}
+
 /* A part of a reduced Gaussian grid, whose first row has one point: on that ecCodes 2.28 aborts. */
 static const uint8_t killing_head[] = {
     'G', 'R', 'I', 'B', 0,   0, 0, 1, 0, 0,   28, 128, 98, 255, 255, 0x80, 167, 1, 0,  0, 13,  4,
@@ -877,6 +895,7 @@ int main(void)
         cmocka_unit_test(the_real_decoder_tells_its_release_and_decodes),
         cmocka_unit_test(heads_that_differ_in_dates_only_are_remembered),
         cmocka_unit_test(a_killed_child_loses_no_head),
+        cmocka_unit_test(a_child_that_was_killed_when_idle_makes_the_pool_ready_again),
         cmocka_unit_test(a_head_that_kills_ecCodes_is_refused_and_no_other),
         cmocka_unit_test(a_killed_worker_loses_no_head),
         cmocka_unit_test(many_heads_that_kill_ecCodes_cost_no_child),

@@ -93,18 +93,22 @@ static void json_says_the_same(void **state)
     check(examples, ARRAY_COUNT(examples), query_body_json);
 }
 
-/* Quotes make one value of it, as they do of words with blanks. */
-static void a_slash_in_quotes_ends_no_value(void **state)
+/* Quotes make one value of it, as they do of words with blanks; so does a place in a list of JSON, while a text in a list's place is one. */
+static void a_slash_of_the_value_itself_ends_no_value(void **state)
 {
     static const struct {
+        bool json;
         const char *text;
         size_t count;
         const char *values[3];
     } cases[] = {
-        { "retrieve,units=\"m/s\"", 1, { "m/s" } },
-        { "retrieve,units='m/s'/K/\"a\\/b / c/\"", 3, { "m/s", "K", "a/b / c/" } },
-        { "retrieve,units=m/s", 2, { "m", "s" } },
-        { "retrieve,units=\"/\"", 1, { "/" } },
+        { false, "retrieve,units=\"m/s\"", 1, { "m/s" } },
+        { false, "retrieve,units='m/s'/K/\"a\\/b / c/\"", 3, { "m/s", "K", "a/b / c/" } },
+        { false, "retrieve,units=m/s", 2, { "m", "s" } },
+        { false, "retrieve,units=\"/\"", 1, { "/" } },
+        { true, "{\"units\":[\"m/s\"]}", 1, { "m/s" } },
+        { true, "{\"units\":[\"m/s\",\"K\",\"/a/\"]}", 3, { "m/s", "K", "/a/" } },
+        { true, "{\"units\":\"m/s\"}", 2, { "m", "s" } },
     };
 
     (void)state;
@@ -113,7 +117,9 @@ static void a_slash_in_quotes_ends_no_value(void **state)
         struct error err;
 
         query_body_init(&body);
-        if (query_body_text(&body, slice_text(cases[i].text), &err) != STATUS_OK)
+        enum status status = cases[i].json ? query_body_json(&body, slice_text(cases[i].text), &err)
+                                           : query_body_text(&body, slice_text(cases[i].text), &err);
+        if (status != STATUS_OK)
             fail_msg("%s: %s", cases[i].text, err.text);
         const struct query_term *term = &body.requests[0].query.terms[0];
         assert_int_equal(term->count, cases[i].count);
@@ -151,6 +157,8 @@ static void what_is_wrong_is_named(void **state)
         { true, STATUS_BAD_VALUE, "[1]", "request 1" },
         { true, STATUS_BAD_VALUE, "{\"param\":null}", "param" },
         { true, STATUS_BAD_VALUE, "{\"param\":[]}", "param" },
+        { true, STATUS_BAD_VALUE, "{\"step\":[\"0/to/24\"]}", "step" }, /* one value, which is no step */
+        { true, STATUS_BAD_VALUE, "{\"step\":{\"from\":\"0/6\",\"to\":24}}", "step" },
         { true, STATUS_BAD_VALUE, "{\"param\":[[\"t\"]]}", "param" },
         { true, STATUS_BAD_VALUE, "{\"step\":{\"from\":0}}", "range" },
         { true, STATUS_BAD_VALUE, "{\"step\":{\"$gt\":0,\"to\":1}}", "range" },
@@ -217,7 +225,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_read_as_mars_writes_them),
         cmocka_unit_test(json_says_the_same),
-        cmocka_unit_test(a_slash_in_quotes_ends_no_value),
+        cmocka_unit_test(a_slash_of_the_value_itself_ends_no_value),
         cmocka_unit_test(what_is_wrong_is_named),
         cmocka_unit_test(what_grows_without_end_is_refused),
         cmocka_unit_test(what_is_the_clients_is_passed_over_and_named),
