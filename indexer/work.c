@@ -1,8 +1,9 @@
-/* work.c: blocking work on threads, the one that slept last first: its stack, its memory and its processor are warm.
+/* work.c: blocking work on threads, the one that was free last first: its stack, its memory and its processor are warm.
  *
  * A thread says that it is free in the same breath as that its work is done, before the loop is told: what the loop starts next finds it.
  * Nobody is woken with the mutex held, or who wakes would wait once more. Both are why this is not libuv's pool, whose threads take turns
- * (ARCHITECTURE.md has the figures). */
+ * (ARCHITECTURE.md has the figures). Work is nobody's until it is taken: a thread that gets done before the one that was called is awake
+ * takes it, and who was called finds nothing and is free again. */
 #include "indexer/work.h"
 #include "proto/base/bytes.h"
 
@@ -17,7 +18,7 @@ struct work_thread {
     struct work_pool *pool;
     uv_thread_t thread;
     uv_cond_t wakes;
-    struct work *work;        /* handed to it; NULL: it is free */
+    bool called;              /* there was work for it; false: it is free */
     struct work_thread *next; /* of the free ones, the one that was free before it */
 };
 
@@ -48,58 +49,62 @@ static struct work *work_take(struct list *list)
     return work;
 }
 
-/* What waits, or a place among the free. With the mutex held. */
-static void work_thread_next(struct work_thread *thread)
+/* What has waited longest; NULL: nothing does, and the thread is free. With the mutex held. */
+static struct work *work_thread_take(struct work_thread *thread)
 {
     struct work_pool *pool = thread->pool;
 
-    if (list_empty(&pool->waiting)) {
-        thread->work = NULL;
-        thread->next = pool->free;
-        pool->free = thread;
-    } else {
-        thread->work = work_take(&pool->waiting);
-    }
+    if (!list_empty(&pool->waiting))
+        return work_take(&pool->waiting);
+    thread->called = false;
+    thread->next = pool->free;
+    pool->free = thread;
+    return NULL;
 }
 
-/* The loop is told once of all that is done since it looked. */
-static void work_run(struct work_thread *thread)
+/* NULL: there will be none any more. */
+static struct work *work_thread_wait(struct work_thread *thread)
 {
     struct work_pool *pool = thread->pool;
-    struct work *work = thread->work;
+    struct work *work = NULL;
+
+    uv_mutex_lock(&pool->mutex);
+    while (work == NULL && !pool->ended) {
+        if (thread->called)
+            work = work_thread_take(thread);
+        else
+            uv_cond_wait(&thread->wakes, &pool->mutex);
+    }
+    uv_mutex_unlock(&pool->mutex);
+    return work;
+}
+
+/* Returns what the thread does next, if there is something. The loop is told once of all that is done since it looked. */
+static struct work *work_run(struct work_thread *thread, struct work *work)
+{
+    struct work_pool *pool = thread->pool;
 
     work->run(work);
     uv_mutex_lock(&pool->mutex);
     bool first = list_empty(&pool->done);
     list_append(&pool->done, &work->link);
-    work_thread_next(thread);
+    struct work *next = work_thread_take(thread);
     uv_mutex_unlock(&pool->mutex);
     if (first) {
         int failed = eventfd_write(pool->done_fd, 1);
         assert(failed == 0);
         (void)failed;
     }
-}
-
-/* Whether there is work for it. */
-static bool work_thread_wait(struct work_thread *thread)
-{
-    struct work_pool *pool = thread->pool;
-
-    uv_mutex_lock(&pool->mutex);
-    while (thread->work == NULL && !pool->ended)
-        uv_cond_wait(&thread->wakes, &pool->mutex);
-    bool more = thread->work != NULL;
-    uv_mutex_unlock(&pool->mutex);
-    return more;
+    return next;
 }
 
 static void work_thread_main(void *data)
 {
     struct work_thread *thread = data;
+    struct work *work = NULL;
 
-    while (work_thread_wait(thread))
-        work_run(thread);
+    while (work != NULL || (work = work_thread_wait(thread)) != NULL)
+        work = work_run(thread, work);
 }
 
 /* --- on the loop --- */
@@ -170,36 +175,34 @@ static void work_pool_open(struct work_pool *pool, uv_loop_t *loop)
     (void)failed;
 }
 
-/* Another thread, with the mutex held; NULL: there are enough, or the system gives no more. */
-static struct work_thread *work_thread_new(struct work_pool *pool)
+/* With the mutex held. None when there are enough, or the system gives no more. */
+static void work_thread_new(struct work_pool *pool)
 {
     if (pool->threads_count == WORK_THREADS_MAX)
-        return NULL;
+        return;
     struct work_thread *thread = &pool->threads[pool->threads_count];
-    *thread = (struct work_thread){ .pool = pool };
+    *thread = (struct work_thread){ .pool = pool, .called = true };
     uv_cond_init(&thread->wakes);
-    if (uv_thread_create(&thread->thread, work_thread_main, thread) != 0) {
-        assert(pool->threads_count > 0); /* nobody would ever do it */
-        uv_cond_destroy(&thread->wakes);
-        return NULL;
+    if (uv_thread_create(&thread->thread, work_thread_main, thread) == 0) {
+        pool->threads_count++;
+        return;
     }
-    pool->threads_count++;
-    return thread;
+    uv_cond_destroy(&thread->wakes);
+    assert(pool->threads_count > 0); /* nobody would ever do it */
 }
 
-/* To the thread that was free last, to a new one, or among what waits. */
+/* Calls the thread that was free last, or a new one; if there is none it waits until one is done. */
 static void work_hand_out(struct work_pool *pool, struct work *work)
 {
     uv_mutex_lock(&pool->mutex);
+    list_append(&pool->waiting, &work->link);
     struct work_thread *thread = pool->free;
-    if (thread != NULL)
+    if (thread != NULL) {
         pool->free = thread->next;
-    else
-        thread = work_thread_new(pool);
-    if (thread != NULL)
-        thread->work = work;
-    else
-        list_append(&pool->waiting, &work->link);
+        thread->called = true;
+    } else {
+        work_thread_new(pool);
+    }
     uv_mutex_unlock(&pool->mutex);
     if (thread != NULL)
         uv_cond_signal(&thread->wakes);

@@ -28,7 +28,7 @@ void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *wor
                 void (*on_done)(struct work *work));
 
 /* On the loop: when all that is under way, and what follows from it, is done, the threads end and their handle closes; then uv_loop_close()
- * may follow. Without a pool nothing happens. Work that is started later makes a new one. */
+ * may follow. Without a pool nothing happens. Work that is started once it has closed makes a new one. */
 void work_stop(uv_loop_t *loop);
 
 /* What a client is told of work that failed: a database that does not answer is 503, try again, whatever the driver calls it. */
