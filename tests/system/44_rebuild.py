@@ -54,7 +54,8 @@ def whole(cluster, uri):
         return all(at.get(node.name + run["journal"]) == run["records"]
                    for node in cluster.nodes for run in node.json("/cluster/runs")["runs"] if run.get("journal"))
     await_condition(lambda: stored(uri) == COUNT and at_the_end(), "all is in the index again", TIMEOUT_S)
-    assert sum(run["messages"] for run in cluster.indexer.json("/v1/runs", timeout=TIMEOUT_S)["runs"]) == COUNT
+    await_condition(lambda: sum(run["messages"] for run in cluster.indexer.json("/v1/runs", timeout=TIMEOUT_S)["runs"]) == COUNT,
+                    "the indexer counts them all", TIMEOUT_S)
 
 
 def rebuilt(cluster, uri, how, before):

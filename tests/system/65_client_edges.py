@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from mongod import die_with_parent
-from processes import BIN, SANITIZER_REPORTS, await_condition, stamp
+from processes import BIN, COMMAND_TIMEOUT_S, SANITIZER_REPORTS, await_condition, stamp
 
 BASE_TIME = "20261119T0000Z"
 
@@ -71,6 +71,7 @@ def test_what_is_no_grib_file_is_named_and_the_others_go_on(client, indexer, tmp
     # A run is not made ready from what could be read of it.
     done = client.run("rotate", "--source", "edge", good, cut, expected=1)
     assert str(cut) in done.stderr.decode()
+    indexer.await_messages("edge", 6)
     assert [run["state"] for run in indexer.runs(source="edge")] == ["filling"]
 
 
@@ -90,7 +91,7 @@ def test_more_files_than_descriptors_are_put(client, indexer, tmp_path, grib):
         names.append(tmp_path / f"{len(names)}.grib")
         names[-1].write_bytes(message.data)
     done = subprocess.run(["prlimit", "--nofile=512:512", str(BIN / "gribstore"), "put", "--json", "--source", "edge", *map(str, names)],
-                          env=client.environment, capture_output=True, timeout=120, check=False, preexec_fn=die_with_parent)
+                          env=client.environment, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False, preexec_fn=die_with_parent)
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["stored"], answer["problems"]) == (0, 1200, []), done.stderr.decode()
 
