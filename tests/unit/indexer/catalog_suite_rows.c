@@ -134,6 +134,39 @@ static void pages_are_in_order_whether_they_hold_all_or_not(void **state)
     }
 }
 
+/* A database may send it in several answers: none of it is missing, and it is in order. */
+static void a_page_larger_than_an_answer_of_the_database_is_whole(void **state)
+{
+    enum { TEXT_SIZE = 6000000, FIELDS = 3 };
+    static char text[TEXT_SIZE];
+    struct catalog_fixture *fixture = *state;
+    struct query_value t = { .text = (char *)(uintptr_t) "t" };
+    struct query_value time = { .time = suite_run.base_time }, step = { .number = 21600 };
+    struct catalog_query query = {
+        .limit = 10,
+        .terms_count = 3,
+        .terms = { { .key = "param", .type = QUERY_TEXT, .count = 1, .values = &t },
+                   { .key = "base_time", .type = QUERY_TIME, .count = 1, .values = &time },
+                   { .key = "step_seconds", .type = QUERY_NUMBER, .count = 1, .values = &step } },
+    };
+    struct pair pair = { json_array(), json_array() };
+    struct catalog_rows rows = { .text = true, .each = take_row, .data = &pair };
+
+    memset(text, 'x', sizeof text);
+    for (unsigned i = 0; i < FIELDS; i++) {
+        struct field_event event = make_add(&suite_run, 6 + 20 * i, 1, 1000, "n1", 1);
+        make_set(&event.issue, "large", json_stringn(text, sizeof text));
+        suite_apply_one(fixture->catalog, event);
+    }
+    assert_ok(catalog_find_rows(fixture->catalog, &query, &rows, &suite_err));
+    assert_int_equal(json_array_size(pair.rows), FIELDS);
+    query.limit = 0;
+    assert_ok(catalog_find(fixture->catalog, &query, take_document, &pair, &suite_err));
+    assert_true(json_equal(pair.rows, pair.documents));
+    json_decref(pair.rows);
+    json_decref(pair.documents);
+}
+
 /* --- an order --- */
 
 enum { ORDER_KEYS = 3, ORDER_MAX = 200 };
@@ -377,6 +410,7 @@ int suite_run_rows(void)
         CASE(rows_are_the_documents_as_text),
         CASE(members_come_with_their_types),
         CASE(pages_are_in_order_whether_they_hold_all_or_not),
+        CASE(a_page_larger_than_an_answer_of_the_database_is_whole),
         CASE(sorted_pages_go_on_where_the_last_one_ended),
         CASE(the_issue_that_was_current_then_is_found),
         CASE(what_matches_is_counted),
