@@ -468,3 +468,14 @@ enum status query_finish(struct query_request *request, struct error *err)
         return error_set(err, STATUS_BAD_VALUE, "cursor: of another run");
     return STATUS_OK;
 }
+
+enum status query_too_slow(const struct catalog_query *query, enum status status, struct error *err)
+{
+    struct error story = *err;
+
+    if (status != STATUS_TIMEOUT || !catalog_query_reads_all(query))
+        return status;
+    return error_set(err, STATUS_TIMEOUT,
+                     "%.200s; the query looks at every record: name a source, or param, paramId or digest",
+                     story.text);
+}

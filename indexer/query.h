@@ -41,6 +41,9 @@ enum status query_finish(struct query_request *request, struct error *err);
 enum status query_bind(struct query_request *request, const char *sources, struct error *err);
 void query_fini(struct query_request *request);
 
+/* What is told of a query that the database took too long for: also how to ask, if all documents are looked at. Other statuses stay. */
+enum status query_too_slow(const struct catalog_query *query, enum status status, struct error *err);
+
 /* Is it a key of the answer (limit, format, ...)? */
 bool query_key_is_of_answer(struct slice key);
 

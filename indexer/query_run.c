@@ -281,7 +281,7 @@ static enum status part_run(struct query_call *call)
     enum status status = catalog_find_rows(call->catalog, query, &rows, &call->work.err);
     if (status == STATUS_OK && query->limit != 0 && call->streaming && call->given - given >= query->limit)
         call->full = true;
-    return status;
+    return query_too_slow(query, status, &call->work.err);
 }
 
 /* How many documents fill the next chunk, going by this one. */
@@ -306,12 +306,13 @@ static enum status part_count(struct query_call *call)
     if (call->missing == NULL && !query.all && query.as_of_us == 0) {
         enum status status = catalog_count(call->catalog, &query, &count, &call->work.err);
         call->counted += count;
-        return status;
+        return query_too_slow(&query, status, &call->work.err);
     }
     if (call->missing != NULL)
         rows.keys_count = missing_keys(call->missing, &keys);
     rows.keys = keys;
-    return catalog_find_rows(call->catalog, &query, &rows, &call->work.err);
+    enum status status = catalog_find_rows(call->catalog, &query, &rows, &call->work.err);
+    return query_too_slow(&query, status, &call->work.err);
 }
 
 /* --- the answer --- */

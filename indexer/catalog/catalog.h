@@ -88,6 +88,8 @@ struct catalog_query {
 };
 /* Whether all that matches is of one run, and which. Pure. */
 bool catalog_query_names_run(const struct catalog_query *query, struct run_key *run);
+/* Whether none of its keys leads to an index, so that every document is looked at. Pure. */
+bool catalog_query_reads_all(const struct catalog_query *query);
 /* Documents in the catalog's order of ids, each to each(), which may stop it by returning false. The document is borrowed. */
 enum status catalog_find(struct catalog *catalog, const struct catalog_query *query,
                          bool (*each)(void *data, const struct field_document *document),

@@ -197,3 +197,25 @@ bool catalog_query_names_run(const struct catalog_query *query, struct run_key *
     run->base_time = base_time->values[0].time;
     return true;
 }
+
+static bool key_has_index(const char *key)
+{
+    static const char *const keys[] = { "source", "param", "paramId", "idTable", "digest" };
+
+    for (size_t i = 0; i < ARRAY_COUNT(keys); i++)
+        if (strcmp(keys[i], key) == 0)
+            return true;
+    return false;
+}
+
+bool catalog_query_reads_all(const struct catalog_query *query)
+{
+    for (size_t i = 0, end; i < query->terms_count; i = end) {
+        bool leads = key_has_index(query->terms[i].key);
+        for (end = i + 1; end < query->terms_count && query->terms[end].alternative; end++)
+            leads = leads && key_has_index(query->terms[end].key);
+        if (leads)
+            return false;
+    }
+    return true;
+}

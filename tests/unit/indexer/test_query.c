@@ -178,6 +178,42 @@ static void dates_may_count_from_today(void **state)
     clock_replace(NULL, NULL);
 }
 
+/* Which keys have an index is what ARCHITECTURE.md, section 15, says. */
+static void a_query_that_was_too_slow_is_told_how_to_ask(void **state)
+{
+    static const struct {
+        const char *key, *value, *more, *more_value;
+        bool told;
+    } cases[] = {
+        { "number", "3", NULL, NULL, true },
+        { "param", "201.16.0", NULL, NULL, true },
+        { "param", "t/201.16.0", NULL, NULL, true },
+        { "base_time", "2013-04-08T00:00:00Z", "number", "3", true },
+        { "param", "201.16.0", "source", "gfs", false },
+        { "number", "3", "param", "t", false },
+        { "param", "t/167/11.2", NULL, NULL, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct query_request request;
+        struct error err;
+
+        query_init(&request);
+        assert_int_equal(add(&request, cases[i].key, cases[i].value, &err), STATUS_OK);
+        if (cases[i].more != NULL)
+            assert_int_equal(add(&request, cases[i].more, cases[i].more_value, &err), STATUS_OK);
+        error_set(&err, STATUS_TIMEOUT, "operation exceeded time limit");
+        assert_int_equal(query_too_slow(&request.query, STATUS_TIMEOUT, &err), STATUS_TIMEOUT);
+        assert_non_null(strstr(err.text, "operation exceeded time limit"));
+        assert_int_equal(strstr(err.text, "name a source") != NULL, cases[i].told);
+        error_set(&err, STATUS_CORRUPT, "a document");
+        assert_int_equal(query_too_slow(&request.query, STATUS_CORRUPT, &err), STATUS_CORRUPT);
+        assert_string_equal(err.text, "a document");
+        query_fini(&request);
+    }
+}
+
 static void what_is_malformed_is_named(void **state)
 {
     static const struct {
@@ -468,6 +504,7 @@ int main(void)
         cmocka_unit_test(values_are_read_key_by_key),
         cmocka_unit_test(ranges_are_expanded_as_metkit_does),
         cmocka_unit_test(dates_may_count_from_today),
+        cmocka_unit_test(a_query_that_was_too_slow_is_told_how_to_ask),
         cmocka_unit_test(what_is_malformed_is_named),
         cmocka_unit_test(an_unknown_key_is_named_with_the_nearest),
         cmocka_unit_test(a_key_is_given_once),
