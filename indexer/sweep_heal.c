@@ -15,7 +15,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { HEAL_LOOK_MS = 100 }; /* the pause is waited for in pieces */
+enum {
+    HEAL_LOOK_MS = 100,  /* the pause is waited for in pieces */
+    HEAL_LOOKS_MAX = 20, /* at a run that was read again and is not at its end yet, before it waits for the next sweep of all */
+};
 
 enum heal_step { HEAL_COMPARE, HEAL_CURSORS, HEAL_PAUSE, HEAL_ASK, HEAL_READ, HEAL_END };
 
@@ -33,6 +36,7 @@ struct heal_doubt {
     uint64_t cursor_rev; /* 0: it does not stand at the end */
     bool over;           /* something moved */
     bool stays;          /* known ones: it was the same when it was looked at again */
+    unsigned looks;      /* known ones: that came too early to tell */
 };
 
 struct sweep_heal {
@@ -266,20 +270,6 @@ static void heal_on_held_again(void *data, enum status status, const struct node
     fsm_resume(&heal->fsm, STATUS_OK, NULL);
 }
 
-static enum fsm_next heal_ask(struct fsm *fsm)
-{
-    struct sweep_heal *heal = heal_of(fsm);
-
-    while (heal->at < heal->doubts_count && heal->doubts[heal->at].cursor_rev == 0)
-        heal->at++; /* it is read already, or could not be read so far */
-    if (heal_leaves(heal) || heal->at == heal->doubts_count)
-        return fsm_go(fsm, HEAL_END);
-    node_fingerprint_take(heal->indexer, &heal->doubts[heal->at].run.run, heal_on_held_again, heal);
-    return fsm_wait(fsm, 1, HEAL_READ);
-}
-
-/* --- READ: the index once more, then the cursor; removed where nothing explains the difference --- */
-
 static struct heal_doubt *heal_known(struct sweep_heal *heal, const struct heal_doubt *doubt)
 {
     for (size_t i = 0; i < heal->known_count; i++)
@@ -287,6 +277,31 @@ static struct heal_doubt *heal_known(struct sweep_heal *heal, const struct heal_
             return &heal->known[i];
     return NULL;
 }
+
+/* It could not be told whether it differs. What was read again for it is looked at once more: whoever tails it may be slow to begin. */
+static void heal_look_later(struct sweep_heal *heal, const struct heal_doubt *doubt)
+{
+    struct heal_doubt *known = heal_known(heal, doubt);
+
+    if (known == NULL || known->stays || known->looks == HEAL_LOOKS_MAX)
+        return;
+    known->looks++;
+    heal->caller.on_reread(heal->caller.data, &doubt->run.run);
+}
+
+static enum fsm_next heal_ask(struct fsm *fsm)
+{
+    struct sweep_heal *heal = heal_of(fsm);
+
+    while (heal->at < heal->doubts_count && heal->doubts[heal->at].cursor_rev == 0)
+        heal_look_later(heal, &heal->doubts[heal->at++]); /* it is read already, or could not be read so far */
+    if (heal_leaves(heal) || heal->at == heal->doubts_count)
+        return fsm_go(fsm, HEAL_END);
+    node_fingerprint_take(heal->indexer, &heal->doubts[heal->at].run.run, heal_on_held_again, heal);
+    return fsm_wait(fsm, 1, HEAL_READ);
+}
+
+/* --- READ: the index once more, then the cursor; removed where nothing explains the difference --- */
 
 static bool heal_tried(struct sweep_heal *heal, const struct heal_doubt *doubt)
 {
@@ -365,6 +380,8 @@ static void heal_on_read(struct work *work)
         heal_remember(heal, doubt);
         if (heal->rereads)
             heal->caller.on_reread(heal->caller.data, &doubt->run.run);
+    } else if (work->status == STATUS_OK) {
+        heal_look_later(heal, doubt);
     }
     fsm_resume(&heal->fsm, work->status, &work->err);
 }
@@ -374,7 +391,7 @@ static enum fsm_next heal_read(struct fsm *fsm)
     struct sweep_heal *heal = heal_of(fsm);
 
     if (heal->doubts[heal->at].over) {
-        heal->at++;
+        heal_look_later(heal, &heal->doubts[heal->at++]);
         return fsm_go(fsm, HEAL_ASK);
     }
     heal->rereads = false;

@@ -36,8 +36,8 @@ void sweep_heal_free(struct sweep_heal *heal); /* not while it is at work */
 /* What a node's full listing said of a run, before sweep_heal_start(). */
 void sweep_heal_listed(struct sweep_heal *heal, const char *node, const struct tail_listing *listing);
 
-/* runs: borrowed until on_done, which is called once, later. on_reread: for each run that will be read again on some node. The timer is
- * borrowed too. When the indexer drains it ends soon. */
+/* runs: borrowed until on_done, which is called once, later. on_reread: for each run that will be read again on some node, or was
+ * and is not at its end yet: to be looked at a little later. The timer is borrowed too. When the indexer drains it ends soon. */
 struct heal_caller {
     void *data;
     void (*on_reread)(void *data, const struct run_key *run);
