@@ -1,4 +1,5 @@
 /* test_upsert_write.c: what is ready at once is written at once, and what fails together is tried alone. On SQLite. */
+#include "catalog_file.h"
 #include "indexer/upsert_write.h"
 
 #include "indexer/census.h"
@@ -79,19 +80,13 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    static const char *const suffixes[] = { "", "-wal", "-shm", ".lock" };
-    char path[80];
-
     (void)state;
     upsert_writer_free(fixture.writer);
     work_stop(&fixture.loop);
     uv_run(&fixture.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&fixture.loop), 0);
     catalog_close(fixture.indexer.catalog);
-    for (unsigned i = 0; i < ARRAY_COUNT(suffixes); i++) {
-        snprintf(path, sizeof path, "%s%s", fixture.path, suffixes[i]);
-        unlink(path);
-    }
+    catalog_file_remove(fixture.path);
     return 0;
 }
 
