@@ -78,6 +78,7 @@ enum {
     TAIL_BAD_MAX = 1000, /* bad records that are acted on at once: the run's documents are read once for them */
     TAIL_WINDOW_MAX = 4, /* batches of a node under way at once: heads, decoding and writing go on side by side */
     TAIL_UNCOVERED_MAX = 8 * UPSERT_BATCH_MAX, /* records written, then the cursor follows at the latest */
+    TAIL_COMPANY_MS = 5000, /* who has started no batch for so long is not waited for (tail_window.c) */
 };
 
 /* A batch under way, and the place behind it. */
@@ -116,6 +117,7 @@ struct tail_reader {
     uint8_t *records;                /* borrowed from the request's answer */
     size_t records_count, at;
     uint64_t first; /* number of records[0] */
+    uint64_t front_us, front_ms; /* stored_at of the last message that a batch was started with; when that was, monotonic */
     struct tail_window window;
     struct digest bad[TAIL_BAD_MAX]; /* messages that are bad, one record after the other */
     size_t bad_count;

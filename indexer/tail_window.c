@@ -6,10 +6,15 @@
  * Batches are additions, which may come to the catalog in any order (field_merge.c); a removal waits until nothing is under way, and what
  * comes behind it waits for it. The cursor is written up to `end` and never further, one write at a time: when nothing is under way any
  * more, and at the latest after TAIL_UNCOVERED_MAX records; while that many are not covered no batch begins. Whose run has
- * become another (tail_reader_overtaken()) writes no cursor. */
+ * become another (tail_reader_overtaken()) writes no cursor.
+ *
+ * The replicas of a message lie in journals of several nodes, and what is decoded and written together costs half: so who is ahead of another
+ * reader of the run, by the stamps of what was taken, has one batch under way until that one has come as far. Who stands still
+ * is not waited for, and a first batch always begins. */
 #include "indexer/tail_node.h"
 
 #include "indexer/share.h"
+#include "proto/base/clock.h"
 
 #include <assert.h>
 
@@ -146,6 +151,24 @@ static struct tail_slot *window_slot(struct tail_window *window, unsigned at)
     return &window->slots[(window->first + at) % TAIL_WINDOW_MAX];
 }
 
+/* Whether the other node's reader comes to what this one had already, and goes on. */
+static bool reader_follows(const struct tail_reader *other, const struct tail_reader *reader)
+{
+    return other != reader && run_key_compare(&other->run->run, &reader->run->run) == 0 &&
+           other->front_us < reader->front_us && other->run->scanned < other->run->records &&
+           clock_monotonic_ms() - other->front_ms < TAIL_COMPANY_MS;
+}
+
+static bool window_is_ahead(const struct tail_reader *reader)
+{
+    list_for_each (at, &reader->tail->indexer->tails->list) {
+        const struct tail *tail = container_of(at, struct tail, list);
+        if (tail->reading && reader_follows(&tail->reader, reader))
+            return true;
+    }
+    return false;
+}
+
 /* A node's first batch always may begin; those ahead of it when there are not too many of all nodes. */
 static bool window_has_room(const struct tail_reader *reader)
 {
@@ -153,7 +176,8 @@ static bool window_has_room(const struct tail_reader *reader)
 
     return window->status == STATUS_OK && window->count < TAIL_WINDOW_MAX &&
            window_uncovered(reader) < TAIL_UNCOVERED_MAX &&
-           (window->count == 0 || upserts_have_room(reader->tail->indexer));
+           (window->count == 0 ||
+            (upserts_have_room(reader->tail->indexer) && !window_is_ahead(reader)));
 }
 
 bool tail_window_idle(const struct tail_reader *reader)
@@ -227,6 +251,19 @@ void tail_window_init(struct tail_reader *reader)
     window->status = STATUS_OK;
     window->wait = TAIL_WINDOW_NOBODY;
     error_init(&window->err);
+    reader->front_us = 0;
+    reader->front_ms = clock_monotonic_ms();
+}
+
+/* The reader has come further: those that were ahead of it may be so no more. */
+static void window_tell_others(struct tail_reader *reader)
+{
+    list_for_each_safe (at, after, &reader->tail->indexer->tails->list) {
+        struct tail *tail = container_of(at, struct tail, list);
+        if (tail->reading && &tail->reader != reader && tail->reader.window.wait == TAIL_WINDOW_ROOM &&
+            run_key_compare(&tail->reader.run->run, &reader->run->run) == 0)
+            window_tell(&tail->reader);
+    }
 }
 
 struct tail_slot *tail_window_free(struct tail_reader *reader)
@@ -244,10 +281,15 @@ static void window_start(struct tail_reader *reader, struct tail_slot *slot)
     snprintf(batch->node, sizeof batch->node, "%s", reader->tail->id);
     snprintf(batch->url, sizeof batch->url, "%s", reader->tail->url);
     batch->records = slot->records;
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->records[i].stored_at_us > reader->front_us)
+            reader->front_us = batch->records[i].stored_at_us;
+    reader->front_ms = clock_monotonic_ms();
     batch->on_done = window_on_batch;
     batch->user = reader;
     reader->wrote = true;
     upsert_start(reader->tail->indexer, batch);
+    window_tell_others(reader);
 }
 
 void tail_window_put(struct tail_reader *reader)

@@ -8,7 +8,7 @@
  * Documents may be of any size up to CATALOG_DOCUMENT_SIZE_MAX. A round reads CATALOG_BATCH_SIZE_MAX of them; what it did not get to is
  * left to the next. A document that becomes too large is merged anew and loses its oldest issues.
  *
- * Second copies and replays meet their documents nearly always. So a batch that did makes the next one of that node and run
+ * Second copies and replays meet their documents nearly always. So a batch that did makes the next one of the same nodes and run
  * read first, until most of one is not there. */
 #include "indexer/catalog/catalog_health.h"
 #include "indexer/catalog/catalog_ops.h"
@@ -104,16 +104,30 @@ static size_t apply_gather(struct apply *apply, const struct place *sorted, size
 
 /* --- the habit --- */
 
+static uint64_t text_hash(const char *text)
+{
+    uint64_t hash = 0;
+
+    for (; *text != '\0'; text++)
+        hash = hash * 31 + (uint8_t)*text;
+    return hash;
+}
+
+/* Of the run and of all nodes that the batch is of: what two nodes have together is met seldom, what the second has alone always. */
 static atomic_bool *apply_habit(const struct apply *apply)
 {
-    const struct field_event *event = apply->groups[0].places[0].event;
-    const char *node = event->issue.locations_count > 0 ? event->issue.locations[0].node : event->node;
-    uint64_t hash = (uint64_t)event->run.base_time;
+    const struct run_key *run = &apply->groups[0].places[0].event->run;
+    uint64_t least = UINT64_MAX, most = 0;
 
-    for (const char *at = node; *at != '\0'; at++)
-        hash = hash * 31 + (uint8_t)*at;
-    for (const char *at = event->run.source; *at != '\0'; at++)
-        hash = hash * 31 + (uint8_t)*at;
+    for (size_t i = 0; i < apply->count; i++)
+        for (size_t place = 0; place < apply->groups[i].count; place++) {
+            const struct field_event *event = apply->groups[i].places[place].event;
+            uint64_t hash = text_hash(event->issue.locations_count > 0 ? event->issue.locations[0].node
+                                                                       : event->node);
+            least = hash < least ? hash : least;
+            most = hash > most ? hash : most;
+        }
+    uint64_t hash = ((uint64_t)run->base_time * 31 + least) * 31 + most + text_hash(run->source);
     return &apply->catalog->meets[hash % CATALOG_HABITS];
 }
 

@@ -67,6 +67,7 @@ struct fixture {
     uv_loop_t loop;
     char path[64];
     struct indexer indexer;
+    struct tails tails;
     struct tail tail;
     struct tail_run run;
     enum tail_window_wait wait;
@@ -115,7 +116,11 @@ static int set_up(void **state)
     assert_int_equal(catalog_open(uri, &fixture.indexer.catalog, &err), STATUS_OK);
     uv_loop_init(&fixture.loop);
     fixture.indexer.loop = &fixture.loop;
+    list_init(&fixture.tails.list);
+    fixture.indexer.tails = &fixture.tails;
     fixture.tail.indexer = &fixture.indexer;
+    fixture.tail.reading = true;
+    list_append(&fixture.tails.list, &fixture.tail.list);
     snprintf(fixture.tail.id, sizeof fixture.tail.id, "n1");
     assert_int_equal(
         run_key_parse(slice_text("hres"), slice_text("20130408T0000Z"), &fixture.run.run, &err),
@@ -223,6 +228,69 @@ static void no_more_batches_begin_than_there_are_places(void **state)
     assert_int_equal(fixture.status, STATUS_OK);
     for (size_t i = 2; i < TAIL_WINDOW_MAX; i++)
         end(i, STATUS_OK);
+}
+
+/* Another node's reader of the run, in the middle of its journal. */
+static struct tail beside;
+static struct tail_run other_run;
+
+static void add_other(uint64_t front_us)
+{
+    beside = (struct tail){ .indexer = &fixture.indexer, .reading = true, .id = "n2" };
+    other_run = (struct tail_run){ .run = fixture.run.run, .journal_id = 8, .records = 100, .scanned = 10 };
+    beside.reader.tail = &beside;
+    beside.reader.run = &other_run;
+    beside.reader.journal_id = other_run.journal_id;
+    tail_window_init(&beside.reader);
+    beside.reader.front_us = front_us;
+    list_append(&fixture.tails.list, &beside.list);
+}
+
+static void put_stamped(struct tail_reader *reader, uint64_t stored_at_us)
+{
+    struct tail_slot *slot = tail_window_free(reader);
+
+    assert_non_null(slot);
+    slot->batch.count = 1;
+    slot->records[0].stored_at_us = stored_at_us;
+    reader->run->scanned++;
+    tail_window_put(reader);
+}
+
+static void who_is_ahead_of_a_replica_waits_with_one_batch_until_it_has_come_as_far(void **state)
+{
+    (void)state;
+    add_other(1000);
+    put_stamped(&fixture.tail.reader, 2000); /* a first one always begins */
+    assert_null(tail_window_free(&fixture.tail.reader));
+    begin_wait(TAIL_WINDOW_ROOM);
+    put_stamped(&beside.reader, 1500);
+    assert_false(fixture.ended);
+    put_stamped(&beside.reader, 2000);
+    assert_true(fixture.ended);
+    assert_non_null(tail_window_free(&fixture.tail.reader));
+    for (size_t i = 0; i < started_count; i++)
+        end(i, STATUS_OK);
+}
+
+static void who_does_not_come_is_not_waited_for(void **state)
+{
+    (void)state;
+    add_other(1000);
+    put_stamped(&fixture.tail.reader, 2000);
+    assert_null(tail_window_free(&fixture.tail.reader));
+    beside.reader.front_ms -= TAIL_COMPANY_MS; /* it stands still */
+    assert_non_null(tail_window_free(&fixture.tail.reader));
+    beside.reader.front_ms += TAIL_COMPANY_MS;
+    other_run.scanned = other_run.records; /* it is at its end */
+    assert_non_null(tail_window_free(&fixture.tail.reader));
+    other_run.scanned = 10;
+    other_run.run.base_time += 3600; /* it reads another run */
+    assert_non_null(tail_window_free(&fixture.tail.reader));
+    other_run.run.base_time -= 3600;
+    beside.reading = false;
+    assert_non_null(tail_window_free(&fixture.tail.reader));
+    end(0, STATUS_OK);
 }
 
 static void a_first_batch_begins_however_many_others_have(void **state)
@@ -345,6 +413,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CLAIM(the_cursor_follows_what_is_done_without_a_gap),
         CLAIM(no_more_batches_begin_than_there_are_places),
+        CLAIM(who_is_ahead_of_a_replica_waits_with_one_batch_until_it_has_come_as_far),
+        CLAIM(who_does_not_come_is_not_waited_for),
         CLAIM(a_first_batch_begins_however_many_others_have),
         CLAIM(idleness_is_told_when_the_cursor_is_written),
         CLAIM(what_was_done_before_a_failure_is_covered_and_nothing_behind_it),
