@@ -36,7 +36,7 @@ struct run_op {
     struct work work;
     struct catalog_run next; /* being written */
     struct run_info was;
-    bool writes, forgets; /* forgets: the cursors go first */
+    bool begun, writes, forgets; /* forgets: the cursors go first */
 };
 
 struct run_entry {
@@ -270,7 +270,8 @@ static void run_op_end(struct run_op *op, enum status status, const struct error
         op->on_done(op->data, status);
     free(op);
     indexer->run_states->ops--;
-    if (!list_empty(&entry->ops))
+    /* Who was told may have asked for the next change at once, and then that one has begun. */
+    if (!list_empty(&entry->ops) && !list_first(&entry->ops, struct run_op, list)->begun)
         run_op_next(entry);
     run_states_stop_if_idle(indexer);
 }
@@ -345,6 +346,7 @@ static void run_op_next(struct run_entry *entry)
     struct run_op *op = list_first(&entry->ops, struct run_op, list);
 
     error_init(&op->work.err);
+    op->begun = true;
     op->writes = op->forgets = false;
     enum status status = run_plan(op, &op->work.err);
     if (status != STATUS_OK) {
