@@ -11,6 +11,7 @@
 #include "indexer/decoders.h"
 
 #include "indexer/decoder_child.h"
+#include "indexer/field_keys.h"
 #include "indexer/grib_packing.h"
 #include "proto/base/json_read.h"
 #include "proto/base/log.h"
@@ -123,11 +124,11 @@ void decode_item_put_place(struct decode_item *item, const struct grib_head *hea
 /* Whatever became of a child, what is handed on is a JSON object. */
 static bool is_object(struct slice text)
 {
-    json_t *json = NULL;
-    bool is = json_parse(text.data, text.size, &json, NULL) == STATUS_OK && json_is_object(json);
+    struct field_keys *keys;
+    bool good = field_keys_parse(text.data, text.size, &keys, NULL) == STATUS_OK;
 
-    json_decref(json);
-    return is;
+    field_keys_unref(keys);
+    return good;
 }
 
 static void pool_take_keys(struct decoders *pool, struct decode_item *item, struct slice body)
