@@ -16,10 +16,10 @@
 #include <jansson.h>
 
 struct settings {
-    char *listen;  /* 127.0.0.1:8400 */
-    char *catalog; /* sqlite:FILE or mongodb://...; [sqlite:gribstore-index.sqlite] */
+    char *listen;       /* 127.0.0.1:8400 */
+    char *catalog;      /* sqlite:FILE or mongodb://...; [sqlite:gribstore-index.sqlite] */
     char *catalog_file; /* that is read from there, when it is given */
-    char *nodes;   /* --node, a comma-separated list of seeds [http://127.0.0.1:8410] */
+    char *nodes;        /* --node, a comma-separated list of seeds [http://127.0.0.1:8410] */
     char *config;
     char *url; /* how others reach it [http://LISTEN] */
     char *log_level, *log_format, *decoder;

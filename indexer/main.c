@@ -188,7 +188,8 @@ static enum status main_check(struct settings *settings, struct error *err)
     if (settings->lease_ms < MAIN_LEASE_MS_MIN || settings->lease_ms > MAIN_LEASE_MS_MAX)
         return error_set(err, STATUS_BAD_VALUE, "--lease: 1 s to an hour");
     if (settings->name != NULL && !main_name_holds(settings->name))
-        return error_set(err, STATUS_BAD_VALUE, "--name: 1 to %d visible ASCII characters", SHARE_NAME_MAX);
+        return error_set(err, STATUS_BAD_VALUE, "--name: 1 to %d visible ASCII characters",
+                         SHARE_NAME_MAX);
     if (log_level_parse(settings->log_level, &level) != 0)
         return error_set(err, STATUS_BAD_VALUE, "--log-level %s: debug, info, warn or error",
                          settings->log_level);
@@ -283,7 +284,8 @@ int main(int argc, char **argv)
     if (status == STATUS_OK)
         status = main_check(&settings, &err);
     if (status == STATUS_OK && hidden)
-        log_msg(LOG_WARN, "catalog.password", "it stood among the arguments, where other users may have read it: use --catalog-file");
+        log_msg(LOG_WARN, "catalog.password",
+                "it stood among the arguments, where other users may have read it: use --catalog-file");
     if (status != STATUS_OK) {
         fprintf(stderr, "indexer: %s\nTry indexer --help.\n", err.text);
         config_free(&main_program, &settings);

@@ -117,7 +117,8 @@ struct tail_reader {
     uint8_t *records;                /* borrowed from the request's answer */
     size_t records_count, at;
     uint64_t first; /* number of records[0] */
-    uint64_t front_us, front_ms; /* stored_at of the last message that a batch was started with; when that was, monotonic */
+    uint64_t front_us,
+        front_ms; /* stored_at of the last message that a batch was started with; when that was, monotonic */
     struct tail_window window;
     struct digest bad[TAIL_BAD_MAX]; /* messages that are bad, one record after the other */
     size_t bad_count;

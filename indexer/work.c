@@ -8,7 +8,6 @@
 #include "proto/base/bytes.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -154,6 +153,7 @@ static void work_on_event(uv_poll_t *poll, int status, int events)
     while (!list_empty(&done)) {
         struct work *work = work_take(&done);
         pool->under_way--;
+        work->active = false;
         work->on_done(work);
     }
     work_settle(pool);
@@ -216,6 +216,8 @@ void work_start(uv_loop_t *loop, struct work *work, void (*run)(struct work *wor
     if (pool->loop == NULL)
         work_pool_open(pool, loop);
     assert(pool->loop == loop && !uv_is_closing((uv_handle_t *)&pool->done_poll));
+    assert(!work->active);
+    work->active = true;
     work->run = run;
     work->on_done = on_done;
     work->status = STATUS_OK;

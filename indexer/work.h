@@ -11,12 +11,14 @@
 #include "proto/base/list.h"
 #include "proto/base/status.h"
 
+#include <stdbool.h>
 #include <uv.h>
 
 enum { WORK_THREADS_MAX = 16 };
 
 struct work {
     struct list link; /* in the pool's lists */
+    bool active;      /* from work_start() until just before on_done: it can't be started twice */
     void (*run)(struct work *work);
     void (*on_done)(struct work *work);
     enum status status; /* set by run */

@@ -33,9 +33,8 @@ enum status catalog_remove_locations(struct catalog *catalog, const struct run_k
                                      const char *const *keep_only, struct error *err);
 
 /* Removes a node's locations of these messages in a run, quarantine's too: the run is read once, however many they are. */
-enum status catalog_remove_messages(struct catalog *catalog, const struct run_key *run,
-                                    const char *node, const struct digest *digests, size_t count,
-                                    struct error *err);
+enum status catalog_remove_messages(struct catalog *catalog, const struct run_key *run, const char *node,
+                                    const struct digest *digests, size_t count, struct error *err);
 
 /* The node goes by another URL: its locations in a run are given it, quarantine's too. *moved: documents and entries that were changed. */
 enum status catalog_move_node(struct catalog *catalog, const struct run_key *run, const char *node,
@@ -47,7 +46,12 @@ enum status catalog_remove_run(struct catalog *catalog, const struct run_key *ru
                                uint64_t incarnation, size_t limit, size_t *removed, struct error *err);
 
 /* --- queries --- */
-enum { QUERY_TERMS_MAX = 32, QUERY_VALUES_MAX = 10000, QUERY_LIMIT_MAX = 10000, QUERY_SORTS_MAX = 4 };
+enum {
+    QUERY_TERMS_MAX = 32,
+    QUERY_VALUES_MAX = 10000,
+    QUERY_LIMIT_MAX = 10000,
+    QUERY_SORTS_MAX = 4
+};
 
 enum query_type { QUERY_TEXT, QUERY_NUMBER, QUERY_TIME };
 struct query_value {
@@ -64,8 +68,13 @@ struct query_term {
 };
 /* A member's value, as a query would ask for it. */
 struct catalog_value {
-    enum { CATALOG_NONE, CATALOG_TEXT, CATALOG_NUMBER, CATALOG_TIME } kind; /* NONE: the document lacks it */
-    struct slice text;                                                     /* borrowed */
+    enum {
+        CATALOG_NONE,
+        CATALOG_TEXT,
+        CATALOG_NUMBER,
+        CATALOG_TIME
+    } kind;            /* NONE: the document lacks it */
+    struct slice text; /* borrowed */
     double number;
     int64_t time;
 };
@@ -78,7 +87,7 @@ struct query_sort {
 struct catalog_query {
     size_t terms_count;
     struct query_term terms[QUERY_TERMS_MAX]; /* all must hold; an absent key never matches */
-    bool all; /* older issues too, as documents of their own (same id) */
+    bool all;          /* older issues too, as documents of their own (same id) */
     uint64_t as_of_us; /* not 0: of each field the issue that was current then (stored at or before), and it alone has to match */
     size_t limit; /* 0: none. With all the last document's issues are given whole, so a few more may come */
     struct field_id after; /* size 0: from the beginning */
@@ -96,8 +105,8 @@ enum status catalog_find(struct catalog *catalog, const struct catalog_query *qu
                          void *data, struct error *err);
 /* The same as text, without making trees of documents where the database can do without: several times as fast. */
 struct catalog_row {
-    struct slice id;                    /* bytes of the _id */
-    struct slice text;                  /* the document as a JSON object, without `id`; size 0 when not asked for */
+    struct slice id;   /* bytes of the _id */
+    struct slice text; /* the document as a JSON object, without `id`; size 0 when not asked for */
     const struct catalog_value *values; /* of catalog_rows.keys, in their order */
 };
 struct catalog_rows {
@@ -197,8 +206,8 @@ enum status catalog_cursor_put(struct catalog *catalog, struct catalog_cursor *c
 /* For who wrote something and then can't be sure that it was still his to write: is the cursor as he knew it when he began (`was`), all is
  * well. Otherwise it is set back, CONFLICT: to where the earlier of the two stands, or (whole, or another journal, or none stored) to the
  * beginning of was's journal, incomplete. Whoever reads the run now reads from there again, and so heals what was written late. */
-enum status catalog_cursor_check(struct catalog *catalog, const struct catalog_cursor *was, bool whole,
-                                 struct error *err);
+enum status catalog_cursor_check(struct catalog *catalog, const struct catalog_cursor *was,
+                                 bool whole, struct error *err);
 enum status catalog_cursor_remove(struct catalog *catalog, const char *node, const struct run_key *run,
                                   struct error *err); /* node or run NULL: any */
 enum status catalog_cursor_scan(struct catalog *catalog, const char *node, /* NULL: all */

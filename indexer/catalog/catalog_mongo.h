@@ -116,8 +116,8 @@ enum status mongo_find(struct catalog *catalog, const struct catalog_query *quer
 enum { MONGO_TEXT_SIZE_MAX = 64 << 20 }; /* a document of 16 MiB as text */
 enum status mongo_find_rows(struct catalog *catalog, const struct catalog_query *query,
                             const struct catalog_rows *rows, struct error *err);
-enum status mongo_count(struct catalog *catalog, const struct catalog_query *query,
-                        uint64_t *count, struct error *err);
+enum status mongo_count(struct catalog *catalog, const struct catalog_query *query, uint64_t *count,
+                        struct error *err);
 
 /* --- catalog_mongo_text.c --- */
 /* The document as JSON behind text (where rows ask for it), as mongo_record() and json_print() would, and the values of rows->keys;
@@ -138,10 +138,10 @@ enum status mongo_lease_take(struct catalog *catalog, const char *name, const ch
 enum status mongo_lease_release(struct catalog *catalog, const char *name, const char *owner,
                                 struct error *err);
 enum status mongo_lease_renew(struct catalog *catalog, const char *owner, uint64_t ttl_ms,
-                               struct error *err);
+                              struct error *err);
 enum status mongo_lease_release_all(struct catalog *catalog, const char *owner, struct error *err);
 enum status mongo_lease_scan(struct catalog *catalog,
-                              bool (*each)(void *data, const struct catalog_lease *lease),
-                              void *data, struct error *err);
+                             bool (*each)(void *data, const struct catalog_lease *lease),
+                             void *data, struct error *err);
 
 #endif

@@ -24,9 +24,9 @@ enum catalog_table {
 
 enum {
     RECORD_ID_SIZE_MAX = NODE_ID_SIZE_MAX + 1 + RUN_ID_SIZE_MAX,
-    RECORD_TIME_SIZE = 8,     /* a base_time in an id */
-    CATALOG_FORMAT = 3,       /* of a database; one of a higher form is refused (catalog_format.c) */
-    CATALOG_CHUNK_MAX = 5000, /* documents merged and written at once */
+    RECORD_TIME_SIZE = 8, /* a base_time in an id */
+    CATALOG_FORMAT = 3,   /* of a database; one of a higher form is refused (catalog_format.c) */
+    CATALOG_CHUNK_MAX = 5000,          /* documents merged and written at once */
     CATALOG_BATCH_SIZE_MAX = 32 << 20, /* bytes of documents that a batch holds at once: as read, as a bulk, as a transaction; by one document more */
     CATALOG_DOCUMENT_SIZE_MAX = 8 << 20, /* of a field: half of what MongoDB takes. Older issues that don't fit leave, the oldest first */
     CATALOG_ROUNDS_MAX = 100, /* so often is a lost race run again, then CONFLICT */

@@ -184,7 +184,8 @@ static void a_cluster_map_of_any_size_is_kept_and_leaves_nothing_behind(void **s
         assert_ok(catalog_map_put(catalog, text, sizes[i], i + 1, was, &suite_err));
         assert_ok(catalog_map_put(catalog, text, sizes[i], i + 1, was, &suite_err)); /* the same again */
         unsigned kept = settings_count(catalog);
-        assert_int_equal(catalog_map_put(catalog, text, sizes[i] - 1, 99, i, &suite_err), STATUS_STALE_EPOCH);
+        assert_int_equal(catalog_map_put(catalog, text, sizes[i] - 1, 99, i, &suite_err),
+                         STATUS_STALE_EPOCH);
         assert_int_equal(settings_count(catalog), kept);
         assert_map(catalog, text);
         free(text);

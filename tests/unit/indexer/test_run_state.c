@@ -121,9 +121,11 @@ static void changes_that_wait_are_made_in_the_order_they_came_with_those_of_answ
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_change_asked_for_from_within_an_answer_is_made_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_change_asked_for_from_within_an_answer_is_made_once,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(
-            changes_that_wait_are_made_in_the_order_they_came_with_those_of_answers_behind_them, setup, teardown),
+            changes_that_wait_are_made_in_the_order_they_came_with_those_of_answers_behind_them,
+            setup, teardown),
     };
 
     if (mkdtemp(folder) == NULL)
