@@ -80,16 +80,17 @@ static void debt_try(struct tail_debt *debt)
     work_start(debt->tails->indexer->loop, &debt->work, debt_run, debt_on_done);
 }
 
-/* One there already reaches back further: the tails of a node come one after the other. */
+/* One there already reaches back further: the tails of a node come one after the other. One that is being tried is the pool's to read, and
+ * perhaps too old. */
 static bool debt_there(const struct tails *tails, const struct catalog_cursor *was, bool whole)
 {
     list_for_each (at, &tails->debts) {
         struct tail_debt *debt = container_of(at, struct tail_debt, list);
-        if (debt->closing || strcmp(debt->was.node, was->node) != 0 ||
+        if (debt->closing || debt->trying || strcmp(debt->was.node, was->node) != 0 ||
             run_key_compare(&debt->was.run, &was->run) != 0 || debt->was.journal_id != was->journal_id)
             continue;
         debt->whole = debt->whole || whole;
-        return !debt->trying;
+        return true;
     }
     return false;
 }
