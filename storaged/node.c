@@ -12,6 +12,7 @@
 #include "storaged/recovering.h"
 #include "storaged/repair.h"
 #include "storaged/space_watch.h"
+#include "storaged/sync.h"
 
 #include "proto/base/log.h"
 
@@ -221,6 +222,7 @@ static void start_services(struct node *node, const struct settings *settings)
     node->probe = probe_start(loop);
     node->repair = repair_start(loop);
     node->space_watch = space_watch_start(loop);
+    node->sync = sync_start(loop);
     for (unsigned i = 0; i < ARRAY_COUNT(numbers); i++) {
         uv_signal_init(&loop->uv, &node->signals[i]);
         node->signals[i].data = node;
@@ -329,6 +331,7 @@ static void stop_services(struct node *node)
     probe_stop(node->probe);
     repair_stop(node->repair);
     space_watch_stop(node->space_watch);
+    sync_stop(node->sync);
     /* Signals stay until the loop has nothing else: the second one must be heard. They do not keep the loop. */
     for (unsigned i = 0; node->signals_opened && i < ARRAY_COUNT(node->signals); i++)
         uv_unref((uv_handle_t *)&node->signals[i]);
@@ -360,6 +363,7 @@ void node_close(struct node *node)
     probe_free(node->probe);
     repair_free(node->repair);
     space_watch_free(node->space_watch);
+    sync_free(node->sync);
     if (node->store != NULL)
         store_close(node->store);
     cluster_fini(&node->cluster);

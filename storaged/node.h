@@ -17,6 +17,7 @@ struct probe;
 struct recovering;
 struct repair;
 struct space_watch;
+struct sync;
 
 enum node_phase {
     NODE_JOINING, /* waits for map and run states; takes no PUT */
@@ -44,6 +45,7 @@ struct node {
     struct probe *probe;             /* owned; loop 0 */
     struct repair *repair;           /* owned; loop 0 */
     struct space_watch *space_watch; /* owned; loop 0 */
+    struct sync *sync; /* owned; loop 0; NULL: it looks at nobody */
     uv_signal_t signals[3];
     bool signals_opened;
 };

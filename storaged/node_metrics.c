@@ -55,6 +55,21 @@ struct metric metric_missing = {
     .help = "Bad messages of this node that have no good copy here yet.",
     .kind = METRIC_GAUGE,
 };
+struct metric metric_synced = {
+    .name = "gribstore_synced_messages_total",
+    .help = "Messages of this node's shards that it lacked and has from another node.",
+    .kind = METRIC_COUNTER,
+};
+struct metric metric_synced_bytes = {
+    .name = "gribstore_synced_bytes_total",
+    .help = "Bytes of messages that this node lacked and has from another node.",
+    .kind = METRIC_COUNTER,
+};
+struct metric metric_sync_left = {
+    .name = "gribstore_sync_bytes_left",
+    .help = "Bytes that the node looked at now has more of than this one, as far as is known.",
+    .kind = METRIC_GAUGE,
+};
 struct metric metric_forwarded = {
     .name = "gribstore_messages_forwarded_total",
     .help = "Messages passed through from another node.",
@@ -73,7 +88,8 @@ void node_metrics_register(void)
     static struct metric *const all[] = {
         &metric_copies_kept, &metric_copies_failed,  &metric_handoffs,     &metric_body_memory,
         &metric_body_waits,  &metric_copies_damaged, &metric_repaired,     &metric_missing,
-        &metric_forwarded,   &metric_range_parts,    &metric_copy_batches,
+        &metric_forwarded,   &metric_range_parts,    &metric_copy_batches, &metric_synced,
+        &metric_synced_bytes, &metric_sync_left,
     };
 
     for (unsigned i = 0; i < ARRAY_COUNT(all); i++)

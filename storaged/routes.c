@@ -15,6 +15,7 @@
 #include "storaged/request.h"
 #include "storaged/run_tell.h"
 #include "storaged/scrub_api.h"
+#include "storaged/sync.h"
 
 #include "proto/http/http_auth.h"
 #include "proto/node_api.h"
@@ -43,6 +44,7 @@ const struct http_route routes_node[] = {
     { HTTP_PUT_, "/cluster/map", ROLE_NODE | ROLE_ADMIN, MAP_ROUTE, cluster_api_put },
     { HTTP_GET_, "/cluster/scrub", ROLE_NODE | ROLE_ADMIN, "scrub", scrub_api_get },
     { HTTP_POST_, "/cluster/scrub", ROLE_ADMIN, "scrub-start", scrub_api_start },
+    { HTTP_GET_, "/cluster/sync", ROLE_NODE | ROLE_ADMIN, "sync", sync_handle },
     { HTTP_DELETE_, "/data/{source}/{base_time}/", ROLE_ADMIN, "purge", purge_handle },
     { HTTP_GET_, "/metrics", ROLE_READ | ROLE_BOUND, "metrics", node_status_metrics },
     { HTTP_GET_, "/healthz", ROLE_NONE, "healthz", node_status_health },

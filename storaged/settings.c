@@ -67,6 +67,10 @@ static const struct config_option options[] = {
       "The largest GRIB message; more is 413." },
     { "store", "scrub-rate", 0, CONFIG_SIZE, AT(scrub_rate), "20MiB", NULL, "SIZE",
       "Bytes a second that are read again and hashed, to find what the disk damaged; 0: none." },
+    { "store", "sync-period", 0, CONFIG_DURATION, AT(sync_period_ms), "60s", NULL, "TIME",
+      "How often another node is asked what it has of this one's shards; what is missing here is fetched. 0: never." },
+    { "store", "sync-rate", 0, CONFIG_SIZE, AT(sync_rate), "100MiB", NULL, "SIZE",
+      "Bytes a second that are fetched so, at most; 0: no limit." },
     { "store", "run-memory", 0, CONFIG_DURATION, AT(run_memory_ms), "400d", NULL, "TIME",
       "How long purged runs are remembered." },
 

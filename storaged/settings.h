@@ -31,6 +31,8 @@ struct settings {
     uint64_t run_memory_ms;
     bool redirect; /* /sha256/ of another node's message: 307 instead of passing it through */
     uint64_t message_max; /* bytes of one GRIB message */
+    uint64_t sync_rate;   /* bytes a second that are pulled from other nodes; 0: any */
+    uint64_t sync_period_ms; /* between two looks at another node; 0: none is looked at */
     uint64_t scrub_rate;  /* bytes a second that are read again; 0: no scrub */
 
     struct http_settings http;
