@@ -733,7 +733,8 @@ def test_requests_between_processes_name_cluster_and_epoch(daemons, tmp_path):
         problem_of(real.put("/ingest/asked/", small_message(1)), 503, "too-few-copies")
         by_node = len(fake.asked)
         indexer = daemons.indexer([real], ready=False)
-        await_condition(lambda: any(path.startswith("/cluster/runs") for _, path, _, _ in fake.asked), "the indexer follows the node")
+        # The node looks at what it has; the indexer waits for news.
+        await_condition(lambda: any(path.startswith("/cluster/runs") and "wait=0" not in path for _, path, _, _ in fake.asked), "the indexer follows the node")
         assert by_node > 0
         for place, (method, path, headers, _) in enumerate(fake.asked):
             # Whoever has no map yet has nothing to say of it.

@@ -249,6 +249,7 @@ def tour_of_a_node(node, message):
     assert node.put("/cluster/map", json.dumps(held)).status_code == 412
     assert node.post("/cluster/scrub?rate=1000000").status_code == 202
     assert node.get("/cluster/scrub").status_code == 200
+    assert node.get("/cluster/sync").status_code == 200
     assert node.post("/cluster/scrub?rate=fast").status_code == 400
     for path in ("/metrics", "/healthz", "/readyz", "/openapi.json"):
         assert node.get(path).status_code == 200
