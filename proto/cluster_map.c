@@ -185,6 +185,7 @@ struct cluster_map *map_copy(const struct cluster_map *map)
     copy->shards = map->shards;
     copy->replicas = map->replicas;
     copy->min_replicas = map->min_replicas;
+    copy->paused = map->paused;
     memcpy(copy->nodes, map->nodes, map->nodes_count * sizeof map->nodes[0]);
     copy->nodes_count = map->nodes_count;
     for (; copy->eras_count < map->eras_count; copy->eras_count++) {

@@ -46,6 +46,7 @@ struct cluster_map {
     char cluster[CLUSTER_ID_SIZE + 1];
     uint64_t epoch;
     unsigned shards, replicas, min_replicas;
+    bool paused; /* nothing is pulled, nothing given up (ARCHITECTURE.md, section 18) */
     unsigned indexers_count, nodes_count, eras_count;
     char indexers[MAP_INDEXERS_MAX][URL_SIZE_MAX + 1];
     struct map_node *nodes; /* owned */

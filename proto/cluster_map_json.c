@@ -65,6 +65,8 @@ void map_print(const struct cluster_map *map, struct buf *buf)
     json_put_u64(&json, "shards", map->shards);
     json_put_u64(&json, "replicas", map->replicas);
     json_put_u64(&json, "min_replicas", map->min_replicas);
+    if (map->paused)
+        json_put_bool(&json, "paused", true);
     json_key(&json, "indexers");
     json_array_begin(&json);
     for (unsigned i = 0; i < map->indexers_count; i++)
@@ -165,7 +167,13 @@ static enum status map_read_settings(struct map_reader *reader, const json_t *ro
         status = map_read_unsigned(reader, root, "replicas", 1, MAP_REPLICAS_MAX, &map->replicas);
     if (status == STATUS_OK)
         status = map_read_unsigned(reader, root, "min_replicas", 1, map->replicas, &map->min_replicas);
-    return status;
+    if (status != STATUS_OK)
+        return status;
+    const json_t *paused = json_object_get(root, "paused");
+    if (paused != NULL && !json_is_boolean(paused))
+        return map_bad(reader, "paused", "neither true nor false");
+    map->paused = json_is_true(paused);
+    return STATUS_OK;
 }
 
 static enum status map_read_indexers(struct map_reader *reader, const json_t *root)

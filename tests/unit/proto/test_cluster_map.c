@@ -107,6 +107,25 @@ static void members_of_later_releases_are_passed_over(void **state)
     buf_fini(&more);
 }
 
+static void a_pause_is_kept(void **state)
+{
+    (void)state;
+    struct cluster_map *map = parse(whole);
+
+    assert_false(map->paused);
+    map->paused = true;
+    struct cluster_map *copy = map_copy(map);
+    struct buf buf;
+    buf_init(&buf, 1 << 16);
+    map_print(copy, &buf);
+    map_unref(copy);
+    map_unref(map);
+    map = parse(buf_string(&buf));
+    assert_true(map->paused);
+    map_unref(map);
+    buf_fini(&buf);
+}
+
 /* In `whole`, the first `from` becomes `to`; the error has to hold `text`. */
 static const struct {
     const char *from, *to, *text;
@@ -131,6 +150,7 @@ static const struct {
     { "\"replicas\":2", "\"replicas\":1", "eras[1]: owners[0]: not a list of 1 to 1" },
     { "\"min_replicas\":1", "\"min_replicas\":0", "min_replicas" },
     { "\"min_replicas\":1", "\"min_replicas\":3", "min_replicas" },
+    { "\"min_replicas\":1", "\"min_replicas\":1,\"paused\":1", "paused: neither" },
     { "\"http://i1:8400\"", "\"i1:8400\"", "indexers[0]" },
     { "\"http://i1:8400\"", "17", "indexers[0]" },
     { "\"http://i1:8400\"", "\"https://[::1]:8400\"", "indexers[1]: https://[::1]:8400 is there twice" },
@@ -297,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_map_is_read_member_by_member),
+        cmocka_unit_test(a_pause_is_kept),
         cmocka_unit_test(what_is_printed_reads_back_alike),
         cmocka_unit_test(members_of_later_releases_are_passed_over),
         cmocka_unit_test(every_mistake_is_refused_and_its_place_named),
