@@ -22,15 +22,20 @@ enum cluster_action {
 
 struct cluster_wish {
     enum cluster_action action;
-    const char *node;            /* id of the node it is about; ADD, REBALANCE, PAUSE, RESUME: not used */
+    const char *node; /* id of the node it is about; ADD, REBALANCE, PAUSE, RESUME: not used */
     const struct map_node *with; /* ADD, REPLACE: the node that comes; its state is not looked at */
     const char *url;             /* RENAME */
     bool all_eras;               /* ADD: into every era; else into one that begins at `from` */
     bool alive;                  /* REPLACE: the old one can still be read from */
-    bool has_data;               /* any run is known at all: else an era to come takes the place of the only one */
-    int64_t from; /* ADD, RETIRE: behind every base_time held, seconds since 1970 */
-    int64_t oldest; /* with has_data: the oldest base_time held; eras that end before it are left out */
+    bool fewer; /* EVACUATE, LOST: shards may be left with fewer owners, though never with none */
+    bool has_data; /* any run is known at all: else ADD and RETIRE leave one era, of what is to come */
+    int64_t from;   /* ADD, RETIRE with has_data: behind every base_time held, seconds since 1970 */
+    int64_t oldest; /* with has_data: the oldest base_time held (INT64_MIN: not known); eras that end before it are left out */
 };
+
+/* Who takes shards. An era that is planned anew is planned for who has part in it: its owners, and, where that would leave
+ * fewer copies or more of them on one host than before, all nodes that are *in*. An era to come, and each era of a REBALANCE,
+ * is for all nodes that are *in*. So nobody who came in from a later era on is given what was there before him. */
 
 /* *next: one reference, the caller's. change: summed over all eras; NULL: not wanted.
  * NOT_FOUND: no such node; EXISTS: id or URL is in the map already; PRECONDITION: it would leave a shard with fewer owners than it

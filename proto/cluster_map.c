@@ -174,7 +174,12 @@ struct cluster_map *map_single(const char *cluster, unsigned shards, const char 
 
 struct cluster_map *map_copy(const struct cluster_map *map)
 {
-    struct cluster_map *copy = map_new(map->nodes_count, map->eras_count);
+    return map_copy_with_room(map, 0, 0);
+}
+
+struct cluster_map *map_copy_with_room(const struct cluster_map *map, size_t nodes, size_t eras)
+{
+    struct cluster_map *copy = map_new(map->nodes_count + nodes, map->eras_count + eras);
 
     if (copy == NULL)
         return NULL;

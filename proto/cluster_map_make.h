@@ -8,6 +8,9 @@
  * map_unref() is right at any time. NULL when memory runs out. */
 struct cluster_map *map_new(size_t nodes, size_t eras);
 
+/* map_copy() with room for so many nodes and eras more. */
+struct cluster_map *map_copy_with_room(const struct cluster_map *map, size_t nodes, size_t eras);
+
 /* The owner table of an era, all NODE_NONE, for map->eras[].owners; NULL when memory runs out. */
 uint16_t *map_owners_new(const struct cluster_map *map);
 

@@ -7,24 +7,13 @@
 #include "proto/cluster_plan.h"
 
 #include "tests/unit/proto/cmocka_all.h"
+#include "tests/unit/proto/plan_oracle.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { NODES_MAX = 41, SHARDS_MAX = 1024, OWNERS_MAX = SHARDS_MAX * MAP_REPLICAS_MAX, ROUNDS = 40 };
-
-/* The same numbers in every run: splitmix64. */
-static uint64_t random_state;
-
-static unsigned random_below(unsigned limit)
-{
-    uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return (unsigned)((z ^ z >> 31) % limit);
-}
 
 struct cluster {
     struct cluster_map map;
@@ -65,15 +54,7 @@ static void cluster_random(struct cluster *cluster, unsigned colos_max)
 
 static unsigned cluster_hosts(const struct cluster *cluster)
 {
-    unsigned hosts = 0;
-
-    for (unsigned i = 0; i < cluster->map.nodes_count; i++) {
-        bool first = cluster->take[i];
-        for (unsigned k = 0; k < i && first; k++)
-            first = !cluster->take[k] || strcmp(cluster->nodes[k].host, cluster->nodes[i].host) != 0;
-        hosts += first;
-    }
-    return hosts;
+    return hosts_taken(&cluster->map, cluster->take);
 }
 
 static unsigned cluster_taken(const struct cluster *cluster)
@@ -83,69 +64,6 @@ static unsigned cluster_taken(const struct cluster *cluster)
     for (unsigned i = 0; i < cluster->map.nodes_count; i++)
         taken += cluster->take[i];
     return taken;
-}
-
-static bool same_vessel(const struct cluster *cluster, unsigned a, unsigned b, bool by_host)
-{
-    return a == b || (by_host && strcmp(cluster->nodes[a].host, cluster->nodes[b].host) == 0);
-}
-
-/* Everybody's exact share: pour until a host (or a node) is full, share the rest among the others. */
-static void cluster_shares(const struct cluster *cluster, unsigned copies, double shares[NODES_MAX])
-{
-    const struct cluster_map *map = &cluster->map;
-    bool by_host = cluster_hosts(cluster) >= copies, full[NODES_MAX] = { false }, again = true;
-    double amount = (double)map->shards * copies;
-
-    while (again) {
-        double weight = 0, left = amount;
-        again = false;
-        for (unsigned i = 0; i < map->nodes_count; i++) {
-            if (full[i])
-                left -= shares[i];
-            else if (cluster->take[i])
-                weight += map->nodes[i].weight;
-        }
-        for (unsigned i = 0; i < map->nodes_count; i++) {
-            if (!full[i])
-                shares[i] = cluster->take[i] ? left * map->nodes[i].weight / weight : 0;
-        }
-        for (unsigned i = 0; i < map->nodes_count; i++) {
-            double vessel = 0;
-            for (unsigned k = 0; k < map->nodes_count; k++) {
-                if (cluster->take[k] && same_vessel(cluster, i, k, by_host))
-                    vessel += shares[k];
-            }
-            if (!cluster->take[i] || full[i] || vessel <= map->shards * (1 + 1e-12))
-                continue;
-            for (unsigned k = 0; k < map->nodes_count; k++) {
-                if (cluster->take[k] && same_vessel(cluster, i, k, by_host)) {
-                    full[k] = true;
-                    shares[k] *= map->shards / vessel;
-                }
-            }
-            again = true;
-            break;
-        }
-    }
-}
-
-static bool holds(const struct cluster_map *map, const uint16_t *owners, unsigned shard, unsigned node)
-{
-    for (unsigned i = 0; i < map->replicas; i++) {
-        if (owners[shard * map->replicas + i] == node)
-            return true;
-    }
-    return false;
-}
-
-static unsigned count_of(const struct cluster_map *map, const uint16_t *owners, unsigned node)
-{
-    unsigned count = 0;
-
-    for (unsigned shard = 0; shard < map->shards; shard++)
-        count += holds(map, owners, shard, node);
-    return count;
 }
 
 /* `copies` different nodes that are taken, and nothing behind them. */
@@ -194,20 +112,6 @@ static void assert_change_true(const struct cluster *cluster, const uint16_t *ol
         assert_int_equal(same_host, 0);
 }
 
-/* What has to move into each node, were every other one rounded as it likes, and what lost its holder. */
-static double moves_min(const struct cluster *cluster, const uint16_t *old, const double *shares)
-{
-    const struct cluster_map *map = &cluster->map;
-    double gains = 0, lost = 0;
-
-    for (unsigned i = 0; i < map->nodes_count; i++) {
-        double had = count_of(map, old, i);
-        gains += fmax(0, floor(shares[i] + 1e-9) - had);
-        lost += fmax(0, had - ceil(shares[i] - 1e-9));
-    }
-    return fmax(gains, lost);
-}
-
 static struct plan_change plan(const struct cluster *cluster, const uint16_t *old, uint16_t *owners)
 {
     struct plan_change change;
@@ -221,7 +125,7 @@ static struct plan_change plan(const struct cluster *cluster, const uint16_t *ol
         fail_msg("%s", err.text);
     assert_shards_whole(cluster, owners, copies);
     assert_change_true(cluster, old, owners, &change);
-    cluster_shares(cluster, copies, shares);
+    oracle_shares(&cluster->map, cluster->take, copies, shares);
     for (unsigned i = 0; i < cluster->map.nodes_count; i++) {
         double off = count_of(&cluster->map, owners, i) - shares[i];
         if (fabs(off) >= 1 + 1e-6)
@@ -250,8 +154,8 @@ static void assert_moves_little(const struct cluster *cluster, const uint16_t *o
 {
     double shares[NODES_MAX], least;
 
-    cluster_shares(cluster, cluster->map.replicas, shares);
-    least = moves_min(cluster, old, shares);
+    oracle_shares(&cluster->map, cluster->take, cluster->map.replicas, shares);
+    least = oracle_moves_min(&cluster->map, old, shares);
     if (cluster->colos == 1)
         assert_true((double)change->moved <= least + 4);
     else
