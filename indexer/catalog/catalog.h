@@ -273,3 +273,21 @@ enum status catalog_note_put(struct catalog *catalog, const char *name, const ch
                              struct error *err);
 
 #endif
+/* Locks: who does what nobody else may do meanwhile. No time makes one free: only whoever knows that its holder is done with it. Every taking gives
+ * it another revision, so what was decided on one taking never ends a later one, by the same holder either. */
+enum { LOCK_NAME_SIZE_MAX = 120, LOCK_HOLDER_SIZE_MAX = 127 };
+struct catalog_lock {
+    char name[LOCK_NAME_SIZE_MAX + 1]; /* visible ASCII */
+    char holder[LOCK_HOLDER_SIZE_MAX + 1];
+    uint64_t rev;
+};
+/* The holder's from now on, if it is free or his already: *lock is this taking. CONFLICT: another's, *lock says whose. */
+enum status catalog_lock_take(struct catalog *catalog, const char *name, const char *holder,
+                              struct catalog_lock *lock, struct error *err);
+/* Free, if it is held by this holder, and (rev not 0) by that taking; also if it was free already. CONFLICT: it is not, and stays. */
+enum status catalog_lock_release(struct catalog *catalog, const struct catalog_lock *lock, struct error *err);
+/* Those whose names begin so. */
+enum status catalog_lock_scan(struct catalog *catalog, const char *prefix,
+                              bool (*each)(void *data, const struct catalog_lock *lock), void *data,
+                              struct error *err);
+enum status catalog_lock_remove(struct catalog *catalog, const char *prefix, struct error *err);

@@ -34,6 +34,7 @@ int suite_run_write(void);
 int suite_run_faults(void);
 int suite_run_state(void);
 int suite_run_quarantine(void);
+int suite_run_lock(void);
 int suite_run_guard(void);
 /* What main() does when started with "--be-killed" URI AT: a batch of catalog_suite_faults.c, until it is killed in front of a call. */
 int suite_be_killed(const char *uri, const char *at);

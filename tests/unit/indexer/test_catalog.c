@@ -253,7 +253,8 @@ int main(int argc, char **argv)
     suite_make_uri = sqlite_uri;
     suite_forget = suite_forget_sqlite;
     int failed = suite_run_fields() + suite_run_rows() + suite_run_write() + suite_run_faults() +
-                 suite_run_state() + suite_run_quarantine() + suite_run_guard() + run_files();
+                 suite_run_state() + suite_run_quarantine() + suite_run_lock() + suite_run_guard() +
+                 run_files();
     if (rmdir(folder) != 0 && failed == 0) {
         fprintf(stderr, "%s: something was left behind\n", folder);
         failed = 1;

@@ -365,6 +365,7 @@ int main(int argc, char **argv)
     suite_make_uri = mongo_uri;
     suite_forget = mongo_forget;
     int failed = suite_run_fields() + suite_run_rows() + suite_run_write() + suite_run_faults() +
-                 suite_run_state() + suite_run_quarantine() + suite_run_guard() + run_server();
+                 suite_run_state() + suite_run_quarantine() + suite_run_lock() + suite_run_guard() +
+                 run_server();
     return failed != 0;
 }
