@@ -7,7 +7,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { HEALTH_NEARFULL_PERCENT = 85, HEALTH_LAG_RECORDS = 10000 };
+enum {
+    HEALTH_NEARFULL_PERCENT = 90, /* of nodes that name no mark themselves */
+    HEALTH_FILLING_HOURS = 6,
+    HEALTH_ROOM_PERCENT = 1, /* less than that above the reserve is as good as none */
+    HEALTH_LAG_RECORDS = 10000,
+    HEALTH_PULL_SIZE = 1 << 30, /* to be fetched from other nodes: less is a matter of seconds */
+};
 
 const char *health_name(enum health health)
 {
@@ -46,18 +52,29 @@ static void health_add(struct health_report *report, enum health health, const c
 
 /* ---- nodes ---- */
 
+/* How soon it is full counts only where it is high: a rotation fills half a disk fast, and then frees it. */
 static void health_disk(const struct probe *probe, struct health_report *report)
 {
     const struct probe_disk *disk = &probe->disk;
     uint64_t all = disk->free + disk->used;
+    uint64_t room = disk->free > disk->reserved ? disk->free - disk->reserved : 0;
+    uint64_t high = disk->high_water > 0 ? disk->high_water : all / 100 * HEALTH_NEARFULL_PERCENT;
 
     if (!disk->known || all == 0)
         return;
     unsigned percent = (unsigned)(100.0 * (double)disk->used / (double)all);
-    if (disk->free <= disk->reserved)
+    if (room == 0) {
         health_add(report, HEALTH_ERR, "FULL", "%s: takes nothing more (%u %% used)", probe->url, percent);
-    else if (percent >= HEALTH_NEARFULL_PERCENT)
-        health_add(report, HEALTH_WARN, "NEARFULL", "%s: %u %% used", probe->url, percent);
+        return;
+    }
+    bool near = room < all / 100 * HEALTH_ROOM_PERCENT;
+    if (near || disk->used >= high)
+        health_add(report, near ? HEALTH_ERR : HEALTH_WARN, "NEARFULL",
+                   "%s: %u %% used%s; see \"A disk fills\" in the runbook", probe->url, percent,
+                   near ? ", hardly anything is left above the reserve" : ", above the high-water mark");
+    if (disk->used >= high && disk->has_full && disk->full_seconds < HEALTH_FILLING_HOURS * 3600.0)
+        health_add(report, HEALTH_ERR, "FILLING", "%s: full in %.1f hours at the rate of the last hour",
+                   probe->url, disk->full_seconds / 3600);
 }
 
 static void health_node(const struct probe *probe, const struct cluster_map *map,
@@ -75,6 +92,9 @@ static void health_node(const struct probe *probe, const struct cluster_map *map
                    "%s: has the map of epoch %" PRIu64 ", %" PRIu64 " is the newest", probe->url,
                    probe->map->epoch, map->epoch);
     health_disk(probe, report);
+    if (probe->disk.sync_left >= HEALTH_PULL_SIZE)
+        health_add(report, HEALTH_WARN, "CATCHING_UP", "%s: fetches %.1f GB that it owns and lacks",
+                   probe->url, (double)probe->disk.sync_left / 1e9);
 }
 
 /* With as many nodes down as there are copies, messages can be out of reach. */
@@ -155,6 +175,9 @@ static void health_indexer(const struct probe *probe, struct health_report *repo
 void health_judge(const struct probes *probes, const struct cluster_map *map, struct health_report *report)
 {
     *report = (struct health_report){ 0 };
+    if (map != NULL && map->paused)
+        health_add(report, HEALTH_WARN, "PAUSED",
+                   "nothing is fetched or given up by nodes until `gribstore cluster resume`");
     health_nodes(probes, map, report);
     for (size_t i = 0; i < probes->count; i++) {
         if (!probes->items[i].is_node)

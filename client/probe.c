@@ -20,22 +20,37 @@ struct probe_ask {
 
 /* ---- metrics ---- */
 
-/* `gribstore_disk_bytes{state="free"} 1.5e+10` -> the value, when the line is that one. */
-static bool metric_value(const char *line, const char *state, uint64_t *value)
+/* `gribstore_disk_bytes{state="free"} 1.5e+10` -> the value, when the line is of that name. */
+static bool metric_number(const char *line, const char *name, double *value)
 {
-    char name[64];
-    size_t size;
+    size_t size = strlen(name);
+
+    if (strncmp(line, name, size) != 0 || line[size] != ' ')
+        return false;
+    *value = strtod(line + size, NULL);
+    return *value > -1e19 && *value < 1e19;
+}
+
+static bool metric_value(const char *line, const char *name, uint64_t *value)
+{
     double number;
 
-    snprintf(name, sizeof name, "gribstore_disk_bytes{state=\"%s\"}", state);
-    size = strlen(name);
-    if (strncmp(line, name, size) != 0)
-        return false;
-    number = strtod(line + size, NULL);
-    if (!(number >= 0 && number < 1e19))
+    if (!metric_number(line, name, &number) || !(number >= 0))
         return false;
     *value = (uint64_t)number;
     return true;
+}
+
+static void disk_read_line(const char *line, struct probe_disk *disk)
+{
+    disk->known |= metric_value(line, "gribstore_disk_bytes{state=\"free\"}", &disk->free);
+    (void)metric_value(line, "gribstore_disk_bytes{state=\"used\"}", &disk->used);
+    (void)metric_value(line, "gribstore_disk_bytes{state=\"reserved\"}", &disk->reserved);
+    (void)metric_value(line, "gribstore_disk_high_water_bytes", &disk->high_water);
+    (void)metric_value(line, "gribstore_sync_bytes_left", &disk->sync_left);
+    disk->has_growth |= metric_number(line, "gribstore_disk_growth_bytes_per_second", &disk->growth);
+    disk->has_full |= metric_number(line, "gribstore_disk_full_seconds", &disk->full_seconds) &&
+                      disk->full_seconds >= 0;
 }
 
 void probe_disk_read(struct slice metrics, struct probe_disk *disk)
@@ -51,9 +66,7 @@ void probe_disk_read(struct slice metrics, struct probe_disk *disk)
         if (size < sizeof line) {
             memcpy(line, at, size);
             line[size] = '\0';
-            disk->known |= metric_value(line, "free", &disk->free);
-            if (!metric_value(line, "used", &disk->used))
-                (void)metric_value(line, "reserved", &disk->reserved);
+            disk_read_line(line, disk);
         }
         at += size + 1;
     }

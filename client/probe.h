@@ -7,10 +7,14 @@
 
 enum { PROBE_TIMEOUT_MS = 5000, PROBE_URL_MAX = 512 };
 
-/* Taken from a node's /metrics: gribstore_disk_bytes{state="free|used|reserved"}. */
+/* Taken from a node's /metrics: gribstore_disk_bytes{state="free|used|reserved"}, gribstore_disk_..., gribstore_sync_bytes_left. */
 struct probe_disk {
     bool known;
     uint64_t free, used, reserved; /* bytes; free includes what is reserved */
+    uint64_t high_water;           /* bytes used; 0: a node that has no such mark */
+    bool has_growth, has_full;
+    double growth, full_seconds; /* bytes a second; until nothing but the reserve is free */
+    uint64_t sync_left;          /* bytes that it lacks and another node has, as far as it knows */
 };
 
 struct probe {
@@ -43,7 +47,7 @@ void probes_fini(struct probes *probes);
  * as it is when the body says nothing. Pure. */
 void probe_ready_read(struct slice body, struct error *err);
 
-/* Reads Prometheus text; known only when free is there. Pure. */
+/* Reads Prometheus text; known only when free is there. What is absent or odd is left out. Pure. */
 void probe_disk_read(struct slice metrics, struct probe_disk *disk);
 
 #endif

@@ -262,6 +262,7 @@ enum status node_open(const struct settings *settings, struct node **result, str
     if (node == NULL)
         return error_set(err, STATUS_NO_MEMORY, "node");
     node->settings = settings;
+    capacity_init(&node->capacity, (unsigned)settings->high_water, (unsigned)settings->low_water);
     enum status status = start_access(node, err);
     if (status == STATUS_OK)
         status = start_read(settings, &start, err);
@@ -369,6 +370,7 @@ void node_close(struct node *node)
     cluster_fini(&node->cluster);
     security_close(&node->security);
     sources_close(node->sources);
+    capacity_fini(&node->capacity);
     free(node->loops);
     free(node);
 }

@@ -6,6 +6,7 @@
 #ifndef STORAGED_NODE_H
 #define STORAGED_NODE_H
 
+#include "storaged/capacity.h"
 #include "storaged/cluster.h"
 #include "storaged/node_loop.h"
 #include "storaged/settings.h"
@@ -32,6 +33,7 @@ struct node {
     struct store *store;
     struct store_progress progress;
     struct recovering *recovering; /* owned; NULL: it did not listen */
+    struct capacity capacity;
     struct cluster cluster;
     struct node_loop *loops; /* owned */
     unsigned loops_count;

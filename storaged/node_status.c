@@ -58,6 +58,7 @@ void node_status_metrics(struct http_exchange *ex)
 {
     static const char *const keys[] = { NULL };
     struct node_loop *loop = request_loop(ex);
+    struct capacity_now capacity;
     struct buf body;
 
     if (!request_keys_known(ex, keys))
@@ -65,6 +66,8 @@ void node_status_metrics(struct http_exchange *ex)
     buf_init(&body, STATUS_SIZE_MAX);
     metric_print(&body);
     print_store(&body, node_loop_stats(loop));
+    capacity_look(&loop->node->capacity, node_loop_stats(loop), &capacity);
+    capacity_print_metrics(&body, &capacity);
     print_cluster(&body, &loop->node->cluster);
     metric_head(&body, "gribstore_ingests", "Bodies under way.", METRIC_GAUGE);
     metric_sample(&body, "gribstore_ingests", NULL, (double)atomic_load(&loop->node->ingests));
@@ -97,7 +100,8 @@ static void print_check(struct json_writer *json, const char *name, bool ok, con
 static bool print_checks(struct json_writer *json, struct node *node)
 {
     enum node_phase state = node_phase(node);
-    char joining[ERROR_TEXT_SIZE], missing[ERROR_TEXT_SIZE];
+    char joining[ERROR_TEXT_SIZE], missing[ERROR_TEXT_SIZE], high[ERROR_TEXT_SIZE];
+    struct capacity_now capacity;
     struct store_stats stats;
     bool ready = true;
 
@@ -109,6 +113,9 @@ static bool print_checks(struct json_writer *json, struct node *node)
     print_check(json, "writable", !stats.read_only, stats.error, &ready);
     print_check(json, "disk", !stats.full,
                 stats.full ? "no more is free than what is kept in reserve" : "", &ready);
+    capacity_look(&node->capacity, &stats, &capacity);
+    capacity_describe(&capacity, high, sizeof high);
+    print_check(json, "high-water", true, high, &ready); /* a warning: PUTs are taken */
     repair_describe(node->repair, missing, sizeof missing);
     print_check(json, "messages", true, missing, &ready); /* others have them: no reason to be left out */
     return ready;

@@ -1,6 +1,7 @@
 /* routes.c: method and path -> conductor, in the order of the data's way. */
 #include "storaged/routes.h"
 
+#include "storaged/capacity.h"
 #include "storaged/cluster_api.h"
 #include "storaged/get.h"
 #include "storaged/have.h"
@@ -42,6 +43,7 @@ const struct http_route routes_node[] = {
     { HTTP_GET_, "/cluster/shards/{source}/{base_time}", ROLE_NODE, "shards", listing_shards },
     { HTTP_GET_, "/cluster/map", ROLE_READ | ROLE_BOUND, MAP_ROUTE, cluster_api_get },
     { HTTP_PUT_, "/cluster/map", ROLE_NODE | ROLE_ADMIN, MAP_ROUTE, cluster_api_put },
+    { HTTP_GET_, "/cluster/capacity", ROLE_READ | ROLE_BOUND, "capacity", capacity_handle }, /* as /metrics says it */
     { HTTP_GET_, "/cluster/scrub", ROLE_NODE | ROLE_ADMIN, "scrub", scrub_api_get },
     { HTTP_POST_, "/cluster/scrub", ROLE_ADMIN, "scrub-start", scrub_api_start },
     { HTTP_GET_, "/cluster/sync", ROLE_NODE | ROLE_ADMIN, "sync", sync_handle },

@@ -57,6 +57,10 @@ static const struct config_option options[] = {
       "Memory for bodies under way; when it is used up, reading stops until some is free. Default: a quarter of the machine's." },
     { "store", "reserve", 0, CONFIG_SIZE, AT(reserve), NULL, NULL, "SIZE",
       "Disk space kept free; a PUT into it is 507. Default: the larger of 5 % and 5 GiB." },
+    { "store", "high-water", 0, CONFIG_COUNT, AT(high_water), "90", NULL, "PERCENT",
+      "Of the disk: who has more in use says so, and nothing is planned to move there. PUTs are taken on, up to the reserve." },
+    { "store", "low-water", 0, CONFIG_COUNT, AT(low_water), "85", NULL, "PERCENT",
+      "Of the disk: below it a node that was above the high-water mark is as any other." },
     { "store", "batch-size", 0, CONFIG_SIZE, AT(batch_size), "64MiB", NULL, "SIZE",
       "Bytes written before a flush, at most." },
     { "store", "flush-threads", 0, CONFIG_COUNT, AT(flush_threads), "4", NULL, "N",
@@ -196,6 +200,8 @@ static enum status settings_check_counts(const struct settings *settings, struct
         { "batch-size", settings->batch_size, 1, UINT64_MAX },
         { "flush-threads", settings->flush_threads, 1, 64 },
         { "message-max", settings->message_max, 64, GRIB_MESSAGE_SIZE_MAX },
+        { "high-water", settings->high_water, 1, 100 },
+        { "low-water", settings->low_water, 1, settings->high_water },
         { "ranges-max", settings->ranges_max, 1, HTTP_RANGES_MAX },
     };
 

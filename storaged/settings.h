@@ -25,6 +25,7 @@ struct settings {
     uint64_t pool_threads; /* that may wait for the disk */
     uint64_t body_memory;  /* bytes for bodies under way */
     uint64_t reserve;      /* bytes kept free on the disk; 0: max(5 %, 5 GiB) */
+    uint64_t high_water, low_water; /* percent of the file system */
     uint64_t batch_size;
     uint64_t flush_threads;
     uint64_t direct_size; /* written around the page cache from so many bytes a file on; 0: never */

@@ -4,6 +4,8 @@
 #include "storaged/node.h"
 #include "storaged/work.h"
 
+#include "proto/base/clock.h"
+
 #include <stdlib.h>
 
 struct space_watch {
@@ -20,7 +22,11 @@ static void watch_run(struct work *work)
 
 static void watch_done(struct work *work)
 {
-    container_of(work, struct space_watch, work)->asking = false;
+    struct space_watch *watch = container_of(work, struct space_watch, work);
+    struct node *node = watch->loop->node;
+
+    watch->asking = false;
+    capacity_seen(&node->capacity, clock_monotonic_ms(), node_loop_stats(watch->loop));
 }
 
 static void on_timer(uv_timer_t *timer)

@@ -1,4 +1,5 @@
-/* space_watch.h: asks the disk each second how much is free, on the thread pool: a file system that hangs keeps no loop. On loop 0. */
+/* space_watch.h: asks the disk each second how much is free, on the thread pool: a file system that hangs keeps no loop; what it says is
+ * taken into the node's capacity (capacity.h). On loop 0. */
 #ifndef STORAGED_SPACE_WATCH_H
 #define STORAGED_SPACE_WATCH_H
 

@@ -15,13 +15,24 @@ struct status_settings {
 static const struct config_option status_options[] = { COMMON_OPTIONS, { 0 } };
 
 static const struct table_column status_columns[] = {
-    { "server", false }, { "id", false },  { "colo", false }, { "state", false },
-    { "epoch", true },   { "used", true }, { "free", true },
+    { "server", false }, { "id", false },     { "colo", false }, { "state", false },
+    { "epoch", true },   { "used", true },    { "free", true },  { "full", true },
+    { "full in", true }, { "to pull", true },
 };
 
 static const char *probe_state(const struct probe *probe)
 {
     return !probe->reachable ? "down" : probe->ready ? "ready" : "not ready";
+}
+
+/* What the map says of a node that is on its way out; "" of others. */
+static const char *node_leaving(const struct map_node *node)
+{
+    static const char *const words[] = {
+        [NODE_IN] = "", [NODE_RETIRING] = ", retiring", [NODE_EVACUATING] = ", evacuating", [NODE_OUT] = ", out"
+    };
+
+    return node != NULL ? words[node->state] : "";
 }
 
 static const struct map_node *probe_node(const struct probe *probe, const struct cluster_map *map)
@@ -42,21 +53,38 @@ static const char *health_color(const struct cli *cli, enum health health)
     return cli->color && cli->out_tty ? colors[health] : "";
 }
 
+/* How full, for how long there is room at the present rate, and what it has still to fetch. */
+static void status_row_disk(const struct probe_disk *disk, struct table *table)
+{
+    char used[CLI_SIZE_TEXT], left[CLI_SIZE_TEXT], pull[CLI_SIZE_TEXT];
+    double all = (double)disk->used + (double)disk->free;
+
+    table_cell(table, disk->known ? text_of_size(disk->used, used) : NULL);
+    table_cell(table, disk->known ? text_of_size(disk->free, left) : NULL);
+    if (disk->known && all > 0)
+        table_cellf(table, "%.0f %%", 100.0 * (double)disk->used / all);
+    else
+        table_cell(table, NULL);
+    if (disk->has_full)
+        table_cellf(table, "%.1f h", disk->full_seconds / 3600);
+    else
+        table_cell(table, NULL);
+    table_cell(table, disk->sync_left > 0 ? text_of_size(disk->sync_left, pull) : NULL);
+}
+
 static void status_row(const struct probe *probe, const struct cluster_map *map, struct table *table)
 {
     const struct map_node *node = probe_node(probe, map);
-    char used[CLI_SIZE_TEXT], left[CLI_SIZE_TEXT];
 
     table_cell(table, probe->url);
     table_cell(table, !probe->is_node ? "indexer" : node != NULL ? node->id : NULL);
     table_cell(table, node != NULL && node->colo[0] != '\0' ? node->colo : NULL);
-    table_cell(table, probe_state(probe));
+    table_cellf(table, "%s%s", probe_state(probe), node_leaving(node));
     if (probe->map != NULL)
         table_cellf(table, "%" PRIu64, probe->map->epoch);
     else
         table_cell(table, NULL);
-    table_cell(table, probe->disk.known ? text_of_size(probe->disk.used, used) : NULL);
-    table_cell(table, probe->disk.known ? text_of_size(probe->disk.free, left) : NULL);
+    status_row_disk(&probe->disk, table);
 }
 
 static void status_print(const struct cli *cli, const struct probes *probes,
@@ -72,8 +100,9 @@ static void status_print(const struct cli *cli, const struct probes *probes,
     if (report->more > 0)
         buf_format(buf, "  and %u more\n", report->more);
     if (map != NULL)
-        buf_format(buf, "cluster %s, epoch %" PRIu64 ", %u nodes, %u shards, %u replicas\n",
-                   map->cluster, map->epoch, map->nodes_count, map->shards, map->replicas);
+        buf_format(buf, "cluster %s, epoch %" PRIu64 ", %u nodes, %u shards, %u replicas%s\n",
+                   map->cluster, map->epoch, map->nodes_count, map->shards, map->replicas,
+                   map->paused ? ", paused" : "");
     table_init(&table, status_columns, ARRAY_COUNT(status_columns));
     for (size_t i = 0; i < probes->count; i++)
         status_row(&probes->items[i], map, &table);
@@ -83,6 +112,22 @@ static void status_print(const struct cli *cli, const struct probes *probes,
 }
 
 /* ---- for programs ---- */
+
+static void status_json_disk(const struct probe_disk *disk, struct json_writer *json)
+{
+    if (!disk->known)
+        return;
+    json_put_u64(json, "disk_used", disk->used);
+    json_put_u64(json, "disk_free", disk->free);
+    json_put_u64(json, "disk_reserve", disk->reserved);
+    if (disk->high_water > 0)
+        json_put_u64(json, "disk_high_water", disk->high_water);
+    if (disk->has_growth)
+        json_put_double(json, "disk_growth_bytes_per_second", disk->growth);
+    if (disk->has_full)
+        json_put_double(json, "disk_full_in_seconds", disk->full_seconds);
+    json_put_u64(json, "sync_bytes_left", disk->sync_left);
+}
 
 static void status_json_probe(const struct probe *probe, const struct cluster_map *map,
                               struct json_writer *json)
@@ -98,10 +143,9 @@ static void status_json_probe(const struct probe *probe, const struct cluster_ma
     json_put_bool(json, "ready", probe->ready);
     if (probe->map != NULL)
         json_put_u64(json, "epoch", probe->map->epoch);
-    if (probe->disk.known) {
-        json_put_u64(json, "disk_used", probe->disk.used);
-        json_put_u64(json, "disk_free", probe->disk.free);
-    }
+    if (node != NULL)
+        json_put_string(json, "state", node_state_name(node->state));
+    status_json_disk(&probe->disk, json);
     status_index_json(probe, json);
     json_object_end(json);
 }
@@ -127,6 +171,7 @@ static void status_print_json(const struct probes *probes, const struct cluster_
     if (map != NULL) {
         json_put_string(&json, "cluster", map->cluster);
         json_put_u64(&json, "epoch", map->epoch);
+        json_put_bool(&json, "paused", map->paused);
     }
     json_key(&json, "servers");
     json_array_begin(&json);
@@ -174,9 +219,10 @@ const struct command command_status = {
                 "  gribstore status --json | jq -r '.checks[].code'\n"
                 "  gribstore status --json | jq '.servers[].index.nodes // empty'",
     .about = "HEALTH_OK, HEALTH_WARN or HEALTH_ERR, then the checks that failed, with stable codes: NODE_DOWN,\n"
-             "NODE_NOT_READY, DATA_UNREACHABLE, OTHER_CLUSTER, STALE_MAP, NEARFULL, FULL, INDEXER_DOWN, INDEXER_NOT_READY,\n"
-             "INDEX_CUT_OFF, INDEX_LAG, INDEX_DIFFERS. The exit code is the health: 0, 1 or 2.\n"
-             "Then the servers; which indexer tails which node and how far behind it is; the index's database, and its sweeps\n"
+             "NODE_NOT_READY, DATA_UNREACHABLE, OTHER_CLUSTER, STALE_MAP, PAUSED, CATCHING_UP, NEARFULL, FILLING, FULL,\n"
+             "INDEXER_DOWN, INDEXER_NOT_READY, INDEX_CUT_OFF, INDEX_LAG, INDEX_DIFFERS. The exit code is the health: 0, 1 or 2.\n"
+             "Then the servers: how full their disks are, when they will be at the rate of the last hour, what they have still to\n"
+             "fetch from others; which indexer tails which node and how far behind it is; the index's database, and its sweeps\n"
              "(with --json an indexer has all that as `index`).",
     .options = status_options,
     .settings_size = sizeof(struct status_settings),

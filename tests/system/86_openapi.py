@@ -250,6 +250,8 @@ def tour_of_a_node(node, message):
     assert node.post("/cluster/scrub?rate=1000000").status_code == 202
     assert node.get("/cluster/scrub").status_code == 200
     assert node.get("/cluster/sync").status_code == 200
+    assert node.post("/cluster/sync").status_code == 202
+    assert node.get("/cluster/capacity").status_code == 200
     assert node.post("/cluster/scrub?rate=fast").status_code == 400
     for path in ("/metrics", "/healthz", "/readyz", "/openapi.json"):
         assert node.get(path).status_code == 200
@@ -278,6 +280,9 @@ def tour_of_an_indexer(indexer, run):
     assert indexer.get(run_path).status_code == 200
     assert indexer.get("/v1/runs/nobody/20200101T0000Z").status_code == 404
     assert indexer.post(f"{run_path}/check", json={"digests": ["0" * 64]}).json()["missing"] == ["0" * 64]
+    assert indexer.get(f"{run_path}/locations").text.splitlines()[-1].startswith('{"end":true')
+    assert indexer.post(f"{run_path}/reread", params={"node": indexer.json("/v1/cluster/map")["nodes"][0]["id"]}).status_code == 202
+    assert indexer.post(f"{run_path}/reread").status_code == 400
     assert indexer.post(f"{run_path}/ready").status_code == 200
     assert indexer.post(f"{run_path}/reopen").status_code == 409
     held = indexer.json("/v1/cluster/map")

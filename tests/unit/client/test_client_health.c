@@ -90,6 +90,58 @@ static void a_full_disk_no_indexer_or_no_node_is_an_error(void **state)
     assert_true(says(&report, "DATA_UNREACHABLE"));
 }
 
+static struct health_report judge_disk(struct probe_disk disk)
+{
+    disk.known = true;
+    servers[1].disk = disk;
+    return judge();
+}
+
+static void a_disk_is_judged_by_its_own_marks_and_by_how_soon_it_is_full(void **state)
+{
+    static const struct {
+        struct probe_disk disk;
+        enum health health;
+        const char *code; /* "": none */
+        bool filling;
+    } cases[] = {
+        { { .free = 1100, .used = 8900, .reserved = 500 }, HEALTH_OK, "", false }, /* an older node: 90 % */
+        { { .free = 1000, .used = 9000, .reserved = 500 }, HEALTH_WARN, "NEARFULL", false },
+        { { .free = 4000, .used = 6000, .reserved = 500, .high_water = 6000 }, HEALTH_WARN, "NEARFULL", false },
+        { { .free = 4001, .used = 5999, .reserved = 500, .high_water = 6000 }, HEALTH_OK, "", false },
+        { { .free = 599, .used = 9401, .reserved = 500, .high_water = 9000 }, HEALTH_ERR, "NEARFULL", false },
+        { { .free = 500, .used = 9500, .reserved = 500, .high_water = 9000 }, HEALTH_ERR, "FULL", false },
+        { { .free = 1000, .used = 9000, .reserved = 500, .high_water = 9000, .has_full = true, .full_seconds = 21600 },
+          HEALTH_WARN, "NEARFULL", false },
+        { { .free = 1000, .used = 9000, .reserved = 500, .high_water = 9000, .has_full = true, .full_seconds = 21599 },
+          HEALTH_ERR, "NEARFULL", true },
+        { { .free = 5000, .used = 5000, .reserved = 500, .high_water = 9000, .has_full = true, .full_seconds = 60 },
+          HEALTH_OK, "", false },
+        { { .free = 5000, .used = 5000, .reserved = 500, .sync_left = 1 << 30 }, HEALTH_WARN, "CATCHING_UP", false },
+        { { .free = 5000, .used = 5000, .reserved = 500, .sync_left = (1 << 30) - 1 }, HEALTH_OK, "", false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct health_report report = judge_disk(cases[i].disk);
+        assert_int_equal(report.health, cases[i].health);
+        assert_int_equal(report.count, (cases[i].code[0] != '\0') + cases[i].filling);
+        assert_true(cases[i].code[0] == '\0' || says(&report, cases[i].code));
+        assert_int_equal(says(&report, "FILLING"), cases[i].filling);
+    }
+}
+
+static void a_map_that_is_paused_is_told(void **state)
+{
+    struct cluster_map map = { .paused = true };
+    struct health_report report;
+
+    (void)state;
+    health_judge(&probes, &map, &report);
+    assert_int_equal(report.health, HEALTH_WARN);
+    assert_true(says(&report, "PAUSED"));
+}
+
 static void what_the_indexer_says_of_its_nodes_counts(void **state)
 {
     char text[] = "{\"nodes\":[{\"id\":\"n1\",\"reachable\":true,\"records_behind\":0},"
@@ -143,8 +195,15 @@ static void disks_are_read_from_metrics(void **state)
     probe_disk_read(slice_text("# HELP gribstore_disk_bytes Bytes.\n"
                                "gribstore_disk_bytes{state=\"free\"} 1.5e+10\n"
                                "gribstore_disk_bytes{state=\"used\"} 20\n"
+                               "gribstore_disk_high_water_bytes 90\ngribstore_disk_low_water_bytes 85\n"
+                               "gribstore_disk_growth_bytes_per_second -2.5\ngribstore_disk_full_seconds 7\n"
+                               "gribstore_sync_bytes_left 12\ngribstore_sync_bytes_left_over 13\n"
                                "gribstore_disk_bytes{state=\"reserved\"} 30"),
                     &disk);
+    assert_int_equal(disk.high_water, 90);
+    assert_true(disk.has_growth && disk.growth == -2.5);
+    assert_true(disk.has_full && disk.full_seconds == 7);
+    assert_int_equal(disk.sync_left, 12);
     assert_true(disk.known);
     assert_int_equal(disk.free, 15000000000);
     assert_int_equal(disk.used, 20);
@@ -153,6 +212,8 @@ static void disks_are_read_from_metrics(void **state)
     assert_false(disk.known);
     probe_disk_read(slice_text("gribstore_disk_bytes{state=\"free\"} -5\n"), &disk);
     assert_false(disk.known);
+    probe_disk_read(slice_text("gribstore_disk_full_seconds nan\ngribstore_disk_growth_bytes_per_second 1e400\n"), &disk);
+    assert_false(disk.has_full || disk.has_growth);
     probe_disk_read(slice_of(NULL, 0), &disk);
     assert_false(disk.known);
 }
@@ -182,6 +243,8 @@ int main(void)
         WELL(a_cluster_that_is_well_is_ok_and_says_nothing),
         WELL(each_trouble_has_its_code),
         WELL(a_full_disk_no_indexer_or_no_node_is_an_error),
+        WELL(a_disk_is_judged_by_its_own_marks_and_by_how_soon_it_is_full),
+        WELL(a_map_that_is_paused_is_told),
         WELL(what_the_indexer_says_of_its_nodes_counts),
         WELL(runs_that_stay_different_from_a_node_are_told),
         WELL(more_checks_than_there_is_room_for_are_counted),
