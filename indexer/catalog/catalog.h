@@ -262,17 +262,6 @@ struct catalog_lease {
 enum status catalog_lease_scan(struct catalog *catalog,
                                bool (*each)(void *data, const struct catalog_lease *lease),
                                void *data, struct error *err);
-/* Whether several indexers may use it at once. */
-bool catalog_is_shared(const struct catalog *catalog);
-
-/* --- what the index remembers by name: small JSON texts, the last one to write holds --- */
-enum { CATALOG_NOTE_SIZE_MAX = 4096 };
-enum status catalog_note_get(struct catalog *catalog, const char *name,
-                             char text[CATALOG_NOTE_SIZE_MAX], struct error *err); /* NOT_FOUND */
-enum status catalog_note_put(struct catalog *catalog, const char *name, const char *text,
-                             struct error *err);
-
-#endif
 /* Locks: who does what nobody else may do meanwhile. No time makes one free: only whoever knows that its holder is done with it. Every taking gives
  * it another revision, so what was decided on one taking never ends a later one, by the same holder either. */
 enum { LOCK_NAME_SIZE_MAX = 120, LOCK_HOLDER_SIZE_MAX = 127 };
@@ -291,3 +280,14 @@ enum status catalog_lock_scan(struct catalog *catalog, const char *prefix,
                               bool (*each)(void *data, const struct catalog_lock *lock), void *data,
                               struct error *err);
 enum status catalog_lock_remove(struct catalog *catalog, const char *prefix, struct error *err);
+/* Whether several indexers may use it at once. */
+bool catalog_is_shared(const struct catalog *catalog);
+
+/* --- what the index remembers by name: small JSON texts, the last one to write holds --- */
+enum { CATALOG_NOTE_SIZE_MAX = 4096 };
+enum status catalog_note_get(struct catalog *catalog, const char *name,
+                             char text[CATALOG_NOTE_SIZE_MAX], struct error *err); /* NOT_FOUND */
+enum status catalog_note_put(struct catalog *catalog, const char *name, const char *text,
+                             struct error *err);
+
+#endif
