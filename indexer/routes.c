@@ -3,10 +3,12 @@
 
 #include "indexer/indexer_status.h"
 #include "indexer/lease.h"
+#include "indexer/locations_route.h"
 #include "indexer/map_authority.h"
 #include "indexer/quarantine_route.h"
 #include "indexer/query.h"
 #include "indexer/reindex_job.h"
+#include "indexer/reread_route.h"
 #include "indexer/run_state.h"
 #include "indexer/share_status.h"
 #include "proto/base/config.h"
@@ -24,6 +26,8 @@ const struct http_route indexer_routes[] = {
     { HTTP_GET_, "/v1/runs", ROLE_READ | ROLE_BOUND, "runs", run_list_route },
     { HTTP_GET_, RUN, ROLE_READ, "run", run_get_route },
     { HTTP_POST_, RUN "/check", ROLE_READ, "check", run_check_route },
+    { HTTP_GET_, RUN "/locations", ROLE_READ, "locations", locations_route },
+    { HTTP_POST_, RUN "/reread", ROLE_ADMIN, "reread", reread_route },
     { HTTP_POST_, RUN "/ready", ROLE_ADMIN, "ready", run_ready_route },
     { HTTP_POST_, RUN "/retire", ROLE_ADMIN, "retire", run_retire_route },
     { HTTP_POST_, RUN "/reopen", ROLE_ADMIN, "reopen", run_reopen_route },
@@ -53,6 +57,7 @@ static const struct {
     { "run", { "fingerprint", NULL } },
     { "runs", { "source", "state", NULL } },
     { "retire", { "grace", NULL } },
+    { "reread", { "node", NULL } },
     { "lease-release", { "owner", NULL } },
     { "quarantine", { "source", "base_time", "class", "limit", "cursor", NULL } },
 };

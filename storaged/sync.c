@@ -32,6 +32,7 @@ struct sync {
     bool looking, stopped, waits; /* waits: for the rate */
     struct token_bucket bucket;
     uv_mutex_t mutex;        /* of what follows: any loop prints it */
+    bool asked;              /* somebody wants all to be looked at now */
     struct sync_peer *peers; /* owned */
     size_t peers_count;
     struct sync_progress progress;
@@ -54,6 +55,19 @@ static void peers_take(struct sync *sync, const struct cluster_view *view)
             sync->peers[sync->peers_count++] = (struct sync_peer){ .peer = view->peers[i] };
     uv_mutex_unlock(&sync->mutex);
     sync->epoch = view->map->epoch;
+}
+
+/* Asked for: all of each peer, now. */
+static void peers_take_anew(struct sync *sync, uint64_t now_ms)
+{
+    uv_mutex_lock(&sync->mutex);
+    for (size_t i = 0; sync->asked && i < sync->peers_count; i++) {
+        sync->peers[i].seq[0] = '\0';
+        sync->peers[i].due_ms = now_ms;
+        sync->peers[i].settled = false;
+    }
+    sync->asked = false;
+    uv_mutex_unlock(&sync->mutex);
 }
 
 /* Who has waited longest. */
@@ -171,6 +185,7 @@ static void on_tick(uv_timer_t *timer)
     } else {
         if (other)
             peers_take(sync, view);
+        peers_take_anew(sync, clock_monotonic_ms());
         struct sync_peer *due = peers_due(sync, clock_monotonic_ms());
         if (due != NULL)
             look_begin(sync, due);
@@ -258,16 +273,13 @@ static void print_now(struct json_writer *json, const struct sync *sync)
                         (double)progress->bytes_left / (double)progress->bytes * (double)took_us / 1e6);
 }
 
-void sync_handle(struct http_exchange *ex)
+static void sync_reply(struct http_exchange *ex, int http_status)
 {
-    static const char *const keys[] = { NULL };
     struct node *node = request_loop(ex)->node;
     struct sync *sync = node->sync;
     struct json_writer json;
     struct buf body;
 
-    if (!request_keys_known(ex, keys))
-        return;
     buf_init(&body, SYNC_ANSWER_MAX);
     json_init(&json, &body);
     json_object_begin(&json);
@@ -286,5 +298,30 @@ void sync_handle(struct http_exchange *ex)
     }
     json_object_end(&json);
     http_reply_header(ex, "Cache-Control", "no-store");
-    request_reply_json(ex, 200, &body);
+    request_reply_json(ex, http_status, &body);
+}
+
+void sync_handle(struct http_exchange *ex)
+{
+    static const char *const keys[] = { NULL };
+
+    if (request_keys_known(ex, keys))
+        sync_reply(ex, 200);
+}
+
+void sync_ask(struct http_exchange *ex)
+{
+    static const char *const keys[] = { NULL };
+    struct sync *sync = request_loop(ex)->node->sync;
+
+    if (!request_keys_known(ex, keys))
+        return;
+    if (sync == NULL) {
+        request_fail_with(ex, STATUS_CONFLICT, "this node asks nobody: its sync-period is 0");
+        return;
+    }
+    uv_mutex_lock(&sync->mutex);
+    sync->asked = true;
+    uv_mutex_unlock(&sync->mutex);
+    sync_reply(ex, 202);
 }

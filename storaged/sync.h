@@ -21,5 +21,6 @@ void sync_stop(struct sync *sync); /* on its loop; a look under way ends soon. N
 void sync_free(struct sync *sync); /* the loop has ended; NULL is fine */
 
 void sync_handle(struct http_exchange *ex); /* GET /cluster/sync: how far it is, in all and with each peer */
+void sync_ask(struct http_exchange *ex); /* POST /cluster/sync: all of each peer is looked at anew, now */
 
 #endif

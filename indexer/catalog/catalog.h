@@ -143,6 +143,21 @@ enum status catalog_scan_files(struct catalog *catalog, const struct run_key *ru
                                             const struct digest *digest),
                                void *data, struct error *err);
 
+/* Every place that the run's documents name, document by document, of those behind `after` (size 0: all): false from each() ends it, and
+ * behind that document's id it goes on. What the places point to is borrowed during the call. */
+enum catalog_as { CATALOG_AS_FIELD, CATALOG_AS_OLDER, CATALOG_AS_QUARANTINE };
+struct catalog_location {
+    enum catalog_as as; /* the current issue's, or an older one's */
+    struct digest digest;
+    uint64_t length, stored_at_us, offset;
+    const char *node, *file;
+};
+typedef bool catalog_locations_each(void *data, const struct field_id *id,
+                                    const struct catalog_location *locations, size_t count);
+enum status catalog_scan_locations(struct catalog *catalog, const struct run_key *run,
+                                   const struct field_id *after, catalog_locations_each *each,
+                                   void *data, struct error *err);
+
 /* --- quarantine: messages that don't decode --- */
 struct quarantine_entry {
     struct run_key run;

@@ -140,21 +140,20 @@ static void append_hint(bson_t *filter, const struct record_range *range)
         append_either(filter, "locations.node", "older.locations.node", range->node);
 }
 
-static void append_brief(bson_t *opts)
+static void append_brief(bson_t *opts, bool places)
 {
-    static const char *const members[] = { "rev",
-                                           "digest",
-                                           "length",
-                                           "locations.node",
-                                           "locations.file",
-                                           "older.digest",
-                                           "older.length",
-                                           "older.locations.node",
-                                           "older.locations.file" };
+    enum { OF_PLACES = 4 };
+    static const char *const members[] = { "rev", "digest", "length", "locations.node",
+                                           "locations.file", "older.digest", "older.length",
+                                           "older.locations.node", "older.locations.file",
+                                           /* OF_PLACES */
+                                           "stored_at", "locations.offset", "older.stored_at",
+                                           "older.locations.offset" };
+    size_t count = places ? ARRAY_COUNT(members) : ARRAY_COUNT(members) - OF_PLACES;
     bson_t projection;
 
     bson_append_document_begin(opts, "projection", -1, &projection);
-    for (size_t i = 0; i < ARRAY_COUNT(members); i++)
+    for (size_t i = 0; i < count; i++)
         bson_append_int32(&projection, members[i], -1, 1);
     bson_append_document_end(opts, &projection);
 }
@@ -174,7 +173,7 @@ enum status mongo_scan(struct catalog *catalog, enum catalog_table table,
     else
         append_hint(&filter, range);
     if (range->brief)
-        append_brief(opts);
+        append_brief(opts, range->places);
     enum status status = mongo_each(
         mongoc_collection_find_with_opts(call.collection, &filter, opts, NULL), each, data, err);
     bson_destroy(&filter);

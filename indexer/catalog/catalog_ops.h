@@ -70,6 +70,7 @@ struct record_range {
     const char *node, *file;
     /* Of documents of fields only digest, length, locations and older are needed: others may be left out, and of locations all but node and file. */
     bool brief;
+    bool places; /* with brief: offset and stored_at as well */
 };
 
 enum { CATALOG_HABITS = 64 };

@@ -271,6 +271,7 @@ static void statement_print(struct buf *sql, enum catalog_table table, enum sqli
         /* SQLite picks the members without making a tree of the text; what it gives is a quarter of it. */
         buf_format(sql,
                    "SELECT id, rev, json_object('digest', digest, 'length', doc -> '$.length', "
+                   "'stored_at', doc -> '$.stored_at', "
                    "'locations', doc -> '$.locations', 'older', doc -> '$.older') FROM %s "
                    "WHERE id >= ?1 AND id <= ?2 ORDER BY id",
                    name);

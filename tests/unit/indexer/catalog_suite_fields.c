@@ -731,6 +731,99 @@ static void a_scan_sees_its_run_only(void **state)
         assert_int_equal(suite_count(fixture->catalog, &runs[i]).documents, 10 + i);
 }
 
+struct placed {
+    size_t count, documents, stop_at;
+    struct field_id last;
+    struct {
+        enum catalog_as as;
+        struct digest digest;
+        uint64_t length, stored_at_us, offset;
+        char node[NODE_ID_SIZE_MAX + 1], file[DATA_FILE_NAME_SIZE];
+    } items[16];
+};
+
+static bool placed_take(void *data, const struct field_id *id,
+                        const struct catalog_location *locations, size_t count)
+{
+    struct placed *placed = data;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct catalog_location *from = &locations[i];
+        size_t at = placed->count++ % ARRAY_COUNT(placed->items);
+        placed->items[at].as = from->as;
+        placed->items[at].digest = from->digest;
+        placed->items[at].length = from->length;
+        placed->items[at].stored_at_us = from->stored_at_us;
+        placed->items[at].offset = from->offset;
+        snprintf(placed->items[at].node, sizeof placed->items[at].node, "%s", from->node);
+        snprintf(placed->items[at].file, sizeof placed->items[at].file, "%s", from->file);
+    }
+    placed->last = *id;
+    return ++placed->documents != placed->stop_at;
+}
+
+static void every_place_of_every_issue_is_told_with_its_stamp(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    const struct field_id beginning = { .size = 0 };
+    struct field_event events[] = {
+        make_add(&suite_run, 7, 1, 1000, "n1", 1),
+        make_add(&suite_run, 7, 2, 2000, "n1", 2),
+        make_add(&suite_run, 7, 2, 2000, "n2", 3),
+    };
+    /* The current issue first; places by node. */
+    const struct {
+        unsigned event;
+        enum catalog_as as;
+    } expected[] = { { 1, CATALOG_AS_FIELD }, { 2, CATALOG_AS_FIELD }, { 0, CATALOG_AS_OLDER } };
+    struct field_location locations[3];
+    struct placed placed = { .count = 0 };
+
+    for (unsigned i = 0; i < 3; i++)
+        locations[i] = events[i].issue.locations[0];
+    suite_apply(fixture->catalog, events, ARRAY_COUNT(events));
+    assert_ok(catalog_scan_locations(fixture->catalog, &suite_run, &beginning, placed_take, &placed,
+                                     &suite_err));
+    assert_int_equal(placed.count, 3);
+    assert_int_equal(placed.documents, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        const struct field_location *location = &locations[expected[i].event];
+        struct digest digest = make_digest(7, expected[i].event == 0 ? 1 : 2);
+        assert_int_equal(placed.items[i].as, expected[i].as);
+        assert_int_equal(digest_compare(&placed.items[i].digest, &digest), 0);
+        assert_int_equal(placed.items[i].stored_at_us, expected[i].event == 0 ? 1000 : 2000);
+        assert_int_equal(placed.items[i].offset, location->offset);
+        assert_int_equal(placed.items[i].length, location->length);
+        assert_string_equal(placed.items[i].node, location->node);
+        assert_string_equal(placed.items[i].file, location->file);
+    }
+}
+
+static void places_are_read_in_pieces_that_meet(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct run_key other = make_run("hres", "20130408T1200Z");
+
+    suite_add_fields(fixture->catalog, &suite_run, 0, 25, "n1", 1);
+    suite_add_fields(fixture->catalog, &other, 0, 5, "n1", 1);
+    for (size_t piece = 1; piece <= 26; piece++) {
+        struct field_id after = { .size = 0 };
+        size_t documents = 0, pieces = 0;
+        for (;;) {
+            struct placed placed = { .stop_at = piece };
+            assert_ok(catalog_scan_locations(fixture->catalog, &suite_run, &after, placed_take,
+                                             &placed, &suite_err));
+            documents += placed.documents;
+            pieces++;
+            after = placed.last;
+            if (placed.documents < piece)
+                break;
+        }
+        assert_int_equal(documents, 25);
+        assert_int_equal(pieces, 25 / piece + 1);
+    }
+}
+
 int suite_run_fields(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, suite_setup, suite_teardown)
@@ -759,6 +852,8 @@ int suite_run_fields(void)
         CASE(older_issues_come_as_documents_of_their_own_when_all_are_asked_for),
         CASE(a_scan_sees_its_run_only),
         CASE(issues_come_without_keys_with_the_nodes_that_hold_them),
+        CASE(every_place_of_every_issue_is_told_with_its_stamp),
+        CASE(places_are_read_in_pieces_that_meet),
     };
 #undef CASE
 
