@@ -143,6 +143,13 @@ void digest_set_remove(struct digest_set *set, const struct digest *digest)
     digest_subtract(&set->sum, digest);
 }
 
+void digest_set_subtract(struct digest_set *set, const struct digest_set *other)
+{
+    assert(set->count >= other->count);
+    set->count -= other->count;
+    digest_subtract(&set->sum, &other->sum);
+}
+
 void digest_set_merge(struct digest_set *set, const struct digest_set *other)
 {
     set->count += other->count;

@@ -36,6 +36,7 @@ struct digest_set {
 enum { FINGERPRINT_TEXT_SIZE = 88 };
 void digest_set_add(struct digest_set *set, const struct digest *digest);
 void digest_set_remove(struct digest_set *set, const struct digest *digest);
+void digest_set_subtract(struct digest_set *set, const struct digest_set *other); /* of digests that are in set */
 void digest_set_merge(struct digest_set *set, const struct digest_set *other);
 void digest_set_print(const struct digest_set *set, char text[FINGERPRINT_TEXT_SIZE]); /* COUNT-64HEX */
 

@@ -17,7 +17,7 @@ enum { CHECK_THREADS_MAX = 16, CHECK_CHUNK = 16384 };
 const char *const check_names[CHECK_KINDS] = {
     [CHECK_DAMAGED] = "damaged", [CHECK_JOURNAL] = "journal", [CHECK_MISSING] = "missing",
     [CHECK_HEADER] = "header",   [CHECK_STRAY] = "stray",     [CHECK_TAIL] = "tail",
-    [CHECK_BAD] = "bad",
+    [CHECK_BAD] = "bad",         [CHECK_DROPPED] = "dropped",
 };
 
 /* A data file, as its *file* record has it. */
@@ -25,6 +25,7 @@ struct check_file {
     char name[DATA_FILE_NAME_SIZE];
     uint64_t birth;
     unsigned shard;
+    uint64_t record; /* of its *file* record */
     bool is_dropped, is_there;
     uint64_t size;      /* on disk */
     uint64_t end;       /* of its last message */
@@ -36,6 +37,7 @@ struct check_file {
 struct check_bad {
     struct digest digest;
     uint64_t stored;  /* number of its *stored* record */
+    unsigned shard;
     bool is_replaced; /* a good record of its digest follows */
 };
 
@@ -177,6 +179,7 @@ static void check_add_file(struct check_dir *dir, uint64_t number, const struct 
     assert(file != NULL && dir->files != NULL);
     file->shard = record->shard;
     file->birth = record->birth;
+    file->record = number;
     data_file_name(file->shard, file->birth, file->name);
     dir->files[dir->files_count++] = file;
     dir->newest[record->shard] = file;
@@ -212,7 +215,8 @@ static void check_add_bad(struct check_dir *dir, const struct journal_record *re
         assert(dir->bads != NULL);
     }
     dir->bads[dir->bads_count++] = (struct check_bad){ .digest = record->digest,
-                                                       .stored = record->stored_record };
+                                                       .stored = record->stored_record,
+                                                       .shard = record->shard };
 }
 
 static void check_add_dropped(struct check_dir *dir, uint64_t number, const struct journal_record *record)
@@ -304,6 +308,17 @@ static struct check_bad *check_find_bad(const struct check_dir *dir, const struc
                : NULL;
 }
 
+/* Does the message of a *stored* record lie in a file that was dropped? It counts for nothing then, good or bad. */
+static bool check_is_dropped(const struct check_dir *dir, unsigned shard, uint64_t number)
+{
+    const struct check_file *file = NULL;
+
+    for (size_t i = 0; i < dir->files_count; i++)
+        if (dir->files[i]->shard == shard && dir->files[i]->record < number)
+            file = dir->files[i];
+    return file != NULL && file->is_dropped;
+}
+
 static bool check_is_bad(const struct check_dir *dir, const struct digest *digest, uint64_t number)
 {
     const struct check_bad *bad = check_find_bad(dir, digest);
@@ -323,6 +338,8 @@ static void check_second(struct check_dir *dir, uint64_t number,
         check_is_bad(dir, &record->digest, number))
         return;
     struct check_bad *bad = check_find_bad(dir, &record->digest);
+    if (bad == NULL || check_is_dropped(dir, record->shard, number))
+        return;
     for (; bad != NULL && bad < dir->bads + dir->bads_count &&
            digest_compare(&bad->digest, &record->digest) == 0;
          bad++)
@@ -335,7 +352,7 @@ static void check_tell_bads(struct check_dir *dir)
         const struct check_bad *bad = &dir->bads[i];
         struct journal_record record = { .digest = bad->digest };
 
-        if (!bad->is_replaced)
+        if (!bad->is_replaced && !check_is_dropped(dir, bad->shard, bad->stored))
             check_tell_message(dir, CHECK_BAD, NULL, bad->stored, &record,
                                "known to be bad; no good copy here");
     }
@@ -415,8 +432,12 @@ static void check_name(struct check_dir *dir, const char *name)
         return;
     if (data_file_parse_name(name, &shard, &birth))
         file = check_find_file(dir, shard, birth);
-    if (file == NULL || file->is_dropped) {
-        check_tell_file(dir, CHECK_STRAY, name, file != NULL ? "it was dropped" : "no record names it");
+    if (file == NULL) {
+        check_tell_file(dir, CHECK_STRAY, name, "no record names it");
+        return;
+    }
+    if (file->is_dropped) {
+        check_tell_file(dir, CHECK_DROPPED, name, "given up; served until it is unlinked");
         return;
     }
     file->is_there = disk_stat_at(dir->fd, name, &file->size, &modified, NULL) == STATUS_OK;

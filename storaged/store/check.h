@@ -20,6 +20,7 @@ enum check_kind {
     CHECK_STRAY,   /* a file nobody names */
     CHECK_TAIL,    /* what a crash leaves: the next start cuts it */
     CHECK_BAD,     /* known to be bad, and no good copy behind it */
+    CHECK_DROPPED, /* a file that was given up, in its grace */
     CHECK_KINDS
 };
 extern const char *const check_names[CHECK_KINDS];

@@ -44,7 +44,8 @@ struct store_file {
     uint16_t shard;
     bool own;                /* made by this process: may be written */
     bool direct_refused;     /* the writer's: its file system has no writes around the page cache */
-    bool is_void;            /* dropped, missing or empty; the run's lock */
+    bool is_void : 1;  /* dropped, missing or empty; the run's lock */
+    bool is_dropped : 1, in_grace : 1; /* in_grace: dropped, and served until it is unlinked; the run's lock */
     _Atomic bool is_damaged; /* damaged is worth a look */
     _Atomic bool is_gone;    /* as purged, read without the mutex */
     /* under the cache's mutex */

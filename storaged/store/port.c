@@ -13,6 +13,9 @@ static void port_answer(struct store_request *request)
     } else if (request->kind == STORE_BAD) {
         struct store_bad *bad = container_of(request, struct store_bad, request);
         bad->on_done(bad, status);
+    } else if (request->kind >= STORE_SEAL) {
+        struct store_drop *drop = container_of(request, struct store_drop, request);
+        drop->on_done(drop, status);
     } else {
         struct run_change *change = container_of(request, struct run_change, request);
         change->on_done(change, status);

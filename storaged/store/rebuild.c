@@ -18,9 +18,17 @@ enum { REBUILD_WINDOW = 1 << 20 };
 #define REBUILD_BATCH_SIZE                                                                         \
     (UINT64_C(16) << 20) /* bytes of messages that the next start hashes again, at most */
 
+/* A data file that the damaged journal says was dropped. */
+struct rebuild_dropped {
+    uint64_t birth;
+    unsigned shard;
+};
+
 struct rebuild {
     struct journal journal;
     unsigned shards;
+    struct rebuild_dropped *dropped; /* owned */
+    size_t dropped_count;
     struct digest_stream *hash;
     uint8_t *window; /* REBUILD_WINDOW bytes of the file, from window_offset on */
     uint64_t window_offset;
@@ -121,6 +129,28 @@ static enum status rebuild_find(struct rebuild *rebuild, uint64_t *offset, struc
     return STATUS_OK;
 }
 
+static bool rebuild_is_dropped(const struct rebuild *rebuild)
+{
+    for (size_t i = 0; i < rebuild->dropped_count; i++)
+        if (rebuild->dropped[i].birth == rebuild->birth && rebuild->dropped[i].shard == rebuild->shard)
+            return true;
+    return false;
+}
+
+/* A file that was dropped and not unlinked stays dropped, and is served. */
+static enum status rebuild_add_dropped(struct rebuild *rebuild, struct error *err)
+{
+    struct journal_record record = {
+        .kind = JOURNAL_DROPPED,
+        .batch_first = true,
+        .shard = (uint16_t)rebuild->shard,
+        .birth = rebuild->birth,
+        .stored_at_us = clock_wall_us(),
+    };
+
+    return rebuild_add(rebuild, &record, err);
+}
+
 /* The file's own record comes with its first message. */
 static enum status rebuild_add_file(struct rebuild *rebuild, struct error *err)
 {
@@ -207,6 +237,8 @@ static enum status rebuild_file(struct rebuild *rebuild, int dir_fd, const char 
         status = rebuild_scan(rebuild, err);
     disk_close(rebuild->fd);
     rebuild->messages += rebuild->file_messages;
+    if (status == STATUS_OK && rebuild->file_messages > 0 && rebuild_is_dropped(rebuild))
+        status = rebuild_add_dropped(rebuild, err);
     if (status == STATUS_OK && rebuild->file_messages == 0 && rebuild->file_size > 0)
         status = rebuild_set_aside(dir_fd, name, err);
     if (status != STATUS_OK)
@@ -227,6 +259,42 @@ static enum status rebuild_files(struct rebuild *rebuild, int dir_fd, struct err
     return status;
 }
 
+/* --- what the damaged journal says still --- */
+
+static void rebuild_note_dropped(struct rebuild *rebuild, const struct journal_record *record)
+{
+    struct rebuild_dropped *dropped = realloc(rebuild->dropped,
+                                              (rebuild->dropped_count + 1) * sizeof *dropped);
+
+    assert(dropped != NULL);
+    dropped[rebuild->dropped_count++] = (struct rebuild_dropped){ .birth = record->birth,
+                                                                  .shard = record->shard };
+    rebuild->dropped = dropped;
+}
+
+/* A record that holds says what happened, whatever became of its neighbours: each one is tried by itself. */
+static void rebuild_read_dropped(struct rebuild *rebuild, const struct journal *journal)
+{
+    struct journal_record record;
+    uint64_t size;
+
+    if (disk_size(journal->fd, &size, NULL) != STATUS_OK)
+        return;
+    for (uint64_t number = 0; journal_offset(number + 1) <= size; number++)
+        if (journal_read_record(journal, number, true, &record, NULL) == STATUS_OK &&
+            record.kind == JOURNAL_DROPPED)
+            rebuild_note_dropped(rebuild, &record);
+}
+
+static void rebuild_find_dropped(struct rebuild *rebuild, int dir_fd)
+{
+    struct journal journal = { .fd = -1 };
+
+    if (journal_open(&journal, dir_fd, JOURNAL_NAME, NULL) == STATUS_OK)
+        rebuild_read_dropped(rebuild, &journal);
+    journal_close(&journal);
+}
+
 enum status rebuild_journal(int dir_fd, uint64_t incarnation, unsigned shards, struct error *err)
 {
     struct journal_header header = { .incarnation = incarnation, .made_at_us = clock_wall_us() };
@@ -241,6 +309,7 @@ enum status rebuild_journal(int dir_fd, uint64_t incarnation, unsigned shards, s
     rebuild.hash = digest_stream_new();
     rebuild.window = malloc(REBUILD_WINDOW);
     assert(rebuild.window != NULL);
+    rebuild_find_dropped(&rebuild, dir_fd);
     status = rebuild_files(&rebuild, dir_fd, err);
     if (status == STATUS_OK)
         status = disk_flush(rebuild.journal.fd, err);
@@ -251,6 +320,7 @@ enum status rebuild_journal(int dir_fd, uint64_t incarnation, unsigned shards, s
     if (status == STATUS_OK)
         log_msg(LOG_WARN, "store.rebuilt", "journal %016jx: %ju messages adopted",
                 (uintmax_t)header.journal_id, (uintmax_t)rebuild.messages);
+    free(rebuild.dropped);
     free(rebuild.window);
     digest_stream_free(rebuild.hash);
     journal_close(&rebuild.journal);

@@ -3,7 +3,10 @@
  * Each data file is searched for whole messages; each that belongs to the file's shard gets a *stored* record with stamp
  * 0: adopted. A message that bit rot has touched either does not frame or, but for one in as many as there are shards,
  * falls into another shard and is left out. Nothing is cut here; a file in which nothing is whole is renamed to
- * {name}.damaged and stays. */
+ * {name}.damaged and stays.
+ *
+ * What the damaged journal says of dropped files is kept, record by record as far as they hold: such a file is dropped in the new
+ * journal as well. Where that can't be read a dropped file that still lies there is adopted like any, and given up again. */
 #ifndef STORAGED_STORE_REBUILD_H
 #define STORAGED_STORE_REBUILD_H
 

@@ -9,6 +9,7 @@
  *   4. A *file* record whose file is missing or empty is void, and so are the messages it was to hold. A message of an earlier
  *      batch that lies behind its file's end is bad.
  *   5. A data file ends after its last record that holds; one without a *file* record goes to purged/.
+ *      One that is dropped counts for nothing; as long as it is there it is served, with what is bad in it damaged as ever.
  *   6. What was kept of the last batch is written and flushed again, with its files and the directories: the page cache may show
  *      more than the disk has. */
 #ifndef STORAGED_STORE_RECOVER_H

@@ -4,6 +4,7 @@
 #include "proto/base/log.h"
 #include "storaged/store/damage.h"
 #include "storaged/store/disk.h"
+#include "storaged/store/drop.h"
 #include "storaged/store/store_state.h"
 
 #include <assert.h>
@@ -314,7 +315,9 @@ static enum status recover_add_file(struct recovery *recovery, const struct reco
     struct store_file *file = data_file_new(&recovery->store->files, note->record.shard,
                                             note->record.birth);
     file->record = (uint32_t)note->number;
-    file->is_void = *size == 0 || recover_is_dropped(recovery, &note->record);
+    file->is_dropped = recover_is_dropped(recovery, &note->record);
+    file->is_void = *size == 0 || file->is_dropped;
+    file->in_grace = *size > 0 && file->is_dropped; /* the indexer is asked once more before it is unlinked */
     atomic_store(&file->modified, modified);
     run_dir_add_file(dir, file);
     return STATUS_OK;
@@ -418,18 +421,22 @@ static enum status recover_add_message(struct recovery *recovery, uint64_t numbe
     uint64_t end = record->offset + record->length;
     if (end > begin)
         recovery->ends[file->written] = end;
-    if (file->is_void)
+    bool is_bad = run_dir_is_bad(dir, number);
+    if (file->is_dropped)
+        run_dir_remove_bad(dir, number); /* nobody misses it here */
+    if (file->is_void && !file->in_grace)
         return STATUS_OK;
     /* Messages lie side by side: what no record names any more was one that a rebuild could make nothing of, and whoever has
      * its place from before gets no other bytes for it. */
     if (record->offset > begin)
         data_file_add_damage(file, begin, record->offset - begin);
-    if (end > recovery->sizes[file->written] && !run_dir_is_bad(dir, number))
+    if (end > recovery->sizes[file->written] && !is_bad && !file->is_dropped)
         recover_add_found(recovery, number);
-    if (run_dir_is_bad(dir, number)) {
+    is_bad |= run_dir_is_bad(dir, number);
+    if (is_bad)
         data_file_add_damage(file, record->offset, record->length);
+    if (is_bad || file->is_dropped)
         return STATUS_OK;
-    }
     if (record->stored_at_us == 0) /* adopted: it counts once another confirms it */
         return STATUS_OK;
     return recover_gather(recovery, number, record, file, err);
@@ -462,6 +469,7 @@ static enum status recover_end_file(struct recovery *recovery, struct store_file
     data_file_name(file->shard, file->birth, name);
     if (end == 0) {
         file->is_void = true;
+        file->in_grace = false;
         status = disk_unlink(recovery->dir->fd, name, err);
         return status == STATUS_NOT_FOUND ? STATUS_OK : status;
     }
@@ -488,11 +496,9 @@ static enum status recover_end_files(struct recovery *recovery, struct error *er
 /* A data file that no record names holds nothing that was acknowledged. */
 static enum status recover_put_away(struct recovery *recovery, const char *name, struct error *err)
 {
-    char base_time[BASE_TIME_TEXT_SIZE];
-    char purged[RUN_TEXT_SIZE + 2 * DATA_FILE_NAME_SIZE];
+    char purged[DROP_PURGED_NAME_SIZE];
 
-    base_time_print(recovery->run->base_time, base_time);
-    snprintf(purged, sizeof purged, "%s-%s@%s", recovery->run->source, base_time, name);
+    drop_purged_name(recovery->run, name, purged);
     log_msg(LOG_INFO, "store.no-record", "data file %s has no record", purged);
     return disk_rename(recovery->dir->fd, name, recovery->store->purged_fd, purged, err);
 }

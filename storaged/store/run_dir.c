@@ -267,3 +267,13 @@ void run_dir_add_bad(struct run_dir *dir, uint64_t record)
     dir->bad[at] = record;
     dir->bad_count++;
 }
+
+void run_dir_remove_bad(struct run_dir *dir, uint64_t record)
+{
+    unsigned at = run_dir_bad_index(dir, record);
+
+    if (at == dir->bad_count || dir->bad[at] != record)
+        return;
+    dir->bad_count--;
+    memmove(dir->bad + at, dir->bad + at + 1, (dir->bad_count - at) * sizeof *dir->bad);
+}

@@ -67,5 +67,6 @@ bool run_dir_remove_message(struct run_dir *dir, struct store_file *file, const 
 
 bool run_dir_is_bad(const struct run_dir *dir, uint64_t record); /* [lock] */
 void run_dir_add_bad(struct run_dir *dir, uint64_t record);      /* [lock], for writing */
+void run_dir_remove_bad(struct run_dir *dir, uint64_t record);   /* [lock], for writing */
 
 #endif

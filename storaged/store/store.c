@@ -249,6 +249,24 @@ void store_mark_bad(struct store *store, struct store_bad *bad)
     store_start_request(store, bad->port, &bad->request, STORE_BAD);
 }
 
+void store_seal(struct store *store, struct store_drop *drop)
+{
+    error_init(&drop->err);
+    store_start_request(store, drop->port, &drop->request, STORE_SEAL);
+}
+
+void store_drop(struct store *store, struct store_drop *drop)
+{
+    error_init(&drop->err);
+    store_start_request(store, drop->port, &drop->request, STORE_DROP);
+}
+
+void store_unlink(struct store *store, struct store_drop *drop)
+{
+    error_init(&drop->err);
+    store_start_request(store, drop->port, &drop->request, STORE_UNLINK);
+}
+
 void store_on_bad(struct store *store, void (*on_bad)(void *user, const struct store_bad *bad), void *user)
 {
     uv_mutex_lock(&store->bad_mutex);
@@ -416,7 +434,7 @@ static enum status store_find_file(struct run *run, unsigned shard, uint64_t bir
         status = error_set(err, STATUS_PURGED, "the run was purged");
     else if (*file == NULL)
         status = error_set(err, STATUS_NOT_FOUND, "no such data file");
-    else if ((*file)->is_void)
+    else if ((*file)->is_void && !(*file)->in_grace)
         status = error_set(err, STATUS_PURGED, "the data file was dropped");
     else
         run_dir_ref(*dir);
@@ -605,7 +623,8 @@ static void store_add_run_stats(struct run *run, struct store_stats *stats)
         stats->runs++;
         stats->messages += run->dir->messages;
         stats->bytes += run->dir->bytes;
-        stats->files += run->dir->files_count;
+        for (unsigned i = 0; i < run->dir->files_count; i++)
+            stats->files += !run->dir->files[i]->is_void || run->dir->files[i]->in_grace;
         stats->bad += run->dir->bad_count;
     }
     uv_rwlock_rdunlock(&run->lock);

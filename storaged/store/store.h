@@ -69,7 +69,15 @@ enum status store_port_open(struct store_port *port, struct store *store, uv_loo
 void store_port_close(struct store_port *port, void (*on_closed)(struct store_port *port));
 
 /* What the store keeps in a request under way; nothing in it is the caller's. */
-enum store_request_kind { STORE_APPEND = 1, STORE_TELL, STORE_PURGE, STORE_BAD };
+enum store_request_kind {
+    STORE_APPEND = 1,
+    STORE_TELL,
+    STORE_PURGE,
+    STORE_BAD,
+    STORE_SEAL,
+    STORE_DROP,
+    STORE_UNLINK,
+};
 struct store_request {
     struct list list;
     enum store_request_kind kind;
@@ -137,7 +145,7 @@ enum status store_find_where(struct store *store, const struct digest *digest, b
 
 /* --- data files --- */
 struct store_file; /* counted; open while anybody holds it */
-/* NOT_FOUND; PURGED (the run is purged and remembered, or the file was dropped): 410. [blocking]: an open(2) */
+/* NOT_FOUND; PURGED (the run is purged and remembered, or the file was dropped and its grace is over): 410. [blocking]: an open(2) */
 enum status store_file_open(struct store *store, const struct run_key *run, unsigned shard,
                             uint64_t birth, struct store_file **file, struct error *err);
 /* The same without waiting. MORE: it is not open, store_file_open() has to. */
@@ -254,6 +262,63 @@ struct store_missing {
 };
 void store_missing_each(struct store *store,
                         bool (*each)(void *user, const struct store_missing *missing), void *user);
+
+/* --- giving up data files (drop.h) --- */
+struct store_drop_file {
+    unsigned shard;
+    uint64_t birth;
+    enum status status; /* out; OK: done. NOT_FOUND: there is no such file, or it is past that step */
+};
+
+/* A step for some files of one run, in the writer's order. All three: NOT_FOUND, the journal is another. */
+struct store_drop {
+    /* in, borrowed until on_done */
+    struct run_key run;
+    uint64_t journal_id; /* sealing: 0, whichever is here */
+    struct store_drop_file *files;
+    unsigned count;
+    uint64_t deadline_us; /* of store_drop(), on clock_monotonic_us() */
+    struct store_port *port;
+    void (*on_done)(struct store_drop *drop, enum status status);
+    /* out */
+    uint64_t incarnation, records; /* of the journal; records: flushed */
+    struct error err;
+    struct store_request request; /* the store's */
+};
+/* No more messages go into these files: the next one of their shard opens another file. journal_id is filled in. */
+void store_seal(struct store *store, struct store_drop *drop);
+/* Writes *dropped* records of files that are sealed. From their flush on the files count for nothing, but ranges of them are
+ * served on. OK: `records` is behind them. TIMEOUT: the deadline was past, READ_ONLY, FULL, IO, CORRUPT (the journal can't be
+ * read): nothing was written, and the files count. IO after which the store is read-only: what is on disk is not known before
+ * it is opened anew, and they count for nothing until then. */
+void store_drop(struct store *store, struct store_drop *drop);
+/* Dropped files answer PURGED (410) from now on, and go from the disk in the background. A file whose status is neither OK
+ * nor NOT_FOUND is still there: try again. READ_ONLY. */
+void store_unlink(struct store *store, struct store_drop *drop);
+
+/* The digests of all *stored* records of these files, bad and adopted ones too, to each(); records before `records`.
+ * JOURNAL_CHANGED, NOT_FOUND, CORRUPT, IO. [blocking] */
+enum status store_drop_digests(struct store *store, const struct store_drop *drop,
+                               void (*each)(void *user, unsigned file, const struct digest *digest),
+                               void *user, struct error *err);
+
+enum store_file_state {
+    STORE_FILE_UNKNOWN, /* no such run, no such file */
+    STORE_FILE_COUNTS,
+    STORE_FILE_DROPPED, /* served until it is unlinked */
+    STORE_FILE_GONE,
+};
+enum store_file_state store_file_state(struct store *store, const struct run_key *run,
+                                       unsigned shard, uint64_t birth);
+
+/* Files that are dropped and not unlinked, of all runs; free() it. */
+struct store_dropped {
+    struct run_key run;
+    uint64_t incarnation, journal_id, records; /* records: flushed ones, now */
+    unsigned shard;
+    uint64_t birth, size;
+};
+void store_list_dropped(struct store *store, struct store_dropped **files, size_t *count);
 
 /* Somebody could not read these bytes, or they had the wrong digest: they are read again soon, and what does not hold
  * then is marked bad. place->record 0: every message that touches place's bytes of the file. From any thread, at once. */

@@ -3,6 +3,7 @@
 
 #include "storaged/store/batch.h"
 #include "storaged/store/damage.h"
+#include "storaged/store/drop.h"
 #include "storaged/store/run_change.h"
 #include "storaged/store/store_state.h"
 
@@ -58,6 +59,18 @@ static void writer_do_appends(struct writer *writer, struct list *gathered)
     batch_commit(writer->batch);
 }
 
+static void writer_do_drop(struct writer *writer, struct store_request *request)
+{
+    struct store_drop *drop = container_of(request, struct store_drop, request);
+
+    if (request->kind == STORE_SEAL)
+        drop_seal(writer->store, drop);
+    else if (request->kind == STORE_DROP)
+        drop_write(writer->store, drop);
+    else
+        drop_unlink(writer->store, drop);
+}
+
 static void writer_do_change(struct writer *writer, struct store_request *request)
 {
     struct run_change *change = container_of(request, struct run_change, request);
@@ -111,7 +124,10 @@ static void writer_do_next(struct writer *writer)
         list_remove(&request->list);
         writer->queued--;
         uv_mutex_unlock(&writer->mutex);
-        writer_do_change(writer, request);
+        if (request->kind >= STORE_SEAL)
+            writer_do_drop(writer, request);
+        else
+            writer_do_change(writer, request);
     }
     uv_mutex_lock(&writer->mutex);
 }

@@ -1,7 +1,8 @@
 /* writer.h: the one writer: take a batch, write, flush data and journal at once, acknowledge.
  *
  * A queue and a thread. Requests are done in the order they came: appends that stand side by side make a batch
- * (batch.h), bad messages of one run another (damage.h), a change of a run's state stands alone between two. While a batch is flushed, the next one gathers. */
+ * (batch.h), bad messages of one run another (damage.h), a change of a run's state (run_change.h) or a step of giving up
+ * files (drop.h) stands alone between two. While a batch is flushed, the next one gathers. */
 #ifndef STORAGED_STORE_WRITER_H
 #define STORAGED_STORE_WRITER_H
 

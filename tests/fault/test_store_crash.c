@@ -1,6 +1,6 @@
 /* test_store_crash.c: what the store acknowledged is there, whichever disk call fails and whenever the power goes.
  *
- * One script of appends, states and a purge is run over and over: with its 1st disk call failing, its 2nd, ... until a run
+ * One script of appends, states, a purge and a data file that is given up is run over and over: with its 1st disk call failing, its 2nd, ... until a run
  * passes untouched. Each time the directory is opened anew with the real disk, and every promise is looked at. All of it is
  * done with writes through the page cache, and again with larger messages and every whole page written around it. */
 #include "tests/lib/fake_disk.h"
@@ -27,6 +27,8 @@ struct promise {
     uint64_t number;
     size_t size;
     uint64_t incarnation;
+    unsigned shard;
+    uint64_t birth; /* of its data file */
 };
 
 struct script {
@@ -35,7 +37,9 @@ struct script {
     unsigned count;
     bool retired, purge_begun, purged; /* of A */
     bool takeover_begun;               /* of C */
-    uint64_t seed;                     /* numbers of messages, and their sizes */
+    struct store_place given_up; /* a message of B's, with its whole file; birth 0: none yet */
+    bool drop_begun, dropped, unlinked;
+    uint64_t seed; /* numbers of messages, and their sizes */
 };
 
 /* What differs between the two ways to write. */
@@ -72,6 +76,8 @@ static void script_settle(struct script *script, struct fixture_append *append, 
             .number = append->number,
             .size = append->append.length,
             .incarnation = append->append.run_incarnation,
+            .shard = append->append.place.shard,
+            .birth = append->append.place.birth,
         };
     fixture_append_free(append);
 }
@@ -108,6 +114,31 @@ static void script_spool(struct script *script, int run)
     disk_close(fd);
 }
 
+/* The file of B's first message. */
+static void script_drop(struct script *script)
+{
+    struct run_key b = fixture_run(RUN_B);
+
+    for (unsigned i = 0; i < script->count && script->given_up.birth == 0; i++)
+        if (script->promises[i].run == RUN_B)
+            script->given_up = (struct store_place){ .shard = script->promises[i].shard,
+                                                     .birth = script->promises[i].birth };
+    if (script->given_up.birth == 0)
+        return;
+    fixture_give_up(&script->fixture, &b, &script->given_up, store_seal, NULL);
+    script->drop_begun = true;
+    script->dropped = fixture_give_up(&script->fixture, &b, &script->given_up, store_drop, NULL) ==
+                      STATUS_OK;
+}
+
+static void script_unlink(struct script *script)
+{
+    struct run_key b = fixture_run(RUN_B);
+
+    script->unlinked = script->dropped && fixture_give_up(&script->fixture, &b, &script->given_up,
+                                                          store_unlink, NULL) == STATUS_OK;
+}
+
 static void script_run(struct script *script)
 {
     struct store_fixture *fixture = &script->fixture;
@@ -119,6 +150,7 @@ static void script_run(struct script *script)
     script_wave(script, RUN_A, RUN_B);
     script_wave(script, RUN_C, RUN_B);
     script_spool(script, RUN_B);
+    script_drop(script);
     script->retired = fixture_tell(fixture, &a, 1, 7, RUN_RETIRED) == STATUS_OK;
     if (script->retired) {
         script->purge_begun = true;
@@ -127,6 +159,7 @@ static void script_run(struct script *script)
     script->takeover_begun = true;
     script_settle(script, script_append(script, RUN_C, 2), RUN_C);
     script_wave(script, RUN_B, RUN_C);
+    script_unlink(script);
     fixture_close(fixture);
 }
 
@@ -177,11 +210,42 @@ static void check_run(struct store_fixture *fixture, const struct store_run_info
     buf_fini(&records);
 }
 
+static bool is_given_up(const struct script *script, const struct promise *promise)
+{
+    return script->drop_begun && promise->run == RUN_B && promise->birth == script->given_up.birth;
+}
+
 static bool promise_holds(const struct script *script, const struct promise *promise)
 {
     if (promise->run == RUN_A)
         return !script->purge_begun;
+    if (is_given_up(script, promise))
+        return false;
     return promise->run == RUN_B || promise->incarnation == 2 || !script->takeover_begun;
+}
+
+/* Dropped when that was acknowledged, else all or nothing; served until it is gone. */
+static void check_drop(struct script *script)
+{
+    struct store_fixture *fixture = &script->fixture;
+    struct run_key b = fixture_run(RUN_B);
+    struct store_file *file;
+    enum store_file_state state = store_file_state(fixture->store, &b, script->given_up.shard,
+                                                   script->given_up.birth);
+
+    assert_true(state != STORE_FILE_UNKNOWN);
+    assert_true(!script->dropped || state != STORE_FILE_COUNTS);
+    assert_true(script->dropped || state != STORE_FILE_GONE);
+    for (unsigned i = 0; i < script->count; i++)
+        if (is_given_up(script, &script->promises[i]))
+            assert_int_equal(
+                fixture_has(fixture, &b, script->promises[i].number, script->promises[i].size),
+                state == STORE_FILE_COUNTS);
+    enum status status = store_file_open(fixture->store, &b, script->given_up.shard,
+                                         script->given_up.birth, &file, NULL);
+    assert_int_equal(status, state == STORE_FILE_GONE ? STATUS_PURGED : STATUS_OK);
+    if (status == STATUS_OK)
+        store_file_release(file);
 }
 
 static void check_promises(struct script *script)
@@ -198,6 +262,8 @@ static void check_promises(struct script *script)
         if (runs[i].journal_id != 0)
             check_run(fixture, &runs[i]);
     store_runs_free(runs, count);
+    if (script->drop_begun)
+        check_drop(script);
     for (unsigned i = 0; i < script->count; i++) {
         const struct promise *promise = &script->promises[i];
         struct run_key run = fixture_run(promise->run);
@@ -313,7 +379,7 @@ static void short_and_interrupted_calls_change_nothing(void **state)
     fake_disk_dribble(true);
     script_run(script);
     assert_true(script->count > 20);
-    assert_true(script->purged);
+    assert_true(script->purged && script->dropped && script->unlinked);
     if (script_mode == &script_direct)
         assert_true(fake_disk_direct_size() > 5 * disk_direct_unit());
     else
@@ -475,7 +541,7 @@ static void what_a_start_shows_survives_the_next_power_loss(void **state)
         fake_disk_lose_power(FAKE_LOSS_CLEAN, n, left);
         fake_disk_stop();
         script_move_to(script, left);
-        script->takeover_begun = false;
+        script->takeover_begun = script->drop_begun = false;
         script->retired = script->purged = false;
         check_after(script);
         script_free(script);

@@ -1,6 +1,8 @@
 /* store_fixture.c: a store, its loop and its directory for tests. */
 #include "tests/lib/store_fixture.h"
 
+#include "proto/base/clock.h"
+
 #include <assert.h>
 #include <dirent.h>
 #include <ftw.h>
@@ -251,6 +253,44 @@ enum status fixture_purge(struct store_fixture *fixture, const struct run_key *r
     };
 
     return fixture_do_change(fixture, run, info, store_run_purge);
+}
+
+struct fixture_drop {
+    struct store_drop drop;
+    struct store_drop_file file;
+    bool is_done;
+    enum status status;
+};
+
+static void fixture_on_dropped(struct store_drop *drop, enum status status)
+{
+    struct fixture_drop *mine = container_of(drop, struct fixture_drop, drop);
+
+    mine->is_done = true;
+    mine->status = status;
+}
+
+enum status fixture_give_up(struct store_fixture *fixture, const struct run_key *run,
+                            const struct store_place *place,
+                            void (*step)(struct store *, struct store_drop *), struct store_drop *drop)
+{
+    struct fixture_drop mine = {
+        .file = { .shard = place->shard, .birth = place->birth },
+        .drop = {
+            .run = *run,
+            .files = &mine.file,
+            .count = 1,
+            .deadline_us = clock_monotonic_us() + 60000000,
+            .port = &fixture->port,
+            .on_done = fixture_on_dropped,
+        },
+    };
+
+    step(fixture->store, &mine.drop);
+    fixture_wait(fixture, &mine.is_done);
+    if (drop != NULL)
+        *drop = mine.drop;
+    return mine.status == STATUS_OK ? mine.file.status : mine.status;
 }
 
 bool fixture_has(struct store_fixture *fixture, const struct run_key *run, uint64_t number, size_t size)

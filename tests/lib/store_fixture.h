@@ -59,6 +59,12 @@ enum status fixture_tell(struct store_fixture *fixture, const struct run_key *ru
 enum status fixture_purge(struct store_fixture *fixture, const struct run_key *run,
                           uint64_t incarnation, uint64_t version);
 
+/* A step of giving up the file of that place, store_seal(), store_drop() or store_unlink(), to its answer: the file's where
+ * the request's is OK. drop may be NULL; it is filled with what came back, its files excepted. */
+enum status fixture_give_up(struct store_fixture *fixture, const struct run_key *run,
+                            const struct store_place *place,
+                            void (*step)(struct store *, struct store_drop *), struct store_drop *drop);
+
 /* The message is found and its bytes are read back by its place and are the right ones. */
 bool fixture_has(struct store_fixture *fixture, const struct run_key *run, uint64_t number, size_t size);
 

@@ -273,7 +273,7 @@ def test_fsck_names_each_damaged_message_and_nothing_else_and_scrub_brings_them_
     bytes_of = {digest_of(data): data for data in messages}
     nodes[0].stop()
     assert fsck(nodes[0], 0) == ([], {"runs": 1, "files": 32, "messages": 4 * BITS, "bytes": 12000 * BITS, "findings": dict.fromkeys(
-        ("damaged", "journal", "missing", "header", "stray", "tail", "bad"), 0)})
+        ("damaged", "journal", "missing", "header", "stray", "tail", "bad", "dropped"), 0)})
     flip_bits(nodes[0], lines, BITS, seed=5)
     damaged = damaged_now(nodes[0], lines, bytes_of)
     assert len(damaged) > BITS / 2

@@ -365,6 +365,50 @@ static void nothing_is_changed(void **state)
     assert_int_equal(stamp_of(fixture), before);
 }
 
+static void give_up(struct check_fixture *fixture, unsigned message,
+                    void (*step)(struct store *, struct store_drop *))
+{
+    assert_int_equal(fixture_give_up(&fixture->store, &fixture->run, &fixture->places[message], step, NULL),
+                     STATUS_OK);
+}
+
+static void a_dropped_file_is_told_and_what_is_bad_in_it_is_not(void **state)
+{
+    struct check_fixture *fixture = *state;
+
+    fixture_open(&fixture->store);
+    mark_bad(fixture, 3);
+    give_up(fixture, 3, store_drop);
+    fixture_close(&fixture->store);
+    assert_int_equal(look(fixture), STATUS_OK);
+    assert_int_equal(count(fixture, CHECK_DROPPED), 1);
+    assert_int_equal(fixture->found_count, 1);
+    fixture_open(&fixture->store);
+    give_up(fixture, 3, store_unlink);
+    fixture_close(&fixture->store);
+    assert_int_equal(look(fixture), STATUS_OK);
+    assert_int_equal(fixture->found_count, 0);
+}
+
+/* A copy in a dropped file is none. */
+static void a_bad_message_with_its_good_copy_dropped_is_told(void **state)
+{
+    struct check_fixture *fixture = *state;
+    struct store_place old = fixture->places[3];
+
+    fixture_open(&fixture->store);
+    mark_bad(fixture, 3);
+    assert_int_equal(fixture_put(&fixture->store, &fixture->run, 3, SIZE, &fixture->places[3]), STATUS_OK);
+    assert_int_not_equal(fixture->places[3].birth, old.birth);
+    give_up(fixture, 3, store_seal);
+    give_up(fixture, 3, store_drop);
+    give_up(fixture, 3, store_unlink);
+    fixture_close(&fixture->store);
+    assert_int_equal(look(fixture), STATUS_OK);
+    assert_int_equal(count(fixture, CHECK_BAD), 1);
+    assert_int_equal(fixture->found_count, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -379,6 +423,9 @@ int main(void)
         TEST(strangers_and_tails_are_told_apart_from_damage),
         TEST(what_is_known_to_be_bad_is_told_until_a_good_one_is_there),
         TEST(nothing_is_changed),
+        cmocka_unit_test_setup_teardown(a_dropped_file_is_told_and_what_is_bad_in_it_is_not, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_bad_message_with_its_good_copy_dropped_is_told, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
