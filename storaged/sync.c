@@ -169,6 +169,17 @@ static void sync_show(struct sync *sync)
     metric_set(&metric_sync_left, (int64_t)sync->look.progress.bytes_left);
 }
 
+static void sync_begin(struct sync *sync)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+
+    peers_take_anew(sync, now_ms);
+    struct sync_peer *due = peers_due(sync, now_ms);
+    if (due != NULL)
+        look_begin(sync, due);
+}
+
+/* While the map is paused nobody is looked at; with the map that ends it all of them are. */
 static void on_tick(uv_timer_t *timer)
 {
     struct sync *sync = container_of(timer, struct sync, timer);
@@ -179,16 +190,14 @@ static void on_tick(uv_timer_t *timer)
     struct cluster_view *view = cluster_view(&node->cluster);
     bool other = view->map->epoch != sync->epoch || sync->peers == NULL;
     if (sync->looking) {
-        sync->look.stop |= other;
+        sync->look.stop |= other || view->map->paused;
         sync_show(sync);
         sync_look_go(&sync->look);
     } else {
         if (other)
             peers_take(sync, view);
-        peers_take_anew(sync, clock_monotonic_ms());
-        struct sync_peer *due = peers_due(sync, clock_monotonic_ms());
-        if (due != NULL)
-            look_begin(sync, due);
+        if (!view->map->paused)
+            sync_begin(sync);
     }
     cluster_view_release(view);
 }
