@@ -1,0 +1,280 @@
+"""The cluster that is thrashed: nodes on hosts of their own in several colos, an indexer and clients on a control host."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+from disks import Disk
+from links import Links, own_mounts
+from nodes import DrillNode
+from own_mongod import OwnMongod
+from processes import BIN, Client, EndedEarly, Indexer, await_condition
+from shim import mount_small
+from traffic import ERRORS, Connection
+
+CONTROL = "control"
+PORT = 8410
+DISK_SIZE = 512 << 20
+RESERVE = 4 << 20
+STATE_STOPPED = "T"
+SETTINGS = ["--insecure", "--sync-period", "2s", "--loops", "2", "--scrub-rate", "0", "--pool-threads", "8"]
+
+
+class HostNode(DrillNode):
+    """A storaged on a host of its own, under the shim (its clock), with a small disk. Its files are read by `disk`."""
+
+    def __init__(self, name, folder, links, colo, arguments=(), program=None, shim=True):
+        data = folder / f"{name}.disk"
+        data.mkdir()
+        if not mount_small(data, DISK_SIZE, "tmpfs"):
+            raise OSError("a tmpfs could not be mounted")
+        self.mounted = data
+        super().__init__(name, folder, [*SETTINGS, *arguments], data=data / "data", shim=shim)
+        self.links, self.colo = links, colo
+        self.listen = f"{links.address(name)}:{PORT}"
+        self.url = f"http://{self.listen}"
+        self.say("--listen", self.listen)
+        self.say("--url", self.url)
+        self.say("--colo", colo)
+        self.say("--reserve", RESERVE)
+        if program is not None:
+            self.command[0] = str(program)
+        self.disk = Disk(self.data)
+        self.wipes = 0
+        self.up_since = None  # monotonic; None: it is down, or stands still
+        self.quiet_since = 0.0
+        self.old_log = 0
+
+    def say(self, flag, value):
+        """The last one of a flag holds: there is one only."""
+        self.command[self.command.index(flag) + 1] = str(value)
+
+    def start(self):
+        assert self.process is None
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
+                                            preexec_fn=self.links.on(self.name))
+        return self
+
+    def get_ready(self):
+        with contextlib.suppress(*ERRORS):
+            connection = self.connection(5)
+            try:
+                return connection.ask("GET", "/readyz")[0] == 200
+            finally:
+                connection.close()
+        return False
+
+    def wait_up(self):
+        def ready():
+            if self.process.poll() is not None:
+                raise EndedEarly(self.describe(f"ended with {self.process.returncode}"))
+            return self.get_ready()
+        await_condition(ready, f"{self.name} is ready")
+        self.up_since = time.monotonic()
+        return self
+
+    def blow(self):
+        """SIGKILL."""
+        self.up_since = None
+        process, self.process = self.process, None
+        process.send_signal(signal.SIGKILL)
+        process.send_signal(signal.SIGCONT)
+        process.wait()
+        self.check_reports()
+        return process.returncode == -signal.SIGKILL
+
+    def freeze(self):
+        self.up_since = None
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        os.kill(self.process.pid, signal.SIGCONT)
+        self.up_since = time.monotonic()
+
+    def stands_still(self):
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == STATE_STOPPED
+
+    def wipe(self):
+        """The disk is replaced by an empty one. The process is gone."""
+        assert self.process is None
+        self.wipes += 1
+        shutil.rmtree(self.data)
+        self.data.mkdir()
+        self.disk.forget()
+
+    def fill(self):
+        """Nothing is left on its disk."""
+        with open(self.mounted / "ballast", "wb", buffering=0) as file:
+            room = os.statvfs(self.mounted)
+            os.posix_fallocate(file.fileno(), 0, max(1, room.f_bavail * room.f_frsize - (256 << 10)))
+
+    def free(self):
+        (self.mounted / "ballast").unlink()
+
+    def fsck(self):
+        """Findings of `storaged --fsck`, a line each, that are damage; the process is gone."""
+        done = subprocess.run([str(BIN / "storaged"), "--fsck", "--json", "--data", str(self.data)], capture_output=True, text=True,
+                              check=False, timeout=300)
+        return [] if done.returncode == 0 else [f"{self.name}: exit {done.returncode}", *done.stdout.splitlines()[:5], done.stderr[-500:]]
+
+
+class HostIndexer(Indexer):
+    """On the control host, where this process is too."""
+
+    def __init__(self, folder, links, nodes, catalog=None, arguments=()):
+        super().__init__("indexer", folder, nodes, catalog, ["--insecure", "--grace", "2s", "--log-level", "warn", *arguments])
+        self.listen = f"{links.address(CONTROL)}:8400"
+        self.url = f"http://{self.listen}"
+        self.command[self.command.index("--listen") + 1] = self.listen
+        self.command += ["--url", self.url]
+
+
+class Ground:
+    """All of it, from nothing to gone. Everything is started by the thread that made it: children don't outlive theirs."""
+
+    def __init__(self, folder, *, colos, random_, replicas=2, min_replicas=2, mongo=False, old_bin=None, shards=32, spare=2):
+        own_mounts()
+        self.folder, self.random, self.shards = folder, random_, shards
+        self.replicas, self.min_replicas = replicas, min_replicas
+        names = [f"n{place}" for place in range(1, len(colos) + 1)]
+        self.spare = [f"s{place}" for place in range(1, spare + 1)]
+        self.links = Links(BIN / "links", [CONTROL, *names, *self.spare])
+        self.links.enter(CONTROL)
+        self.nodes = [HostNode(name, folder, self.links, colo, program=old_bin / "storaged" if old_bin and place % 2 else None)
+                      for place, (name, colo) in enumerate(zip(names, colos))]
+        self.mongod = OwnMongod(folder) if mongo else None
+        self.indexer = None
+        self.lock = threading.Lock()
+        self.bad_wires = {}     # (sender, receiver) -> None: it is bad, else since when it is good
+        self.map = None
+        self.old_maps = []
+
+    # --- up and down ---
+
+    def open(self):
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait_up()
+        self.map = self.first_map()
+        for node in self.nodes:
+            self.tell_map(node)
+        for node in self.nodes:
+            node.command += ["--join", ",".join(other.url for other in self.nodes if other is not node)]
+        catalog = self.mongod.create().uri if self.mongod else None
+        self.indexer = HostIndexer(self.folder, self.links, self.nodes, catalog)
+        self.indexer.start().wait_ready()
+        self.client = Client(self.indexer, self.nodes[0])
+
+    def close(self):
+        if self.indexer is not None and self.indexer.process is not None:
+            self.indexer.kill()
+        if self.mongod is not None:
+            self.mongod.kill()
+        for node in self.nodes:
+            if node.process is not None:
+                node.blow()
+        self.links.close()
+
+    def node(self, name):
+        return next(node for node in self.nodes if node.name == name)
+
+    def by_url(self, url):
+        return next((node for node in self.nodes if url.startswith(node.url + "/") or url == node.url), None)
+
+    # --- the map ---
+
+    def some_owners(self):
+        """For each shard other nodes, on different colos while there are enough; everybody has its share."""
+        load = {node.name: 0 for node in self.nodes}
+        table = []
+        for _ in range(self.shards):
+            chosen = []
+            while len(chosen) < min(self.replicas, len(self.nodes)):
+                colos = {self.node(name).colo for name in chosen}
+                free = [node for node in self.nodes if node.name not in chosen]
+                apart = [node for node in free if node.colo not in colos] or free
+                name = min(apart, key=lambda node: (load[node.name], self.random.random())).name
+                load[name] += 1
+                chosen.append(name)
+            table.append(chosen)
+        return table
+
+    def first_map(self):
+        connection = self.nodes[0].connection()
+        cluster = json.loads(connection.ask("GET", "/cluster/map")[2])["cluster"]
+        connection.close()
+        return self.make_map(cluster, 1)
+
+    def make_map(self, cluster, epoch):
+        return {
+            "cluster": cluster, "epoch": epoch, "shards": self.shards, "replicas": self.replicas, "min_replicas": self.min_replicas,
+            "indexers": [f"http://{self.links.address(CONTROL)}:8400"],
+            "nodes": [{"id": node.name, "url": node.url, "host": node.name, "colo": node.colo, "weight": 100, "state": "in"}
+                      for node in self.nodes],
+            "eras": [{"from": None, "owners": self.some_owners()}],
+        }
+
+    def tell_map(self, node):
+        connection = node.connection()
+        status, _, text = connection.ask("PUT", "/cluster/map", body=json.dumps(self.map))
+        connection.close()
+        assert status == 200, text
+
+    def change_map(self, timeout_s=20):
+        """The next epoch with other owners, by the indexer. False: it did not take it, or nobody knows."""
+        new = self.make_map(self.map["cluster"], self.map["epoch"] + 1)
+        connection = Connection(self.indexer.url, timeout_s)
+        try:
+            status, _, text = connection.ask("PUT", "/v1/cluster/map", body=json.dumps(new), headers={"If-Match": str(self.map["epoch"])})
+        except ERRORS:
+            return False
+        finally:
+            connection.close()
+        if status != 200:
+            return False
+        self.old_maps.append(self.map)
+        self.map = new
+        return True
+
+    def refresh_map(self):
+        """The one that the indexer has: a change whose answer was lost may have been taken."""
+        self.map = self.indexer.json("/v1/cluster/map")
+        return self.map
+
+    def owners(self, digest):
+        """Of a message, in a map of one era."""
+        shard = int(digest[:4], 16) >> (16 - (self.shards.bit_length() - 1))
+        return self.map["eras"][0]["owners"][shard]
+
+    # --- wires ---
+
+    def spoil(self, pairs):
+        with self.lock:
+            for pair in pairs:
+                self.bad_wires[pair] = None
+
+    def mend(self, pairs):
+        with self.lock:
+            for pair in pairs:
+                self.bad_wires[pair] = time.monotonic()
+
+    def wire_good_since(self, a, b):
+        """Both ways; None: it is bad now."""
+        with self.lock:
+            since = [self.bad_wires.get(pair, 0.0) for pair in ((a, b), (b, a))]
+        return None if None in since else max(since)
+
+    def reachable_since(self, through, holder):
+        """Since when nothing stands between a client of one node and a copy on another; None: something does."""
+        times = [through.up_since, holder.up_since]
+        if through is not holder:
+            times.append(self.wire_good_since(through.name, holder.name))
+        return None if None in times else max(times)

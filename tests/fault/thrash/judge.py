@@ -1,0 +1,133 @@
+"""The last look: every message that was promised lies where it belongs, on disk, and the index says the same."""
+
+import json
+import os
+import random
+import time
+
+from traffic import ERRORS, Connection
+
+SETTLE_S = float(os.environ.get("GRIBSTORE_THRASH_SETTLE", 180))
+READS = 300
+
+
+class Judge:
+    def __init__(self, thrash):
+        self.thrash, self.ground, self.book, self.findings = thrash, thrash.ground, thrash.book, thrash.findings
+        self.random = random.Random(f"{thrash.seed}/judge")
+
+    # --- settled: what is owed is on its owners' disks ---
+
+    def lacking(self, limit=1 << 30):
+        """(digest, owner) of what an owner has not got in its journal."""
+        found = []
+        held = {}
+        for digest, promise in self.book.owed().items():
+            path = promise.message.run.path
+            for name in self.ground.owners(digest):
+                if (name, path) not in held:
+                    held[name, path] = self.ground.node(name).disk.digests(path)
+                if digest not in held[name, path]:
+                    found.append((digest, name))
+                    if len(found) >= limit:
+                        return found
+        return found
+
+    def settle(self):
+        """Seconds until every owner has what it owes."""
+        began = time.monotonic()
+        self.ground.refresh_map()
+        while self.lacking(1):
+            if time.monotonic() > began + SETTLE_S:
+                lacking = self.lacking()
+                for digest, name in lacking[:10]:
+                    promise = self.book.find(digest)
+                    holders = [node.name for node in self.ground.nodes if node.disk.holds(promise.message.run.path, digest)]
+                    self.findings.lost.append(f"{promise.message.run.path} {digest}: not on {name}, which owns it, {SETTLE_S} s after all was well; on {holders}; "
+                                              f"{promise.copies} copies were said, on {promise.nodes}")
+                self.findings.other.append(f"{len(lacking)} copies are missing; sync says {self.sync_status()}")
+                return None
+            time.sleep(0.1)
+        return round(time.monotonic() - began, 1)
+
+    def sync_status(self):
+        return {node.name: node.json("/cluster/sync") for node in self.ground.nodes}
+
+    # --- reads ---
+
+    def check_reads(self):
+        """Each of a sample, by its address on every node."""
+        owed = self.book.owed()
+        connections = {node.name: Connection(node.url, 60) for node in self.ground.nodes}
+        for digest in self.random.sample(sorted(owed), min(READS, len(owed))):
+            node = self.random.choice(self.ground.nodes)
+            try:
+                status, _, data = connections[node.name].ask("GET", f"/sha256/{digest}")
+            except ERRORS as error:
+                status, data = 0, repr(error).encode()
+            if status != 200 or len(data) != owed[digest].length:
+                self.findings.lost.append(f"/sha256/{digest} on {node.name}: {status} {data[:200]!r}")
+        for connection in connections.values():
+            connection.close()
+
+    # --- the index ---
+
+    def ask_index(self, method, path, body=None):
+        connection = Connection(self.ground.indexer.url, 60)
+        try:
+            return connection.json(method, path, body)
+        finally:
+            connection.close()
+
+    def await_index(self, question, what):
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            try:
+                answer, told = question()
+            except ERRORS as error:
+                answer, told = False, repr(error)
+            if answer:
+                return
+            if time.monotonic() > deadline:
+                self.findings.other.append(f"the index: {what}: {str(told)[:1500]}")
+                return
+            time.sleep(0.3)
+
+    def check_index(self):
+        by_run = {}
+        for digest, promise in self.book.owed().items():
+            by_run.setdefault(promise.message.run.path, []).append(digest)
+        for path, digests in by_run.items():
+            def whole(path=path, digests=digests):
+                status, answer = self.ask_index("POST", f"/v1/runs/{path}/check", {"digests": digests})
+                return status == 200 and not answer["missing"] and not answer["under_replicated"], answer
+            self.await_index(whole, f"{path} is whole")
+
+            def agrees(path=path):
+                status, answer = self.ask_index("GET", f"/v1/runs/{path}?fingerprint=1")
+                return status == 200 and answer["nodes"]["equal"], answer
+            self.await_index(agrees, f"{path} has the nodes' fingerprint")
+
+    # --- at rest ---
+
+    def check_at_rest(self):
+        """The processes are gone: what the disks have, byte for byte."""
+        for node in self.ground.nodes:
+            node.leave()
+            node.up_since = None
+        self.ground.indexer.stop()
+        for digest, promise in self.book.owed().items():
+            path = promise.message.run.path
+            for name in self.ground.owners(digest):
+                if not self.ground.node(name).disk.holds(path, digest):
+                    self.findings.lost.append(f"{path} {digest}: not whole on the disk of {name}, which owns it")
+        for node in self.ground.nodes:
+            self.findings.other += [f"fsck: {line}" for line in node.fsck()]
+        self.check_purged()
+
+    def check_purged(self):
+        """No run that is purged has a directory."""
+        closed = {run.path for run in self.thrash.load.closed_runs} - {run.path for run in self.thrash.load.open_runs()}
+        for node in self.ground.nodes:
+            for path in set(node.disk.listed()) & closed:
+                self.thrash.say(f"{node.name} has {path} still")

@@ -1,0 +1,199 @@
+"""A campaign: load, faults by chance from a seed, quiet, and the last look at what is on the disks."""
+
+import json
+import pathlib
+import random
+import time
+import traceback
+
+from book import Book
+from check import Findings
+from faults import KINDS, NotNow
+from fields import Fields
+from ground import Ground
+from judge import Judge
+from links import NoLinks
+from load import Load
+from messages import Run
+
+AT_ONCE = 2
+GAP_S = 1.5
+
+
+class Thrash:
+    def __init__(self, folder, seed, *, colos, faults, kinds=None, min_replicas=2, said=lambda text: None, length=1.0, load=None, **ground):
+        self.folder, self.seed, self.wanted, self.said = pathlib.Path(folder), seed, faults, said
+        self.random = random.Random(f"{seed}/faults")
+        self.kinds = [KINDS[name] for name in kinds or KINDS]
+        self.length = length
+        self.findings, self.book = Findings(), Book()
+        self.colos, self.min_replicas, self.settings, self.load_settings = colos, min_replicas, ground, load or {}
+        self.side_run = Run("side", (2026, 2, 3, 0))
+        self.number = 0
+        self.fired = {kind.name: 0 for kind in self.kinds}
+        self.tried = {kind.name: 0 for kind in self.kinds}
+        self.standing = []      # (end, fault)
+        self.late = []          # nodes that are coming back by themselves
+        self.settle_s = None
+        self.ground = self.load = None
+
+    # --- what faults ask ---
+
+    def stands(self, *names):
+        return any(fault.name in names for _, fault in self.standing)
+
+    def is_alone(self, node):
+        """It can't hear of anything now."""
+        others = [other for other in self.ground.nodes if other is not node]
+        return all(self.ground.reachable_since(node, other) is None for other in others)
+
+    def starting(self, node):
+        """It is ready as soon as it can hear of the others."""
+        self.late.append(node)
+
+    def only_on(self, node):
+        """Promises of which no other disk has a copy."""
+        others = [other for other in self.ground.nodes if other is not node]
+        owed = self.book.owed()
+        held = {}
+        for other in others:
+            for path in {promise.message.run.path for promise in owed.values()}:
+                held.setdefault(path, set()).update(other.disk.digests(path))
+        return [promise for digest, promise in owed.items() if digest not in held.get(promise.message.run.path, ())]
+
+    # --- the course of it ---
+
+    def run(self):
+        began = time.monotonic()
+        try:
+            self.ground = Ground(self.folder, colos=self.colos, random_=random.Random(f"{self.seed}/ground"), min_replicas=self.min_replicas,
+                                 **self.settings)
+            self.ground.open()
+            self.load = Load(self.ground, self.book, self.findings, Fields(), self.seed, self.folder, **self.load_settings).start()
+            self.thrash()
+            self.end_all()
+            self.load.stop()
+            self.quiet()
+        except NoLinks:
+            raise
+        except Exception:  # noqa: BLE001
+            self.findings.other.append(traceback.format_exc())
+        finally:
+            if self.load is not None:
+                self.load.stopped.set()
+            if self.ground is not None:
+                self.ground.close()
+        self.seconds = time.monotonic() - began
+        return self
+
+    def thrash(self):
+        # Each kind once, in any order; then by weight.
+        kinds = [kind for kind in self.kinds]
+        self.random.shuffle(kinds)
+        next_at = time.monotonic() + 1
+        while sum(self.fired.values()) + len(self.standing) < self.wanted and not self.is_hopeless():
+            self.end_due()
+            self.look_at_late()
+            if time.monotonic() >= next_at and len(self.standing) < AT_ONCE:
+                self.begin_some(kinds)
+                next_at = time.monotonic() + self.length * self.random.uniform(0, GAP_S)
+            time.sleep(0.05)
+
+    def is_hopeless(self):
+        return self.findings.lost or self.findings.wrong or self.number > 4 * self.wanted + 40
+
+    def begin_some(self, kinds):
+        kind = next((kind for kind in kinds if kind.can(self) and not self.is_busy(kind)), None)
+        if kind is not None:
+            kinds.remove(kind)
+        else:
+            possible = [kind for kind in self.kinds if kind.can(self) and not self.is_busy(kind)]
+            if not possible:
+                return
+            kind = self.random.choices(possible, weights=[kind.weight for kind in possible])[0]
+        node = self.free_node() if kind.needs_node else None
+        if kind.needs_node and node is None:
+            return
+        self.number += 1
+        fault = kind(self, node)
+        self.tried[kind.name] += 1
+        try:
+            fault.begin()
+        except NotNow as reason:
+            self.say(f"{fault.describe()}: not now: {reason}")
+            return
+        length = self.length * self.random.uniform(*kind.length_s)
+        self.say(f"{fault.describe()}, {length:.1f} s")
+        self.standing.append((time.monotonic() + length, fault))
+
+    def is_busy(self, kind):
+        """Two of a kind at once would undo each other; so do two that play with the wires between colos."""
+        names = {fault.name for _, fault in self.standing}
+        wires = {"cut-one-way", "cut-node", "cut-colos", "flapping", "slow", "lossy"}
+        return kind.name in names or (kind.name in wires and names & wires)
+
+    def free_node(self):
+        taken = {fault.node for _, fault in self.standing} | set(self.late)
+        free = [node for node in self.ground.nodes if node not in taken and node.up_since is not None]
+        return self.random.choice(free) if free else None
+
+    def end_due(self):
+        for due in [entry for entry in self.standing if entry[0] <= time.monotonic()]:
+            self.standing.remove(due)
+            self.end(due[1])
+
+    def end(self, fault):
+        fault.end()
+        self.fired[fault.name] += fault.fired
+        if not fault.fired:
+            self.say(f"{fault.describe()}: did not fire")
+
+    def look_at_late(self):
+        for node in list(self.late):
+            if node.process.poll() is not None:
+                raise AssertionError(node.describe(f"ended with {node.process.returncode}"))
+            if node.get_ready():
+                node.up_since = time.monotonic()
+                self.late.remove(node)
+
+    def end_all(self):
+        while self.standing:
+            self.end(self.standing.pop()[1])
+        self.ground.links.heal()
+        for node in list(self.late):
+            node.wait_up()
+        self.late.clear()
+
+    def quiet(self):
+        self.say(f"quiet; {len(self.book.owed())} messages are owed")
+        for finding in self.findings.all()[:5]:
+            self.say(finding)
+        judge = Judge(self)
+        self.settle_s = judge.settle()
+        judge.check_reads()
+        judge.check_index()
+        judge.check_at_rest()
+
+    def say(self, text):
+        self.said(f"[{self.number}] {text}")
+
+    # --- what is told of it ---
+
+    def is_good(self):
+        return not self.findings.all() and all(self.fired.values()) and self.book.acknowledged > 0
+
+    def report(self):
+        counts = self.load.counts if self.load else None
+        return {
+            "seed": self.seed, "good": self.is_good(), "seconds": round(self.seconds, 1), "settle_seconds": self.settle_s, "faults": sum(self.fired.values()),
+            "fired": self.fired, "tried": {name: count for name, count in self.tried.items() if count != self.fired[name]},
+            "acknowledged": self.book.acknowledged, "promises": len(self.book.promises), "given_up": self.book.given_up,
+            "lost": len(self.findings.lost), "wrong": len(self.findings.wrong), "other": len(self.findings.other),
+            **({} if counts is None else {
+                "puts": {str(key): count for key, count in counts.puts.items()}, "copies": counts.copies,
+                "reads": {" ".join(key): count for key, count in counts.reads.items()}, "purges": counts.purges, "reopened": counts.reopened,
+                "longest_put_s": round(counts.longest_put_s, 1), "longest_read_s": round(counts.longest_read_s, 1)}),
+        }
+
+    def report_text(self):
+        return json.dumps(self.report(), indent=1)
