@@ -1,4 +1,4 @@
-/* cmd_cluster.c: gribstore cluster show, cluster init. */
+/* cmd_cluster_init.c: gribstore cluster init. */
 #include "client/cli/cmd.h"
 #include "client/cli/output.h"
 #include "client/cli/table.h"
@@ -7,14 +7,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-/* ---- show ---- */
-
-struct show_settings {
-    struct common_settings common;
-};
-
-static const struct config_option show_options[] = { COMMON_OPTIONS, { 0 } };
 
 static const struct table_column show_columns[] = {
     { "id", false },    { "url", false },   { "host", false },  { "colo", false },
@@ -71,32 +63,6 @@ static int map_out(const struct cli *cli, const struct cluster_map *map)
     buf_fini(&buf);
     return code;
 }
-
-static int show_run(struct cli *cli, void *settings, char **arguments, size_t count)
-{
-    struct error err;
-
-    (void)settings, (void)arguments;
-    if (count > 0)
-        return cli_usage(cli, "cluster show takes no arguments");
-    error_init(&err);
-    enum status status = session_map_once(cli->session, &err);
-    return status == STATUS_OK ? map_out(cli, cli->session->map) : cli_fail_status(cli, status, &err);
-}
-
-const struct command command_cluster_show = {
-    .name = "cluster show",
-    .arguments = "[options]",
-    .summary = "Show the cluster map: nodes, shards, replicas",
-    .examples = "  gribstore cluster show\n"
-                "  gribstore cluster show --node http://10.0.0.7:8410 --json",
-    .about = "The map as the first node that answers has it, or the indexer. With --json it is the map itself.",
-    .options = show_options,
-    .settings_size = sizeof(struct show_settings),
-    .run = show_run,
-};
-
-/* ---- init ---- */
 
 struct init_settings {
     struct common_settings common;

@@ -1,0 +1,184 @@
+/* cluster_edit.c: the map that holds, and the next one in its place. */
+#include "client/cluster_edit.h"
+
+#include "client/call.h"
+#include "client/indexer_api.h"
+#include "proto/base/json_read.h"
+#include "proto/cluster_map_make.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* ---- the map now ---- */
+
+static enum status map_of_answer(const struct call_answer *answer, struct cluster_map **map,
+                                 struct error *err)
+{
+    *map = map_parse(answer->body.data, answer->body.size, err);
+    return *map != NULL ? STATUS_OK : error_of_answer(err->status, err, answer->url);
+}
+
+static enum status map_of_nodes(struct gs_session *session, struct cluster_map **map, struct error *err)
+{
+    struct call call = {
+        .to = CALL_NODES, .method = "GET", .path = "/cluster/map", .answer_max = MAP_JSON_SIZE_MAX
+    };
+    struct call_answer answer;
+
+    call.once = true;
+    enum status status = call_run(session, &call, &answer, err);
+    if (status == STATUS_OK)
+        status = map_of_answer(&answer, map, err);
+    call_answer_fini(&answer);
+    return status;
+}
+
+enum status cluster_map_now(struct gs_session *session, struct cluster_map **map, bool *of_indexer,
+                            struct error *err)
+{
+    struct call call = {
+        .to = CALL_INDEXERS, .method = "GET", .path = INDEXER_MAP_PATH, .answer_max = MAP_JSON_SIZE_MAX
+    };
+    struct call_answer answer;
+
+    *map = NULL;
+    call.once = true;
+    enum status status = call_run(session, &call, &answer, err);
+    *of_indexer = status == STATUS_OK;
+    if (status == STATUS_OK)
+        status = map_of_answer(&answer, map, err);
+    bool refused = answer.http_status == 401 || answer.http_status == 403;
+    call_answer_fini(&answer);
+    if (*of_indexer || status == STATUS_CANCELLED || refused)
+        return status;
+    status = map_of_nodes(session, map, err);
+    if (status == STATUS_OK && (*map)->indexers_count > 0) {
+        status = error_set(
+            err, STATUS_UNREACHABLE,
+            "the indexer keeps the cluster's map, and does not answer: %s (--indexer says where)",
+            (*map)->indexers[0]);
+        map_unref(*map);
+        *map = NULL;
+    }
+    return status;
+}
+
+/* ---- the next one ---- */
+
+static enum status map_put_indexer(struct gs_session *session, const struct cluster_map *before,
+                                   const struct buf *body, struct cluster_map **newer, struct error *err)
+{
+    struct call call = { .to = CALL_INDEXERS, .method = "PUT", .path = INDEXER_MAP_PATH };
+    struct call_answer answer;
+    char match[32];
+
+    snprintf(match, sizeof match, "\"%" PRIu64 "\"", before->epoch);
+    call.body = slice_of(body->data, body->size);
+    call.header = (struct transfer_header){ "If-Match", match };
+    call.answer_max = MAP_JSON_SIZE_MAX;
+    call.once = true;
+    enum status status = call_run(session, &call, &answer, err);
+    if (answer.http_status == 412) {
+        *newer = map_parse(answer.body.data, answer.body.size, NULL);
+        status = error_set(err, STATUS_STALE_EPOCH, "another map came first");
+    }
+    call_answer_fini(&answer);
+    return status;
+}
+
+/* The first node that takes it decides; those that are away learn it from the others. */
+static enum status map_put_nodes(struct gs_session *session, const struct cluster_map *before,
+                                 const struct cluster_map *after, const struct buf *body,
+                                 struct cluster_map **newer, struct error *err)
+{
+    enum status status = STATUS_UNREACHABLE;
+    unsigned took = 0;
+
+    (void)before;
+    error_set(err, status, "no node answers");
+    for (unsigned i = 0; i < after->nodes_count; i++) {
+        struct call call = {
+            .to = CALL_URL, .url = after->nodes[i].url, .method = "PUT", .path = "/cluster/map"
+        };
+        struct call_answer answer;
+
+        if (after->nodes[i].state == NODE_OUT)
+            continue;
+        call.body = slice_of(body->data, body->size);
+        call.answer_max = MAP_JSON_SIZE_MAX;
+        enum status told = call_run(session, &call, &answer, err);
+        if (answer.http_status == 412 && took == 0) {
+            *newer = map_parse(answer.body.data, answer.body.size, NULL);
+            status = error_set(err, STATUS_STALE_EPOCH, "another map came first");
+        } else if (told == STATUS_OK) {
+            took++;
+        }
+        call_answer_fini(&answer);
+        if (status == STATUS_STALE_EPOCH || told == STATUS_CANCELLED)
+            return status == STATUS_STALE_EPOCH ? status : told;
+    }
+    return took > 0 ? STATUS_OK : err->status;
+}
+
+enum status cluster_map_put(struct gs_session *session, const struct cluster_map *before,
+                            const struct cluster_map *after, bool of_indexer,
+                            struct cluster_map **newer, struct error *err)
+{
+    struct buf body;
+
+    *newer = NULL;
+    buf_init(&body, MAP_JSON_SIZE_MAX);
+    map_print(after, &body);
+    enum status status = buf_status(&body);
+    if (status != STATUS_OK)
+        error_set(err, status, "the map is too large");
+    else if (of_indexer)
+        status = map_put_indexer(session, before, &body, newer, err);
+    else
+        status = map_put_nodes(session, before, after, &body, newer, err);
+    buf_fini(&body);
+    return status;
+}
+
+/* ---- who comes ---- */
+
+static enum status node_take(const struct cluster_map *map, const struct cluster_map *theirs,
+                             const char *url, struct map_node *node, struct error *err)
+{
+    if (theirs->epoch > 0 && strcmp(theirs->cluster, map->cluster) != 0)
+        return error_set(err, STATUS_OTHER_CLUSTER,
+                         "%s belongs to cluster %s, this one is %s: a node is in one cluster", url,
+                         theirs->cluster, map->cluster);
+    if (theirs->epoch > 0)
+        return error_set(err, STATUS_EXISTS,
+                         "%s has this cluster's map (epoch %" PRIu64 ") already: `gribstore cluster show`",
+                         url, theirs->epoch);
+    if (theirs->nodes_count != 1)
+        return error_set(err, STATUS_PRECONDITION, "%s: a node of epoch 0 with %u nodes in its map",
+                         url, theirs->nodes_count);
+    *node = theirs->nodes[0];
+    if (node->url[0] == '\0')
+        map_text_copy(node->url, sizeof node->url, url);
+    return STATUS_OK;
+}
+
+enum status cluster_ask_node(struct gs_session *session, const struct cluster_map *map,
+                             const char *url, struct map_node *node, struct error *err)
+{
+    struct call call = {
+        .to = CALL_URL, .url = url, .method = "GET", .path = "/cluster/map", .answer_max = MAP_JSON_SIZE_MAX
+    };
+    struct call_answer answer;
+    struct cluster_map *theirs = NULL;
+
+    enum status status = call_run(session, &call, &answer, err);
+    if (status == STATUS_OK)
+        status = map_of_answer(&answer, &theirs, err);
+    else
+        error_wrap(err, "%s", url);
+    if (status == STATUS_OK)
+        status = node_take(map, theirs, url, node, err);
+    map_unref(theirs);
+    call_answer_fini(&answer);
+    return status;
+}
