@@ -10,7 +10,7 @@ import threading
 import time
 
 from disks import Disk
-from links import Links, own_mounts
+from links import Links, NoLinks, own_mounts
 from nodes import DrillNode
 from own_mongod import OwnMongod
 from processes import BIN, Client, EndedEarly, Indexer, await_condition
@@ -112,8 +112,11 @@ class HostNode(DrillNode):
     def fill(self):
         """Nothing is left on its disk."""
         with open(self.mounted / "ballast", "wb", buffering=0) as file:
-            room = os.statvfs(self.mounted)
-            os.posix_fallocate(file.fileno(), 0, max(1, room.f_bavail * room.f_frsize - (256 << 10)))
+            for left in (1 << 20, 2 << 20, 3 << 20):  # the node writes meanwhile
+                room = os.statvfs(self.mounted)
+                with contextlib.suppress(OSError):
+                    os.posix_fallocate(file.fileno(), 0, max(1, room.f_bavail * room.f_frsize - left))
+                    return
 
     def free(self):
         (self.mounted / "ballast").unlink()
@@ -139,15 +142,18 @@ class HostIndexer(Indexer):
 class Ground:
     """All of it, from nothing to gone. Everything is started by the thread that made it: children don't outlive theirs."""
 
-    def __init__(self, folder, *, colos, random_, replicas=2, min_replicas=2, mongo=False, old_bin=None, shards=32, spare=2):
-        own_mounts()
+    def __init__(self, folder, *, colos, random_, replicas=2, min_replicas=2, mongo=False, old_bin=None, shards=32, spare=2, arguments=()):
+        try:
+            own_mounts()
+        except OSError as error:
+            raise NoLinks(str(error)) from error
         self.folder, self.random, self.shards = folder, random_, shards
         self.replicas, self.min_replicas = replicas, min_replicas
         names = [f"n{place}" for place in range(1, len(colos) + 1)]
         self.spare = [f"s{place}" for place in range(1, spare + 1)]
         self.links = Links(BIN / "links", [CONTROL, *names, *self.spare])
         self.links.enter(CONTROL)
-        self.nodes = [HostNode(name, folder, self.links, colo, program=old_bin / "storaged" if old_bin and place % 2 else None)
+        self.nodes = [HostNode(name, folder, self.links, colo, arguments, program=old_bin / "storaged" if old_bin and place % 2 else None)
                       for place, (name, colo) in enumerate(zip(names, colos))]
         self.mongod = OwnMongod(folder) if mongo else None
         self.indexer = None
@@ -155,6 +161,7 @@ class Ground:
         self.bad_wires = {}     # (sender, receiver) -> None: it is bad, else since when it is good
         self.map = None
         self.old_maps = []
+        self.standing = []      # (end, fault), as the thrasher has them
 
     # --- up and down ---
 

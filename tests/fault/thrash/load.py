@@ -10,11 +10,11 @@ import time
 import urllib.parse
 
 from messages import KIB, MIB, Run
-from processes import COMMAND_TIMEOUT_S, Client
+from processes import COMMAND_TIMEOUT_S, Client, await_condition
 from traffic import ERRORS, Connection
 
 TIMEOUT_S = 90
-REACHABLE_S = 25  # a way that has been good so long serves: probes, time limits and back-off of the nodes lie behind it
+REACHABLE_S = 13  # a way that has been good so long serves: probes, time limits and back-off of the nodes lie behind it
 SIZES = ((70, 300, 2 * KIB), (25, 2 * KIB, 64 * KIB), (4, 64 * KIB, 512 * KIB), (0.5, MIB, 6 * MIB))
 BODY_MESSAGES_MAX = 30
 
@@ -29,21 +29,23 @@ class Counts:
     puts: dict = dataclasses.field(default_factory=dict)      # status or error -> how many
     reads: dict = dataclasses.field(default_factory=dict)     # (way, outcome) -> how many
     copies: dict = dataclasses.field(default_factory=dict)    # said -> messages
+    short: dict = dataclasses.field(default_factory=dict)     # faults that stood -> messages with fewer copies than replicas
+    by_node: dict = dataclasses.field(default_factory=dict)   # node asked -> messages
     commands: int = 0
     audited: int = 0
     purges: int = 0
     reopened: int = 0
-    longest_put_s: float = 0.0
-    longest_read_s: float = 0.0
+    slowest: list = dataclasses.field(default_factory=list)
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def add(self, counter, key, count=1):
         with self.lock:
             counter[key] = counter.get(key, 0) + count
 
-    def took(self, what, seconds):
+    def took(self, seconds, text):
+        """The slowest are kept, with what stood in their way."""
         with self.lock:
-            setattr(self, what, max(getattr(self, what), seconds))
+            self.slowest = sorted([*self.slowest, (round(seconds, 1), text)], reverse=True)[:8]
 
 
 class Worker(threading.Thread):
@@ -60,16 +62,23 @@ class Worker(threading.Thread):
             self.connections[url] = Connection(url, TIMEOUT_S)
         return self.connections[url]
 
-    def pause(self, seconds):
+    def took(self, began, what):
+        standing = ", ".join(sorted(fault.describe() for _, fault in list(self.ground.standing)))
+        self.counts.took(time.monotonic() - began, f"{what}; {standing or 'no fault'}")
+
+    def rest(self, seconds):
         self.load.stopped.wait(seconds)
 
     def run(self):
         while not self.load.stopped.is_set():
+            if not self.load.going.wait(0.5):
+                continue
             try:
-                self.turn()
+                with self.load.busy():
+                    self.turn()
             except Exception as error:  # noqa: BLE001
                 self.load.findings.other.append(f"{type(self).__name__}: {error!r}")
-                self.pause(1)
+                self.rest(1)
         for connection in self.connections.values():
             connection.close()
 
@@ -96,9 +105,9 @@ class Putter(Worker):
         messages = self.some_messages()
         began = time.monotonic()
         epochs = self.book.epochs(messages)
-        self.put(messages, epochs)
-        self.counts.took("longest_put_s", time.monotonic() - began)
-        self.pause(self.load.put_pause_s * self.random.random())
+        outcome = self.put(messages, epochs)
+        self.took(began, outcome)
+        self.rest(self.load.put_pause_s * self.random.random())
 
     def put(self, messages, epochs):
         node = self.random.choice(self.load.targets())
@@ -111,12 +120,14 @@ class Putter(Worker):
             answer = json.loads(text)
         except ERRORS as error:
             self.counts.add(self.counts.puts, type(error).__name__)
-            self.pause(0.1)
-            return
+            self.rest(0.1)
+            return f"PUT on {node.name}: {error!r}"
         self.counts.add(self.counts.puts, status if status < 400 else f"{status} {answer.get('code')}")
         self.load.take_answer(answer.get("messages", []), messages, epochs, wipes)
+        self.counts.add(self.counts.by_node, node.name, len(answer.get("messages", [])))
         if status >= 500:
-            self.pause(0.1)
+            self.rest(0.1)
+        return f"PUT on {node.name}: {status}"
 
 
 class LibraryPutter(Putter):
@@ -124,7 +135,7 @@ class LibraryPutter(Putter):
 
     def put(self, messages, epochs):
         if self.load.absent:
-            return
+            return "nothing"
         wipes = {node.name: node.wipes for node in self.ground.nodes}
         path = self.load.folder / f"{self.name}.grib"
         path.write_bytes(b"".join(message.data for message in messages))
@@ -133,7 +144,8 @@ class LibraryPutter(Putter):
         self.counts.commands += 1
         if done.returncode == 0:
             self.load.take_promises(messages, epochs, wipes, self.ground.min_replicas)
-        self.pause(0.3)
+        self.rest(0.3)
+        return f"gribstore put: {done.returncode}"
 
 
 class Getter(Worker):
@@ -142,13 +154,13 @@ class Getter(Worker):
     def turn(self):
         promises = self.book.sample(self.random, 1)
         if not promises:
-            self.pause(0.1)
+            self.rest(0.1)
             return
         way = self.random.choices((self.by_digest, self.by_location, self.by_command), weights=(60, 35, 3))[0]
         began = time.monotonic()
         way(promises[0])
-        self.counts.took("longest_read_s", time.monotonic() - began)
-        self.pause(self.load.get_pause_s * self.random.random())
+        self.took(began, way.__name__)
+        self.rest(self.load.get_pause_s * self.random.random())
 
     def note(self, way, outcome):
         self.counts.add(self.counts.reads, (way, outcome))
@@ -244,7 +256,7 @@ class Rotator(Worker):
                 return True
             with contextlib.suppress(*ERRORS):
                 self.ask(f"/v1/runs/{run.path}/{verb}")
-            self.pause(0.3)
+            self.rest(0.3)
         return False
 
     def turn(self):
@@ -257,7 +269,7 @@ class Rotator(Worker):
         if not self.insist(run, "retire?grace=1s", ("retired", "purged")):
             return
         while self.state(run) != "purged":
-            self.pause(0.3)
+            self.rest(0.3)
             if self.load.stopped.is_set():
                 return
         self.counts.purges += 1
@@ -278,6 +290,9 @@ class Load:
         self.lock = threading.Lock()
         self.stopped = threading.Event()
         self.rotate_now = threading.Event()
+        self.going = threading.Event()
+        self.going.set()
+        self.under_way = 0
         self.counts = Counts()
         self.put_pause_s, self.get_pause_s, self.rotate_pause_s, self.fields_a_run = put_pause_s, get_pause_s, rotate_pause_s, fields_a_run
         self.sent = []
@@ -303,6 +318,29 @@ class Load:
         for thread in self.threads:
             thread.join(TIMEOUT_S + COMMAND_TIMEOUT_S)
             assert not thread.is_alive(), "a request was not answered"
+
+    @contextlib.contextmanager
+    def busy(self):
+        with self.lock:
+            self.under_way += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.under_way -= 1
+
+    def pause(self):
+        """Until what is under way has its answers, and no further."""
+        self.going.clear()
+        await_condition(lambda: self.under_way == 0, "what was under way has ended")
+
+    def resume(self):
+        self.going.set()
+
+    def acknowledged_by(self):
+        """Node asked -> messages acknowledged by it."""
+        with self.counts.lock:
+            return dict(self.counts.by_node)
 
     def client(self):
         """Any node to begin with: the others come from the map."""
@@ -364,6 +402,8 @@ class Load:
         promise = self.book.promise(light, length, epoch, copies, nodes)
         self.counts.add(self.counts.copies, copies)
         self.counts.audited += 1
+        if copies < self.ground.replicas and nodes:
+            self.counts.add(self.counts.short, ", ".join(sorted(fault.name for _, fault in self.ground.standing)) or "no fault")
         holders = {node.name for node in list(self.ground.nodes) if node.disk.holds(message.run.path, message.digest)}
         missing = set(nodes) - holders
         enough = len(holders) >= copies and not missing

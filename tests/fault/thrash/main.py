@@ -28,6 +28,7 @@ def arguments():
     parser.add_argument("--seed", type=int, metavar="S", help="what befalls whom, and when; the load too")
     parser.add_argument("--nodes", default="3..6", metavar="N|N..M", help="how many; of a range the seed chooses")
     parser.add_argument("--min-replicas", type=int, choices=(1, 2), help="default: the seed chooses")
+    parser.add_argument("--trial", metavar="NAME", help="rebalance, partition or death instead of faults of all kinds (--list)")
     parser.add_argument("--kinds", metavar="A,B", help="of faults; default: all (--list)")
     parser.add_argument("--mongo", action="store_true", help="with a MongoDB of its own rather than SQLite")
     parser.add_argument("--old-bin", metavar="DIR", type=pathlib.Path, help="every other node runs that folder's storaged")
@@ -43,10 +44,13 @@ def main():
     from faults import KINDS
     from links import NoLinks
     from thrash import Thrash
+    from trials import TRIALS
 
     if options.list:
         for name, kind in KINDS.items():
             print(f"{name:<20} {kind.about}")
+        for name, trial in TRIALS.items():
+            print(f"--trial {name:<12} {trial.about}")
         return 0
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1, 1 << 30)
     random_ = random.Random(f"{seed}/shape")
@@ -62,15 +66,19 @@ def main():
 
     print(f"seed {seed}, {count} nodes, min_replicas {min_replicas}", flush=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="gribstore-thrash-"))
-    thrash = Thrash(folder, seed, colos=colos_of(count), faults=options.faults, kinds=kinds, min_replicas=min_replicas, said=said,
-                    length=options.length, mongo=options.mongo, old_bin=options.old_bin)
+    settings = {"colos": colos_of(count), "faults": options.faults, "min_replicas": min_replicas, "said": said, "mongo": options.mongo,
+                "old_bin": options.old_bin}
+    if options.trial:
+        thrash = TRIALS[options.trial](folder, seed, **settings)
+    else:
+        thrash = Thrash(folder, seed, kinds=kinds, length=options.length, **settings)
     try:
         thrash.run()
     except NoLinks as reason:
         print(f"thrash: {reason}", file=sys.stderr)
         return EXIT_SKIPPED
     finally:
-        if options.keep and thrash.findings.all():
+        if options.keep and (thrash.findings.all() or os.environ.get("GRIBSTORE_THRASH_KEEP")):
             kept = pathlib.Path(options.keep) / f"seed-{seed}"
             shutil.rmtree(kept, ignore_errors=True)
             shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("*.sqlite-*", "ballast", "mongod*"))

@@ -20,22 +20,92 @@ AT_ONCE = 2
 GAP_S = 1.5
 
 
-class Thrash:
-    def __init__(self, folder, seed, *, colos, faults, kinds=None, min_replicas=2, said=lambda text: None, length=1.0, load=None, **ground):
-        self.folder, self.seed, self.wanted, self.said = pathlib.Path(folder), seed, faults, said
+class Campaign:
+    """A cluster under load that something befalls, and the last look. play() says what."""
+
+    def __init__(self, folder, seed, *, colos, min_replicas=2, said=lambda text: None, load=None, **ground):
+        self.folder, self.seed, self.said = pathlib.Path(folder), seed, said
         self.random = random.Random(f"{seed}/faults")
-        self.kinds = [KINDS[name] for name in kinds or KINDS]
-        self.length = length
         self.findings, self.book = Findings(), Book()
         self.colos, self.min_replicas, self.settings, self.load_settings = colos, min_replicas, ground, load or {}
-        self.side_run = Run("side", (2026, 2, 3, 0))
         self.number = 0
+        self.fired, self.tried, self.told = {}, {}, {}
+        self.settle_s = None
+        self.seconds = 0.0
+        self.ground = self.load = None
+
+    def play(self):
+        raise NotImplementedError
+
+    def run(self):
+        began = time.monotonic()
+        try:
+            self.ground = Ground(self.folder, colos=self.colos, random_=random.Random(f"{self.seed}/ground"), min_replicas=self.min_replicas,
+                                 **self.settings)
+            self.ground.open()
+            self.load = Load(self.ground, self.book, self.findings, Fields(), self.seed, self.folder, **self.load_settings).start()
+            self.play()
+            self.load.stop()
+            self.quiet()
+        except NoLinks:
+            raise
+        except Exception:  # noqa: BLE001
+            self.findings.other.append(traceback.format_exc())
+        finally:
+            if self.load is not None:
+                self.load.stopped.set()
+            if self.ground is not None:
+                self.ground.close()
+        self.seconds = time.monotonic() - began
+        return self
+
+    def quiet(self):
+        self.say(f"quiet; {len(self.book.owed())} messages are owed")
+        for finding in self.findings.all()[:5]:
+            self.say(finding)
+        judge = Judge(self)
+        self.settle_s = judge.settle()
+        judge.check_reads()
+        judge.check_index()
+        judge.check_at_rest()
+
+    def say(self, text):
+        self.said(f"[{self.number}] {text}")
+
+    # --- what is told of it ---
+
+    def is_good(self):
+        return not self.findings.all() and all(self.fired.values()) and self.book.acknowledged > 0
+
+    def report(self):
+        counts = self.load.counts if self.load else None
+        return {
+            "seed": self.seed, "good": self.is_good(), "seconds": round(self.seconds, 1), "settle_seconds": self.settle_s, "faults": sum(self.fired.values()),
+            "fired": self.fired, "tried": {name: count for name, count in self.tried.items() if count != self.fired[name]},
+            "acknowledged": self.book.acknowledged, "promises": len(self.book.promises), "given_up": self.book.given_up,
+            "lost": len(self.findings.lost), "wrong": len(self.findings.wrong), "other": len(self.findings.other),
+            **self.told, **({} if counts is None else {
+                "puts": {str(key): count for key, count in counts.puts.items()}, "copies": counts.copies, "short": counts.short,
+                "reads": {" ".join(key): count for key, count in counts.reads.items()}, "purges": counts.purges, "reopened": counts.reopened,
+                "slowest": [f"{seconds} s: {text}" for seconds, text in counts.slowest]}),
+        }
+
+    def report_text(self):
+        return json.dumps(self.report(), indent=1)
+
+
+class Thrash(Campaign):
+    """Faults of all kinds by chance, one or two at a time."""
+
+    def __init__(self, folder, seed, *, faults, kinds=None, length=1.0, **settings):
+        super().__init__(folder, seed, **settings)
+        self.wanted, self.length = faults, length
+        self.kinds = [KINDS[name] for name in kinds or KINDS]
+        self.side_run = Run("side", (2026, 2, 3, 0))
         self.fired = {kind.name: 0 for kind in self.kinds}
         self.tried = {kind.name: 0 for kind in self.kinds}
         self.standing = []      # (end, fault)
         self.late = []          # nodes that are coming back by themselves
-        self.settle_s = None
-        self.ground = self.load = None
 
     # --- what faults ask ---
 
@@ -63,28 +133,10 @@ class Thrash:
 
     # --- the course of it ---
 
-    def run(self):
-        began = time.monotonic()
-        try:
-            self.ground = Ground(self.folder, colos=self.colos, random_=random.Random(f"{self.seed}/ground"), min_replicas=self.min_replicas,
-                                 **self.settings)
-            self.ground.open()
-            self.load = Load(self.ground, self.book, self.findings, Fields(), self.seed, self.folder, **self.load_settings).start()
-            self.thrash()
-            self.end_all()
-            self.load.stop()
-            self.quiet()
-        except NoLinks:
-            raise
-        except Exception:  # noqa: BLE001
-            self.findings.other.append(traceback.format_exc())
-        finally:
-            if self.load is not None:
-                self.load.stopped.set()
-            if self.ground is not None:
-                self.ground.close()
-        self.seconds = time.monotonic() - began
-        return self
+    def play(self):
+        self.ground.standing = self.standing
+        self.thrash()
+        self.end_all()
 
     def thrash(self):
         # Each kind once, in any order; then by weight.
@@ -163,37 +215,3 @@ class Thrash:
         for node in list(self.late):
             node.wait_up()
         self.late.clear()
-
-    def quiet(self):
-        self.say(f"quiet; {len(self.book.owed())} messages are owed")
-        for finding in self.findings.all()[:5]:
-            self.say(finding)
-        judge = Judge(self)
-        self.settle_s = judge.settle()
-        judge.check_reads()
-        judge.check_index()
-        judge.check_at_rest()
-
-    def say(self, text):
-        self.said(f"[{self.number}] {text}")
-
-    # --- what is told of it ---
-
-    def is_good(self):
-        return not self.findings.all() and all(self.fired.values()) and self.book.acknowledged > 0
-
-    def report(self):
-        counts = self.load.counts if self.load else None
-        return {
-            "seed": self.seed, "good": self.is_good(), "seconds": round(self.seconds, 1), "settle_seconds": self.settle_s, "faults": sum(self.fired.values()),
-            "fired": self.fired, "tried": {name: count for name, count in self.tried.items() if count != self.fired[name]},
-            "acknowledged": self.book.acknowledged, "promises": len(self.book.promises), "given_up": self.book.given_up,
-            "lost": len(self.findings.lost), "wrong": len(self.findings.wrong), "other": len(self.findings.other),
-            **({} if counts is None else {
-                "puts": {str(key): count for key, count in counts.puts.items()}, "copies": counts.copies,
-                "reads": {" ".join(key): count for key, count in counts.reads.items()}, "purges": counts.purges, "reopened": counts.reopened,
-                "longest_put_s": round(counts.longest_put_s, 1), "longest_read_s": round(counts.longest_read_s, 1)}),
-        }
-
-    def report_text(self):
-        return json.dumps(self.report(), indent=1)
