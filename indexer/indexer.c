@@ -8,6 +8,7 @@
 #include "indexer/quarantine_retry.h"
 #include "indexer/query_axes.h"
 #include "indexer/reindex_job.h"
+#include "indexer/release.h"
 #include "indexer/retire.h"
 #include "indexer/routes.h"
 #include "indexer/run_state.h"
@@ -102,6 +103,8 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
     if (status == STATUS_OK)
         status = reindex_job_start(indexer, err);
     if (status == STATUS_OK)
+        status = releases_start(indexer, err);
+    if (status == STATUS_OK)
         status = map_authority_start(indexer, err);
     if (status == STATUS_OK)
         status = http_server_start(&server, &indexer->server, err);
@@ -124,6 +127,7 @@ static void indexer_on_transfer_closed(void *data)
     upserts_stop(indexer);
     censuses_stop(indexer);
     catalog_close(indexer->catalog);
+    releases_stop(indexer);
     axes_cache_free(indexer->axes_cache);
     http_server_free(indexer->server);
     security_close(&indexer->security);

@@ -49,6 +49,7 @@ struct share;
 struct sweeps;
 struct quarantine_retries;
 struct reindex_job;
+struct releases;
 
 struct indexer {
     uv_loop_t *loop;
@@ -68,6 +69,7 @@ struct indexer {
     struct sweeps *sweeps;
     struct quarantine_retries *quarantine_retries;
     struct reindex_job *reindex_job;
+    struct releases *releases;
     struct http_server *server;
     struct list until_stop; /* of node_request.h */
     bool draining;

@@ -17,6 +17,7 @@ void node_request_init(struct node_request *request, struct indexer *indexer)
     buf_init(&request->body, MAP_JSON_SIZE_MAX);
     request->on_done = NULL;
     request->user = NULL;
+    request->more = (struct transfer_header){ NULL, NULL };
     request->until_stop = false;
 }
 
@@ -94,6 +95,8 @@ void node_request_start(struct node_request *request, const char *method, const 
         transfer->headers[headers++] = (struct transfer_header){ HEADER_CLUSTER, request->cluster };
         transfer->headers[headers++] = (struct transfer_header){ HEADER_EPOCH, request->epoch };
     }
+    if (request->more.name != NULL)
+        transfer->headers[headers++] = request->more;
     transfer->headers[headers] = (struct transfer_header){ NULL, NULL };
     transfer->body = slice_of(request->body.data, request->body.size);
     transfer->on_done = node_request_on_transfer;

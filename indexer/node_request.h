@@ -12,6 +12,7 @@ struct node_request {
     char url[URL_SIZE_MAX + 512];
     char cluster[CLUSTER_ID_SIZE + 1], epoch[24];
     struct buf body; /* owned; sent when not empty */
+    struct transfer_header more; /* set before the start; its value is borrowed until on_done [none] */
     bool until_stop; /* set before the start: nobody waits for its answer once the indexer leaves */
     struct list list;
     /* The status of the answer: OK for 2xx, else as its problem+json says; UNREACHABLE, TIMEOUT... */

@@ -8,6 +8,8 @@
 #include "indexer/quarantine_route.h"
 #include "indexer/query.h"
 #include "indexer/reindex_job.h"
+#include "indexer/release.h"
+#include "indexer/release_dropped.h"
 #include "indexer/reread_route.h"
 #include "indexer/run_state.h"
 #include "indexer/share_status.h"
@@ -31,6 +33,8 @@ const struct http_route indexer_routes[] = {
     { HTTP_POST_, RUN "/ready", ROLE_ADMIN, "ready", run_ready_route },
     { HTTP_POST_, RUN "/retire", ROLE_ADMIN, "retire", run_retire_route },
     { HTTP_POST_, RUN "/reopen", ROLE_ADMIN, "reopen", run_reopen_route },
+    { HTTP_POST_, "/v1/releases", ROLE_NODE | ROLE_BOUND, "releases", release_route },
+    { HTTP_POST_, "/v1/releases/dropped", ROLE_NODE | ROLE_BOUND, "releases-dropped", release_dropped_route },
     { HTTP_GET_, "/v1/cluster/map", ROLE_READ | ROLE_BOUND, "map", map_authority_get_route },
     { HTTP_PUT_, "/v1/cluster/map", ROLE_ADMIN, "map", map_authority_put_route },
     { HTTP_GET_, "/v1/cluster/nodes", ROLE_READ | ROLE_BOUND, "nodes", status_nodes_route },

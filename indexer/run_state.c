@@ -9,6 +9,7 @@
 #include "indexer/run_state.h"
 
 #include "indexer/census.h"
+#include "indexer/release_catalog.h"
 #include "indexer/retire.h"
 #include "indexer/run_tell.h"
 #include "indexer/sweep.h"
@@ -278,6 +279,13 @@ static void run_op_end(struct run_op *op, enum status status, const struct error
 
 /* --- writing it --- */
 
+/* What was given up of it goes with it. */
+static bool run_ends(const struct run_op *op)
+{
+    return op->next.info.state == RUN_PURGED ||
+           (op->was.incarnation > 0 && op->next.info.incarnation > op->was.incarnation);
+}
+
 static void run_write_run(struct work *work)
 {
     struct run_op *op = container_of(work, struct run_op, work);
@@ -286,6 +294,8 @@ static void run_write_run(struct work *work)
     work->status = STATUS_OK;
     if (op->forgets)
         work->status = catalog_cursor_remove(catalog, NULL, &op->next.run, &work->err);
+    if (op->writes && work->status == STATUS_OK && run_ends(op))
+        work->status = release_locks_remove(catalog, &op->next.run, &work->err);
     if (op->writes && work->status == STATUS_OK) /* undone only as long as no node was told to delete, by whichever indexer */
         work->status = catalog_run_put_before(
             catalog, &op->next, &op->was,

@@ -223,6 +223,9 @@ enum status catalog_cursor_put(struct catalog *catalog, struct catalog_cursor *c
  * beginning of was's journal, incomplete. Whoever reads the run now reads from there again, and so heals what was written late. */
 enum status catalog_cursor_check(struct catalog *catalog, const struct catalog_cursor *was,
                                  bool whole, struct error *err);
+/* What is stored; rev 0: nothing is. */
+enum status catalog_cursor_get(struct catalog *catalog, const char *node, const struct run_key *run,
+                               struct catalog_cursor *cursor, struct error *err);
 enum status catalog_cursor_remove(struct catalog *catalog, const char *node, const struct run_key *run,
                                   struct error *err); /* node or run NULL: any */
 enum status catalog_cursor_scan(struct catalog *catalog, const char *node, /* NULL: all */

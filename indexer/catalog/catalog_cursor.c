@@ -89,6 +89,15 @@ static enum status cursor_get(struct catalog *catalog, const struct record_id *i
     return status;
 }
 
+enum status catalog_cursor_get(struct catalog *catalog, const char *node, const struct run_key *run,
+                               struct catalog_cursor *cursor, struct error *err)
+{
+    struct record_id id;
+
+    cursor_id(&id, node, run);
+    return cursor_get(catalog, &id, cursor, err);
+}
+
 static enum status cursor_write(struct catalog *catalog, const struct record_id *id,
                                 uint64_t rev_was, struct catalog_cursor *cursor, struct error *err)
 {
