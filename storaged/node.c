@@ -9,6 +9,7 @@
 #include "storaged/json_file.h"
 #include "storaged/map_sync.h"
 #include "storaged/peers/probe.h"
+#include "storaged/peers/release.h"
 #include "storaged/recovering.h"
 #include "storaged/repair.h"
 #include "storaged/space_watch.h"
@@ -249,6 +250,7 @@ static void log_serving(struct node *node)
     log_u64(&line, "loops", node->loops_count);
     log_u64(&line, "runs", stats.runs);
     log_u64(&line, "messages", stats.messages);
+    node->release = release_start(loop);
     log_end(&line);
     cluster_view_release(view);
 }
@@ -359,6 +361,7 @@ void node_close(struct node *node)
         uv_close((uv_handle_t *)&node->signals[i], NULL);
     for (unsigned i = 0; node->loops != NULL && i < node->loops_count; i++)
         node_loop_close(&node->loops[i]);
+    release_stop(node->release);
     join_free(node->join);
     map_sync_free(node->map_sync);
     probe_free(node->probe);
@@ -391,6 +394,7 @@ void node_set_serving(struct node *node)
 
 /* The count goes up before the flag is looked at, the flag before the count: one of the two sees the other. */
 bool node_ingest_begin(struct node *node, struct error *err)
+    release_free(node->release);
 {
     atomic_fetch_add(&node->ingests, 1);
     if (atomic_load(&node->state) == NODE_JOINING || atomic_load(&node->frozen)) {

@@ -16,6 +16,7 @@ struct join;
 struct map_sync;
 struct probe;
 struct recovering;
+struct release;
 struct repair;
 struct space_watch;
 struct sync;
@@ -46,6 +47,7 @@ struct node {
     struct map_sync *map_sync;       /* owned; loop 0 */
     struct probe *probe;             /* owned; loop 0 */
     struct repair *repair;           /* owned; loop 0 */
+    struct release *release;         /* owned; loop 0; NULL: nothing is given up */
     struct space_watch *space_watch; /* owned; loop 0 */
     struct sync *sync; /* owned; loop 0; NULL: it looks at nobody */
     uv_signal_t signals[3];

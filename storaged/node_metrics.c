@@ -1,7 +1,11 @@
 /* node_metrics.c: the node's metrics and their names. */
 #include "storaged/node_metrics.h"
 
+#include "storaged/peers/release_words.h"
+
 #include "proto/base/bytes.h"
+
+#include <stdio.h>
 
 static const uint64_t batch_bounds[] = { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512 };
 static const uint64_t parts_bounds[] = { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000 };
@@ -70,6 +74,22 @@ struct metric metric_sync_left = {
     .help = "Bytes that the node looked at now has more of than this one, as far as is known.",
     .kind = METRIC_GAUGE,
 };
+struct metric metric_release_left = {
+    .name = "gribstore_release_bytes_left",
+    .help = "Bytes of data files that the map does not give to this node, and that it has to give up.",
+    .kind = METRIC_GAUGE,
+};
+struct metric metric_released = {
+    .name = "gribstore_released_messages_total",
+    .help = "Messages of this node that were given up, with their data files.",
+    .kind = METRIC_COUNTER,
+};
+struct metric metric_released_bytes = {
+    .name = "gribstore_released_bytes_total",
+    .help = "Bytes of data files that were given up.",
+    .kind = METRIC_COUNTER,
+};
+struct metric metric_release_refused[RELEASE_CODES];
 struct metric metric_forwarded = {
     .name = "gribstore_messages_forwarded_total",
     .help = "Messages passed through from another node.",
@@ -83,15 +103,33 @@ struct metric metric_range_parts = {
     .bounds_count = ARRAY_COUNT(parts_bounds),
 };
 
+static void register_refused(void)
+{
+    static char labels[RELEASE_CODES][32];
+
+    for (unsigned code = 0; code < RELEASE_CODES; code++) {
+        struct metric *metric = &metric_release_refused[code];
+
+        snprintf(labels[code], sizeof labels[code], "code=\"%s\"", release_code_name(code));
+        metric->name = "gribstore_release_refused_total";
+        metric->help = "Times that a data file was asked about and had to stay.";
+        metric->labels = labels[code];
+        metric->kind = METRIC_COUNTER;
+        metric_register(metric);
+    }
+}
+
 void node_metrics_register(void)
 {
     static struct metric *const all[] = {
         &metric_copies_kept, &metric_copies_failed,  &metric_handoffs,     &metric_body_memory,
         &metric_body_waits,  &metric_copies_damaged, &metric_repaired,     &metric_missing,
         &metric_forwarded,   &metric_range_parts,    &metric_copy_batches, &metric_synced,
-        &metric_synced_bytes, &metric_sync_left,
+        &metric_synced_bytes, &metric_sync_left, &metric_release_left, &metric_released,
+        &metric_released_bytes,
     };
 
     for (unsigned i = 0; i < ARRAY_COUNT(all); i++)
         metric_register(all[i]);
+    register_refused();
 }

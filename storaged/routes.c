@@ -12,6 +12,7 @@
 #include "storaged/message_get.h"
 #include "storaged/node.h"
 #include "storaged/node_status.h"
+#include "storaged/peers/release.h"
 #include "storaged/purge.h"
 #include "storaged/request.h"
 #include "storaged/run_tell.h"
@@ -48,6 +49,8 @@ const struct http_route routes_node[] = {
     { HTTP_POST_, "/cluster/scrub", ROLE_ADMIN, "scrub-start", scrub_api_start },
     { HTTP_GET_, "/cluster/sync", ROLE_NODE | ROLE_ADMIN, "sync", sync_handle },
     { HTTP_POST_, "/cluster/sync", ROLE_ADMIN, "sync-start", sync_ask },
+    { HTTP_GET_, "/cluster/releases", ROLE_NODE | ROLE_ADMIN, "releases", release_handle },
+    { HTTP_GET_, "/cluster/releases/{source}/{base_time}/{file}", ROLE_NODE, "release", release_handle_file },
     { HTTP_DELETE_, "/data/{source}/{base_time}/", ROLE_ADMIN, "purge", purge_handle },
     { HTTP_GET_, "/metrics", ROLE_READ | ROLE_BOUND, "metrics", node_status_metrics },
     { HTTP_GET_, "/healthz", ROLE_NONE, "healthz", node_status_health },

@@ -75,6 +75,10 @@ static const struct config_option options[] = {
       "How often another node is asked what it has of this one's shards; what is missing here is fetched. 0: never." },
     { "store", "sync-rate", 0, CONFIG_SIZE, AT(sync_rate), "100MiB", NULL, "SIZE",
       "Bytes a second that are fetched so, at most; 0: no limit." },
+    { "store", "release-period", 0, CONFIG_DURATION, AT(release_period_ms), "60s", NULL, "TIME",
+      "How often an indexer is asked whether data files that the map does not give to this node may go. 0: never." },
+    { "store", "release-grace", 0, CONFIG_DURATION, AT(release_grace_ms), "10min", NULL, "TIME",
+      "How long such a file is served yet after the index has forgotten it." },
     { "store", "run-memory", 0, CONFIG_DURATION, AT(run_memory_ms), "400d", NULL, "TIME",
       "How long purged runs are remembered." },
 

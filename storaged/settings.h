@@ -34,6 +34,8 @@ struct settings {
     uint64_t message_max; /* bytes of one GRIB message */
     uint64_t sync_rate;   /* bytes a second that are pulled from other nodes; 0: any */
     uint64_t sync_period_ms; /* between two looks at another node; 0: none is looked at */
+    uint64_t release_period_ms; /* between two rounds of giving up copies; 0: none is */
+    uint64_t release_grace_ms;  /* that a dropped file is served */
     uint64_t scrub_rate;  /* bytes a second that are read again; 0: no scrub */
 
     struct http_settings http;

@@ -495,6 +495,8 @@ static void store_info_files(const struct run_dir *dir, struct store_run_info *i
             .birth = file->birth,
             .size = store_file_size(file),
             .count = file->count,
+            .modified = store_file_modified(file),
+            .own = file->own,
         };
     }
 }

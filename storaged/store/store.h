@@ -163,6 +163,8 @@ bool store_file_damaged(const struct store_file *file, uint64_t offset, uint64_t
 struct store_file_info {
     unsigned shard;
     uint64_t birth, size, count; /* flushed bytes, good messages */
+    int64_t modified;            /* seconds since 1970 */
+    bool own;                    /* made by this process: it may take messages */
 };
 struct store_run_info {
     struct run_key run;

@@ -252,6 +252,11 @@ def tour_of_a_node(node, message):
     assert node.get("/cluster/sync").status_code == 200
     assert node.post("/cluster/sync").status_code == 202
     assert node.get("/cluster/capacity").status_code == 200
+    assert node.get("/cluster/releases").status_code == 200
+    name = line["locations"][0]["url"].rsplit("/", 1)[1]
+    assert node.json(f"/cluster/releases/{run}/{name}") == {"state": "none"}
+    assert node.json(f"/cluster/releases/{run}/0000-00000000000000ab.grib") == {"state": "gone"}
+    assert node.get(f"/cluster/releases/{run}/else").status_code == 404
     assert node.post("/cluster/scrub?rate=fast").status_code == 400
     for path in ("/metrics", "/healthz", "/readyz", "/openapi.json"):
         assert node.get(path).status_code == 200
