@@ -17,6 +17,7 @@
 #define INDEXER_READY_PATH "/readyz"
 #define INDEXER_STATUS_PATH "/v1/status"
 #define INDEXER_QUARANTINE_PATH "/v1/quarantine"
+#define INDEXER_SWEEP_PATH "/v1/sweep"
 #define INDEXER_REINDEX_PATH "/v1/reindex"
 
 enum {

@@ -4,7 +4,7 @@
 
 #include "indexer/indexer.h"
 
-/* POST /v1/runs/{source}/{base_time}/reread?node=N: 202 once the cursor is gone; whoever tails the node begins within a lease. */
+/* POST /v1/runs/{source}/{base_time}/reread?node=N, body none or {"digests": [...]}: 202 once the cursor is gone; whoever tails the node begins within a lease. */
 void reread_route(struct http_exchange *ex);
 
 #endif

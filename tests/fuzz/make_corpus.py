@@ -199,6 +199,7 @@ def runs_log(*records):
 DIGESTS = ["11" * 32, "22" * 32]
 RUN = {"source": "hres", "base_time": "2013-04-08T00:00:00Z"}
 LOCATION = {"url": "http://a:1/data/hres/20130408T0000Z/0001-000000000000004d.grib", "offset": 0, "length": 100}
+PLACE = {"digest": "a1" * 32, "length": 9, "stored_at": 7, "node": "n1", "file": "0017-6f3a92c1d0e4b7a5.grib", "offset": 4, "as": "field"}
 
 
 def jsons(*values):
@@ -287,6 +288,13 @@ CORPUS = {
         "have": b"\1" + jsons({"known": [LOCATION | {"digest": DIGESTS[1], "stored_at": 7}]}),
         "run": b"\0" + jsons({"incarnation": 1, "version": 2, "state": "retired"}),
         "problem": b"\0" + jsons({"code": "full", "detail": "only 1 byte", "offset": 7, "title": "The disk is full"}),
+    },
+    "fuzz_client_objects": {
+        "lines": b"\n".join(json.dumps(line).encode() for line in (PLACE, PLACE | {"as": "older", "stored_at": 0}, {"end": True, "locations": 2})) + b"\n",
+        "node": json.dumps(PLACE | {"node": "../a b"}).encode(),
+        "members": json.dumps([{"digest": DIGESTS[0], "stored_at": 7, "birth": "6f3a92c1d0e4b7a5", "offset": 0, "length": 9}, {}]).encode(),
+        "runs": json.dumps({"full": True, "runs": [RUN | {"incarnation": 1, "version": 2, "state": "ready", "records": 3}]}).encode(),
+        "braces": b' [{"a":"}{][\\"\\\\"} , {"b":[{},[]]}]',
     },
     "fuzz_tail_listing": {"two": jsons(LISTING, LISTING | {"full": False, "runs": []}, LISTING | {"runs": []}),
                           "shard": jsons(LISTING).replace(b'"shard":1', b'"shard":99999')},

@@ -202,6 +202,12 @@ PLANT(enum status, have_answer_read,
         mask[i] = true;
     return status;
 }
+#elif defined(PLANTED_fuzz_client_objects)
+/* Any text is a node's name. */
+PLANT(bool, node_id_valid, (const char *id))
+{
+    return id[0] != '\0';
+}
 #elif defined(PLANTED_fuzz_replica_answer)
 /* A copy that nobody named has a place. */
 PLANT(enum status, replica_answer_match,
