@@ -1,7 +1,12 @@
 /* join.c: goes round the configured URLs until one has given both.
  *
- *     MAP --epoch >= 1--> RUNS --listing--> TELL each state --> INSTALL the map, take the marker away --> END
- *      ^------------------- REST <-- any failure ------'
+ *     MAP --epoch >= 1--> JUDGE --> RUNS --listing--> TELL each state --> INSTALL the map, take the marker away --> END
+ *      ^-- the next URL ----'                               |
+ *      ^------------------- REST <-- any failure -----------'
+ *
+ * Whose map is it? Another cluster's node may stand at one of the URLs, and a node that has once taken its map belongs to it.
+ * A map that names this node is ours. One that does not (the node is new, and is added later) is taken only when more than half
+ * of the other URLs have given one of that cluster in a round, and none of another.
  *
  * States come before the map is installed: once the map is on disk, a restart would be ready with it. A map that is
  * told meanwhile is installed at once, and the marker keeps the node from being ready before it has the states too. */
@@ -22,7 +27,7 @@
 
 const char join_marker[] = "joining";
 
-enum join_step { JOIN_MAP, JOIN_RUNS, JOIN_TELL, JOIN_INSTALL, JOIN_DONE, JOIN_REST };
+enum join_step { JOIN_MAP, JOIN_JUDGE, JOIN_RUNS, JOIN_TELL, JOIN_INSTALL, JOIN_DONE, JOIN_REST };
 
 enum { RUNS_ANSWER_MAX = 512 << 20, CONNECT_TIMEOUT_MS = 2000 };
 
@@ -35,8 +40,13 @@ struct join {
     size_t base_size; /* of url, without a path */
     struct transfer_request request;
     struct cluster_map *map; /* owned: to be installed */
-    json_t *listing;         /* owned */
-    size_t run;              /* in the listing */
+    struct {                 /* maps that don't name this node, since the first URL was asked */
+        char cluster[CLUSTER_ID_SIZE + 1]; /* "": none yet */
+        unsigned count;
+        bool mixed; /* they are of several clusters */
+    } round;
+    json_t *listing; /* owned */
+    size_t run;      /* in the listing */
     struct run_change change;
     struct work work;
     enum status status;
@@ -51,6 +61,7 @@ struct join {
 #define TO(step) (1u << JOIN_##step)
 
 static enum fsm_next join_map(struct fsm *fsm);
+static enum fsm_next join_judge(struct fsm *fsm);
 static enum fsm_next join_runs(struct fsm *fsm);
 static enum fsm_next join_tell(struct fsm *fsm);
 static enum fsm_next join_install(struct fsm *fsm);
@@ -58,7 +69,8 @@ static enum fsm_next join_done(struct fsm *fsm);
 static enum fsm_next join_rest(struct fsm *fsm);
 
 static const struct fsm_step join_steps[] = {
-    [JOIN_MAP] = { "map", join_map, TO(RUNS) },
+    [JOIN_MAP] = { "map", join_map, TO(JUDGE) },
+    [JOIN_JUDGE] = { "judge", join_judge, TO(RUNS) | TO(MAP) },
     [JOIN_RUNS] = { "runs", join_runs, TO(TELL) },
     [JOIN_TELL] = { "tell", join_tell, TO(TELL) | TO(INSTALL) },
     [JOIN_INSTALL] = { "install", join_install, TO(DONE) },
@@ -100,8 +112,10 @@ static void answered(struct join *join, enum status status, struct error *err)
 
 static bool next_url(struct join *join)
 {
-    if (*join->next == '\0')
+    if (*join->next == '\0' || join->next == join->urls) {
         join->next = join->urls;
+        memset(&join->round, 0, sizeof join->round);
+    }
     size_t size = strcspn(join->next, ",");
     assert(size <= URL_SIZE_MAX); /* settings.c looked */
     memcpy(join->url, join->next, size);
@@ -155,7 +169,55 @@ static enum fsm_next join_map(struct fsm *fsm)
         return fsm_fail(fsm, STATUS_NOT_READY, &err);
     }
     ask(join, "/cluster/map", MAP_JSON_SIZE_MAX, on_map);
-    return fsm_wait(fsm, 1, JOIN_RUNS);
+    return fsm_wait(fsm, 1, JOIN_JUDGE);
+}
+
+/* --- judge --- */
+
+/* How many of the URLs are other nodes'. */
+static unsigned others_count(struct join *join)
+{
+    struct cluster_view *view = cluster_view(&join->loop->node->cluster);
+    size_t own_size = strlen(view->url);
+    unsigned count = 0;
+
+    for (const char *url = join->urls; *url != '\0';) {
+        size_t size = strcspn(url, ",");
+        count += size != own_size || memcmp(url, view->url, size) != 0;
+        url += size + (url[size] == ',');
+    }
+    cluster_view_release(view);
+    return count;
+}
+
+static void round_take(struct join *join)
+{
+    if (join->round.cluster[0] == '\0')
+        snprintf(join->round.cluster, sizeof join->round.cluster, "%s", join->map->cluster);
+    join->round.mixed |= strcmp(join->round.cluster, join->map->cluster) != 0;
+    join->round.count++;
+}
+
+static enum fsm_next join_judge(struct fsm *fsm)
+{
+    struct join *join = container_of(fsm, struct join, fsm);
+    unsigned others = others_count(join);
+    struct error err;
+
+    if (map_find(join->map, join->loop->node->cluster.self.id) != NULL)
+        return fsm_go(fsm, JOIN_RUNS);
+    round_take(join);
+    if (!join->round.mixed && join->round.count * 2 > others)
+        return fsm_go(fsm, JOIN_RUNS);
+    if (*join->next != '\0')
+        return fsm_go(fsm, JOIN_MAP);
+    error_init(&err);
+    error_set(&err, STATUS_NOT_READY,
+              join->round.mixed
+                  ? "the nodes of --join belong to several clusters, and no map names this node"
+                  : "no map names this node, and only %u of %u nodes of --join gave one: more than half have to",
+              join->round.count, others);
+    return fsm_fail(fsm, STATUS_NOT_READY, &err);
 }
 
 /* --- runs --- */

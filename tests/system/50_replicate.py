@@ -293,6 +293,21 @@ def test_a_node_that_joins_takes_no_put_before_it_has_map_and_states(daemons):
     third.restart()  # with the map on disk it need not ask again
 
 
+def test_a_node_that_joins_is_not_taken_by_another_cluster_at_an_address_of_its_own(daemons):
+    ours, theirs = (daemons.node(name) for name in ("n1", "other"))
+    for node in (ours, theirs):
+        tell_map([node], {**make_map([node], node.json("/cluster/map")["cluster"]), "replicas": 1, "min_replicas": 1,
+                          "eras": [{"from": None, "owners": [[node.name]] * SHARDS}]})
+    new = daemons.node("n2", ready=False, arguments=["--join", f"{theirs.url},{ours.url}"])
+    await_condition(lambda: new.answers() and "several clusters" in new.get("/readyz").text, "it says what keeps it from joining")
+    assert new.json("/cluster/map")["epoch"] == 0
+    new.kill()
+    ours_map = make_map([ours, new], ours.json("/cluster/map")["cluster"], epoch=2)
+    tell_map([ours], ours_map)
+    new.start().wait_ready()
+    assert new.json("/cluster/map")["cluster"] == ours_map["cluster"]
+
+
 def test_a_node_that_joins_does_not_say_that_a_message_is_nowhere(daemons):
     node = daemons.node("n1", ready=False, arguments=["--join", "http://127.0.0.1:1"])
     await_condition(node.answers, "it answers")

@@ -248,7 +248,9 @@ class Stranger(Fault):
         self.folder = self.ground.folder / self.name_
         self.folder.mkdir()
         self.found_cluster()
-        self.load.absent.add(self.node.name)
+        with self.load.lock:
+            self.load.absent.add(self.node.name)
+        await_condition(lambda: self.load.commands_putting == 0, "no command puts: a client that was told of that address believes it")
         self.node.blow()
         self.stranger = self.stranger_at(self.node.listen, self.ground.links.on(self.node.name))
         await_condition(self.stranger.answers, "the stranger answers")

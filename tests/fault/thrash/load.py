@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import http.client
 import json
 import random
 import threading
@@ -65,6 +66,13 @@ class Worker(threading.Thread):
     def took(self, began, what):
         standing = ", ".join(sorted(fault.describe() for _, fault in list(self.ground.standing)))
         self.counts.took(time.monotonic() - began, f"{what}; {standing or 'no fault'}")
+
+    def ask(self, url, method, path, **options):
+        """A connection that was idle may have been closed by the other side meanwhile: then it is asked once more."""
+        try:
+            return self.connection(url).ask(method, path, **options)
+        except http.client.RemoteDisconnected:
+            return self.connection(url).ask(method, path, **options)
 
     def rest(self, seconds):
         self.load.stopped.wait(seconds)
@@ -134,12 +142,18 @@ class LibraryPutter(Putter):
     """The same by `gribstore put`: it places for itself, as libgribstore does."""
 
     def put(self, messages, epochs):
-        if self.load.absent:
-            return "nothing"
+        with self.load.lock:
+            if self.load.absent:
+                return "nothing"
+            self.load.commands_putting += 1
         wipes = {node.name: node.wipes for node in self.ground.nodes}
         path = self.load.folder / f"{self.name}.grib"
         path.write_bytes(b"".join(message.data for message in messages))
-        done = self.load.client().run("put", "--source", messages[0].run.source, "--retry", "3s", "--quiet", path, expected=None)
+        try:
+            done = self.load.client().run("put", "--source", messages[0].run.source, "--retry", "3s", "--quiet", path, expected=None)
+        finally:
+            with self.load.lock:
+                self.load.commands_putting -= 1
         self.counts.add(self.counts.puts, f"gribstore put: {done.returncode}")
         self.counts.commands += 1
         if done.returncode == 0:
@@ -186,7 +200,7 @@ class Getter(Worker):
         node = self.random.choice(self.load.targets())
         began = time.monotonic()
         try:
-            status, _, data = self.connection(node.url).ask("GET", f"/sha256/{promise.message.digest}")
+            status, _, data = self.ask(node.url, "GET", f"/sha256/{promise.message.digest}")
         except ERRORS as error:
             status, data = 0, repr(error).encode()
         if status == 200:
@@ -198,8 +212,8 @@ class Getter(Worker):
     def by_location(self, promise):
         began = time.monotonic()
         try:
-            status, _, text = self.connection(self.ground.indexer.url).ask(
-                "GET", f"/v1/fields?source={promise.message.run.source}&digest={promise.message.digest}&all=1")
+            status, _, text = self.ask(
+                self.ground.indexer.url, "GET", f"/v1/fields?source={promise.message.run.source}&digest={promise.message.digest}&all=1")
             documents = json.loads(text)["fields"] if status == 200 else []
         except ERRORS:
             self.note("index", "failed")
@@ -213,8 +227,8 @@ class Getter(Worker):
         for place in issue["locations"]:
             try:
                 end = place["offset"] + place["length"] - 1
-                status, _, data = self.connection(self.ground.by_url(place["url"]).url).ask(
-                    "GET", urllib.parse.urlsplit(place["url"]).path, headers={"Range": f"bytes={place['offset']}-{end}"})
+                status, _, data = self.ask(
+                    self.ground.by_url(place["url"]).url, "GET", urllib.parse.urlsplit(place["url"]).path, headers={"Range": f"bytes={place['offset']}-{end}"})
             except ERRORS as error:
                 status, data = 0, repr(error).encode()
             if status == 206:
@@ -239,10 +253,6 @@ class Getter(Worker):
 class Rotator(Worker):
     """A run is retired and purged, and opened again, or another one comes in its place."""
 
-    def ask(self, path):
-        status, _, text = self.connection(self.ground.indexer.url).ask("POST", path)
-        return status, text
-
     def state(self, run):
         with contextlib.suppress(*ERRORS):
             status, answer = self.connection(self.ground.indexer.url).json("GET", f"/v1/runs/{run.path}")
@@ -255,7 +265,7 @@ class Rotator(Worker):
             if self.state(run) in wanted:
                 return True
             with contextlib.suppress(*ERRORS):
-                self.ask(f"/v1/runs/{run.path}/{verb}")
+                self.ask(self.ground.indexer.url, "POST", f"/v1/runs/{run.path}/{verb}")
             self.rest(0.3)
         return False
 
@@ -292,7 +302,7 @@ class Load:
         self.rotate_now = threading.Event()
         self.going = threading.Event()
         self.going.set()
-        self.under_way = 0
+        self.under_way = self.commands_putting = 0
         self.counts = Counts()
         self.put_pause_s, self.get_pause_s, self.rotate_pause_s, self.fields_a_run = put_pause_s, get_pause_s, rotate_pause_s, fields_a_run
         self.sent = []
