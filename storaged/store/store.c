@@ -291,7 +291,7 @@ uint64_t store_stamp(struct store *store, uint64_t count)
 
     assert(count > 0);
     do {
-        first = last >= now ? last + 1 : now;
+        first = last >= now && last - now < STORE_STAMP_AHEAD_MAX_US ? last + 1 : now;
     } while (!atomic_compare_exchange_weak(&store->stamp, &last, first + count - 1));
     return first;
 }

@@ -117,8 +117,11 @@ struct append {
 };
 void store_append(struct store *store, struct append *append);
 
-/* The next stamps: max(now, last given + 1) and count - 1 more, all different from any given by this node before.
- * Thread-safe. Stamps that came with copies are taken into account by store_stamp_seen(). */
+/* The next stamps: max(now, last given + 1) and count - 1 more. Thread-safe. Stamps that came with copies are taken into account
+ * by store_stamp_seen(). A last one that is far ahead of the clock was given by a clock that was wrong, here or elsewhere, and
+ * came with sync, which takes any: it is not followed, else every node that has the message would give stamps that the others
+ * refuse (put.h: 5 min), for as long as that clock was off. */
+enum { STORE_STAMP_AHEAD_MAX_US = 240000000 };
 uint64_t store_stamp(struct store *store, uint64_t count);
 void store_stamp_seen(struct store *store, uint64_t stored_at_us);
 

@@ -1,5 +1,7 @@
 /* test_store.c: what storaged/store/store.h promises. */
 #include "storaged/store/disk.h"
+
+#include "proto/base/clock.h"
 #include "tests/lib/store_fixture.h"
 
 #include <errno.h>
@@ -38,6 +40,20 @@ static void what_was_acknowledged_is_there_after_reopening(void **state)
         assert_true(fixture_has(fixture, &runs[i % 2], i, 50 + i));
         assert_false(fixture_has(fixture, &runs[(i + 1) % 2], i, 50 + i));
     }
+}
+
+static void stamps_follow_those_seen_but_not_those_of_a_clock_that_was_wrong(void **state)
+{
+    struct store_fixture *fixture = *state;
+    uint64_t now = clock_wall_us();
+    uint64_t minute = 60000000, hour = 60 * minute;
+
+    store_stamp_seen(fixture->store, now + minute);
+    assert_true(store_stamp(fixture->store, 1) > now + minute);
+    store_stamp_seen(fixture->store, now + hour);
+    uint64_t first = store_stamp(fixture->store, 10);
+    assert_in_range(first, now, now + STORE_STAMP_AHEAD_MAX_US);
+    assert_int_equal(store_stamp(fixture->store, 1) >= first + 10, true);
 }
 
 static void a_known_digest_is_not_stored_again(void **state)
@@ -279,6 +295,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_appended_message_is_found_and_read_back,
                                         fixture_setup_open, fixture_teardown),
         cmocka_unit_test_setup_teardown(what_was_acknowledged_is_there_after_reopening,
+                                        fixture_setup_open, fixture_teardown),
+        cmocka_unit_test_setup_teardown(stamps_follow_those_seen_but_not_those_of_a_clock_that_was_wrong,
                                         fixture_setup_open, fixture_teardown),
         cmocka_unit_test_setup_teardown(a_known_digest_is_not_stored_again, fixture_setup_open,
                                         fixture_teardown),
