@@ -109,12 +109,20 @@ struct gs_put_summary {
     uint64_t took_ms;
 };
 
+/* How messages get to their nodes; what is stored is the same. */
+enum gs_put_way {
+    GS_PUT_BY_OWNER, /* a request to a node that owns its messages; that one sends the other copies */
+    GS_PUT_DIRECT,   /* a request to each owner: what leaves here is as much as there are copies */
+    GS_PUT_ANY,      /* a request to whichever node is least busy */
+};
+
 struct gs_put_options {
     const char *source;         /* "hres" */
     int dry_run;                /* ask only what is missing */
     uint64_t body_size_max;     /* bytes of a request, one larger message excepted [16 MiB] */
     unsigned body_messages_max; /* [4096] */
     unsigned parallel;          /* requests under way [8] */
+    enum gs_put_way way;        /* [GS_PUT_BY_OWNER] */
     /* Called now and then; may be NULL. */
     void (*on_progress)(void *user, const struct gs_put_summary *summary);
     /* A file ended early: error names it and the byte offset. What was before it is stored, other files go on. */

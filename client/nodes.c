@@ -105,6 +105,15 @@ struct node *nodes_pick(struct nodes *nodes, uint64_t now_ms)
     return best;
 }
 
+struct node *nodes_by_id(struct nodes *nodes, const char *id)
+{
+    for (unsigned i = 0; i < nodes->count; i++) {
+        if (strcmp(nodes->items[i].id, id) == 0)
+            return &nodes->items[i];
+    }
+    return NULL;
+}
+
 uint64_t nodes_next_ms(const struct nodes *nodes, uint64_t now_ms)
 {
     uint64_t next = UINT64_MAX;

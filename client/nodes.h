@@ -10,6 +10,7 @@ struct node {
     unsigned under_way;            /* requests sent and not answered */
     unsigned failures;             /* in a row */
     uint64_t down_until_ms;        /* monotonic; 0: up */
+    uint64_t no_copies_until_ms;   /* it took a copy and did not answer */
 };
 
 struct nodes {
@@ -30,6 +31,7 @@ enum status nodes_from_map(struct nodes *nodes, const struct cluster_map *map,
 
 /* The least busy of those that are not waited for; NULL: none now. */
 struct node *nodes_pick(struct nodes *nodes, uint64_t now_ms);
+struct node *nodes_by_id(struct nodes *nodes, const char *id); /* NULL: not there */
 /* When the next one is worth a try (now_ms or later). */
 uint64_t nodes_next_ms(const struct nodes *nodes, uint64_t now_ms);
 

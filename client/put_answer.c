@@ -3,6 +3,7 @@
 
 #include "client/error.h"
 #include "proto/base/json_read.h"
+#include "proto/cluster_map.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -78,63 +79,42 @@ enum status put_answer_have(const struct buf *answer, struct put_message *messag
 
 /* ---- PUT ---- */
 
-static enum status answer_check_message(const json_t *item, const struct put_message *message,
-                                        struct put_answer *result, struct error *err)
+static enum status answer_line(const json_t *item, const struct put_message *message,
+                               struct put_line *line, struct error *err)
 {
-    const json_t *is_new = json_object_get(item, "new");
     struct digest digest;
     const char *text;
-    uint64_t copies;
 
     enum status status = json_get_string(item, "digest", &text, err);
     if (status == STATUS_OK)
-        status = json_opt_u64(item, "copies", UINT32_MAX, 1, &copies, err);
+        status = json_opt_u64(item, "copies", MAP_REPLICAS_MAX, 1, &line->copies, err);
+    if (status == STATUS_OK)
+        status = json_opt_u64(item, "stored_at", INT64_MAX, 0, &line->stored_at_us, err);
+    if (status == STATUS_OK)
+        status = json_opt_u64(item, "incarnation", INT64_MAX, 0, &line->incarnation, err);
     if (status != STATUS_OK)
         return status;
     if (!digest_parse(slice_text(text), &digest) || digest_compare(&digest, &message->digest) != 0)
         return error_set(err, STATUS_CORRUPT,
                          "the node read other bytes than were cut out: the file changed meanwhile");
-    if (json_is_true(is_new))
-        result->stored++;
-    else
-        result->known++;
-    if (copies < result->copies)
-        result->copies = copies;
+    line->is_new = json_is_true(json_object_get(item, "new"));
     return STATUS_OK;
 }
 
-static enum status answer_check_all(const json_t *array, const struct put_message *messages,
-                                    size_t count, struct put_answer *result, struct error *err)
-{
-    size_t at = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        if (!messages[i].missing)
-            continue;
-        if (at >= json_array_size(array))
-            return error_set(err, STATUS_MALFORMED, "it names %zu messages, more were sent", at);
-        enum status status = answer_check_message(json_array_get(array, at), &messages[i], result, err);
-        if (status != STATUS_OK)
-            return status;
-        at++;
-    }
-    if (at != json_array_size(array))
-        return error_set(err, STATUS_MALFORMED, "it names %zu messages, %zu were sent",
-                         json_array_size(array), at);
-    return STATUS_OK;
-}
-
-enum status put_answer_check(const struct buf *answer, const struct put_message *messages,
-                             size_t count, struct put_answer *result, struct error *err)
+enum status put_answer_lines(const struct buf *answer, const struct put_message *messages,
+                             const uint32_t *picks, size_t count, struct put_line *lines,
+                             struct error *err)
 {
     json_t *json = NULL, *array;
 
-    *result = (struct put_answer){ .copies = UINT64_MAX };
     enum status status = json_parse(answer->data, answer->size, &json, err);
     if (status == STATUS_OK)
         status = json_get_array(json, "messages", &array, err);
-    if (status == STATUS_OK)
-        status = answer_check_all(array, messages, count, result, err);
+    if (status == STATUS_OK && json_array_size(array) != count)
+        status = error_set(err, STATUS_MALFORMED, "it names %zu messages, %zu were sent",
+                           json_array_size(array), count);
+    for (size_t i = 0; status == STATUS_OK && i < count; i++)
+        status = answer_line(json_array_get(array, i), &messages[picks[i]], &lines[i], err);
     json_decref(json);
     return error_of_answer(status, err, "the answer to a PUT");
 }

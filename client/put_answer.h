@@ -9,14 +9,17 @@
 enum status put_answer_have(const struct buf *answer, struct put_message *messages, size_t count,
                             struct error *err);
 
-struct put_answer {
-    uint64_t stored, known;
-    uint64_t copies; /* the fewest of any message */
+/* What became of a message, as one node says. */
+struct put_line {
+    bool is_new;
+    uint64_t copies;                    /* 1 where it is not said */
+    uint64_t stored_at_us, incarnation; /* 0 where it is not said */
 };
 
-/* The answer to a body that held the messages marked missing, in order. CORRUPT: the node names another digest, so the file
- * changed while it was read. */
-enum status put_answer_check(const struct buf *answer, const struct put_message *messages,
-                             size_t count, struct put_answer *result, struct error *err);
+/* The answer to a body that held messages[picks[0]], messages[picks[1]], ...: a line each, in that order. CORRUPT: the node
+ * names another digest, so the file changed while it was read. */
+enum status put_answer_lines(const struct buf *answer, const struct put_message *messages,
+                             const uint32_t *picks, size_t count, struct put_line *lines,
+                             struct error *err);
 
 #endif

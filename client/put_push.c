@@ -1,16 +1,12 @@
-/* put_push.c: windows, and the asks and bodies that they are made into. */
+/* put_push.c: windows, the jobs that they are made into, and what becomes of each message. */
 #include "client/put_push.h"
 
-#include "client/put_answer.h"
 #include "proto/base/clock.h"
-#include "proto/base/json_write.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { PUT_URL_MAX = 512, PUT_HAVE_SIZE_MAX = 16 << 20 };
 
 struct put_window {
     struct put_push *push;
@@ -20,26 +16,9 @@ struct put_window {
     unsigned asks_left, bodies_left;
 };
 
-/* One request of a window, sent until it is answered: an ask, or a body. */
-struct put_job {
-    struct list list;
-    struct put_window *window;
-    bool ask;
-    size_t first, count; /* its messages; of a body those marked missing */
-    uint64_t size;       /* of a body */
-    struct transfer_request request;
-    struct node *node;
-    char url[PUT_URL_MAX];
-    struct buf body;          /* of an ask */
-    size_t at;                /* the message being sent */
-    uint64_t at_offset;       /* and how much of it was */
-    uint64_t retry_at_ms;     /* not before */
-    uint64_t failed_since_ms; /* 0: did not fail yet */
-    unsigned failures;
-    struct error read_err; /* why body_read failed */
-};
-
 static void put_window_step(struct put_window *window);
+static void job_on_done(struct transfer_request *request, enum status unused,
+                        const struct error *unused_err);
 
 void put_push_init(struct put_push *push, struct gs_session *session, const struct gs_put_options *options,
                    struct put_file *files, struct gs_put_summary *summary)
@@ -64,129 +43,192 @@ static void put_push_fail(struct put_push *push, enum status status, const struc
     push->err.status = status;
 }
 
-/* ---- jobs ---- */
-
-static void job_free(struct put_job *job)
+static void put_push_no_memory(struct put_push *push)
 {
-    transfer_request_fini(&job->request);
-    buf_fini(&job->body);
-    free(job);
+    struct error err;
+
+    put_push_fail(push, error_set(&err, STATUS_NO_MEMORY, "no memory for a request"), &err);
 }
 
-static struct put_job *job_new(struct put_window *window, bool ask, size_t first)
+/* The map that messages are placed by; NULL: they go to any node. A cluster of one has nothing to place. */
+static const struct cluster_map *push_map(const struct put_push *push)
 {
-    struct put_job *job = calloc(1, sizeof *job);
+    const struct cluster_map *map = push->session->map;
+
+    return push->options->way == GS_PUT_ANY || push->map_lost || map == NULL || map->nodes_count < 2
+               ? NULL
+               : map;
+}
+
+/* ---- jobs ---- */
+
+static struct put_job *job_new(struct put_window *window, enum put_kind kind, uint32_t *picks, size_t count)
+{
+    struct put_job *job = put_job_new(window, kind, picks, count);
 
     if (job == NULL) {
-        struct error err;
-
-        error_set(&err, STATUS_NO_MEMORY, "no memory for a request");
-        put_push_fail(window->push, STATUS_NO_MEMORY, &err);
+        put_push_no_memory(window->push);
         return NULL;
     }
-    job->window = window;
-    job->ask = ask;
-    job->first = first;
-    buf_init(&job->body, PUT_HAVE_SIZE_MAX);
-    transfer_request_init(&job->request);
+    job->push = window->push;
+    job->messages = window->messages;
+    if (kind == PUT_ASK)
+        window->asks_left++;
+    else
+        window->bodies_left++;
     list_append(&window->push->jobs, &job->list);
     return job;
 }
 
-/* ---- a body, read from its files while it is sent ---- */
-
-static void job_skip_known(struct put_job *job)
+static void job_end(struct put_job *job)
 {
-    size_t end = job->first + job->count;
+    struct put_window *window = job->window;
 
-    while (job->at < end && !job->window->messages[job->at].missing)
-        job->at++;
+    if (job->kind == PUT_ASK)
+        window->asks_left--;
+    else
+        window->bodies_left--;
+    put_job_free(job);
+    put_window_step(window);
 }
 
-static int64_t job_body_read(struct transfer_request *request, uint8_t *data, size_t size)
+/* Bodies, or copies for the owners of that rank, of these messages, as many as it takes. Takes picks over. */
+static void window_send(struct put_window *window, enum put_kind kind,
+                        const struct cluster_map *map, unsigned rank, uint32_t *picks, size_t count)
 {
-    struct put_job *job = container_of(request, struct put_job, request);
-    size_t done = 0;
+    struct put_push *push = window->push;
+    struct error err;
+    size_t taken;
 
-    job_skip_known(job);
-    while (done < size && job->at < job->first + job->count) {
-        const struct put_message *message = &job->window->messages[job->at];
-        uint64_t left = message->size - job->at_offset;
-        size_t part = left < size - done ? (size_t)left : size - done;
+    if (map != NULL && put_place_sort(map, window->messages, picks, count, rank, &err) != STATUS_OK)
+        put_push_fail(push, err.status, &err);
+    for (size_t at = 0; at < count && push->status == STATUS_OK; at += taken) {
+        uint64_t size;
 
-        if (put_file_read(&job->window->push->files[message->file], message->offset + job->at_offset,
-                          data + done, part, &job->read_err) != STATUS_OK)
-            return -1;
-        done += part;
-        job->at_offset += part;
-        if (job->at_offset == message->size) {
-            job->at++;
-            job->at_offset = 0;
-            job_skip_known(job);
+        taken = put_place_body(map, window->messages, picks + at, count - at, rank,
+                               push->options->body_messages_max, push->options->body_size_max, &size);
+        uint32_t *part = malloc(taken * sizeof *part);
+        if (part == NULL) {
+            put_push_no_memory(push);
+            break;
         }
+        memcpy(part, picks + at, taken * sizeof *part);
+        struct put_job *job = job_new(window, kind, part, taken);
+        if (job == NULL)
+            break;
+        job->size = size;
+        job->rank = rank;
+        if (rank > 0) { /* what is begun is finished first */
+            list_remove(&job->list);
+            list_append(push->jobs.next, &job->list); /* in front of the first */
+        }
+        unsigned owner = map != NULL ? put_place_owner(map, &window->messages[part[0]], rank)
+                                     : PUT_PLACE_NONE;
+        if (owner != PUT_PLACE_NONE)
+            snprintf(job->owner, sizeof job->owner, "%s", map->nodes[owner].id);
+        else
+            job->kind = PUT_BODY; /* what has no owner in our map is a coordinator's business */
     }
-    return (int64_t)done;
+    free(picks);
 }
 
-static int job_body_rewind(struct transfer_request *request)
-{
-    struct put_job *job = container_of(request, struct put_job, request);
+/* ---- what becomes of a message ---- */
 
-    job->at = job->first;
-    job->at_offset = 0;
-    return 0;
+static void message_finish(struct put_push *push, const struct put_message *message)
+{
+    struct gs_put_summary *summary = push->summary;
+
+    if (message->is_new)
+        summary->stored++;
+    else
+        summary->known++;
+    summary->bytes_pushed += message->size;
+    if (summary->copies == 0 || message->copies < summary->copies)
+        summary->copies = message->copies;
+}
+
+/* A coordinator answers for all copies. */
+static void message_take_body(struct put_push *push, struct put_message *message,
+                              const struct put_line *line)
+{
+    message->is_new |= line->is_new;
+    message->copies = (uint8_t)line->copies;
+    message_finish(push, message);
+}
+
+/* An owner answers for its own: the first one with what the others are to be told. */
+static void message_take_copy(struct put_push *push, struct put_message *message, unsigned rank,
+                              unsigned owners, const struct put_line *line)
+{
+    message->is_new |= line->is_new;
+    if (message->by_others)
+        return;
+    message->copies++;
+    if (rank > 0) {
+        message->awaited--;
+    } else {
+        message->stored_at_us = line->stored_at_us;
+        message->incarnation = line->incarnation;
+        message->awaited = (uint8_t)(owners - 1);
+    }
+    if (message->awaited == 0)
+        message_finish(push, message);
+}
+
+static size_t picks_room(size_t count)
+{
+    return (count + 1) * sizeof(uint32_t);
+}
+
+/* The first owner has these: on to the owners behind it. */
+static void copies_send_on(struct put_job *job, const struct cluster_map *map)
+{
+    struct put_push *push = job->push;
+
+    for (unsigned rank = 1; rank < map->replicas && push->status == STATUS_OK; rank++) {
+        uint32_t *picks = malloc(picks_room(job->count));
+        size_t count = 0;
+
+        if (picks == NULL) {
+            put_push_no_memory(push);
+            return;
+        }
+        for (size_t i = 0; i < job->count; i++)
+            if (put_place_owner(map, &job->messages[job->picks[i]], rank) != PUT_PLACE_NONE)
+                picks[count++] = job->picks[i];
+        window_send(job->window, PUT_COPY, map, rank, picks, count);
+    }
+}
+
+/* Its messages, but for those that go that way already, by way of a coordinator: of the first owner, where that has them, so that
+ * its stamp is theirs. */
+static void copies_to_coordinator(struct put_job *job, bool by_first)
+{
+    const struct cluster_map *map = by_first ? job->push->session->map : NULL;
+    struct put_message *messages = job->window->messages;
+    uint32_t *picks = malloc(picks_room(job->count));
+    size_t count = 0;
+
+    if (picks == NULL) {
+        put_push_no_memory(job->push);
+        return;
+    }
+    for (size_t i = 0; i < job->count; i++) {
+        struct put_message *message = &messages[job->picks[i]];
+        if (message->by_others)
+            continue;
+        message->by_others = true;
+        picks[count++] = job->picks[i];
+    }
+    window_send(job->window, PUT_BODY, map, 0, picks, count);
 }
 
 /* ---- answers ---- */
 
-/* Where byte offset of the body lies in its file: for errors about it. */
-static void job_place(const struct put_job *job, uint64_t offset, struct error *err)
-{
-    const struct put_push *push = job->window->push;
-
-    for (size_t i = job->first; i < job->first + job->count; i++) {
-        const struct put_message *message = &job->window->messages[i];
-
-        if (!message->missing)
-            continue;
-        if (offset < message->size) {
-            error_wrap(err, "%s: at byte %" PRIu64, push->files[message->file].name,
-                       message->offset + offset);
-            error_at(err, message->offset + offset);
-            return;
-        }
-        offset -= message->size;
-    }
-}
-
-static enum status job_asked(struct put_job *job, struct error *err)
-{
-    struct put_window *window = job->window;
-
-    return put_answer_have(&job->request.answer, window->messages + job->first, job->count, err);
-}
-
-static enum status job_pushed(struct put_job *job, struct error *err)
-{
-    struct put_push *push = job->window->push;
-    struct put_answer answer;
-
-    enum status status = put_answer_check(&job->request.answer, job->window->messages + job->first,
-                                          job->count, &answer, err);
-    if (status != STATUS_OK)
-        return status;
-    push->summary->stored += answer.stored;
-    push->summary->known += answer.known;
-    push->summary->bytes_pushed += job->size;
-    if (push->summary->copies == 0 || answer.copies < push->summary->copies)
-        push->summary->copies = answer.copies;
-    return STATUS_OK;
-}
-
 /* Failed for now: again after a while, unless that has been going on for too long. */
 static bool job_retry(struct put_job *job, struct error *err)
 {
-    struct put_push *push = job->window->push;
+    struct put_push *push = job->push;
     uint64_t now_ms = clock_monotonic_ms();
 
     if (job->failed_since_ms == 0)
@@ -198,41 +240,78 @@ static bool job_retry(struct put_job *job, struct error *err)
     job->failures++;
     push->summary->retries++;
     job->retry_at_ms = now_ms + (job->failures < 6 ? 100u << job->failures : 6400);
+    job->owner[0] = '\0'; /* the next is whoever is up */
     list_append(&push->jobs, &job->list);
     return true;
 }
 
-static void job_end(struct put_job *job)
+/* Is an owner's word good? A map of its own that is newer may name others; another cluster's node has no say, nor has one that
+ * does not tell the stamp that the next owners need. *other: it is such a one. */
+static bool copies_count(struct put_job *job, const struct cluster_map *map,
+                         const struct put_line *lines, bool *other)
 {
-    struct put_window *window = job->window;
+    uint64_t epoch = put_job_epoch(job, map->cluster, other);
 
-    if (job->ask)
-        window->asks_left--;
-    else
-        window->bodies_left--;
-    job_free(job);
-    put_window_step(window);
+    if (epoch > map->epoch && !job->push->map_lost) {
+        job->push->stale = true;
+        snprintf(job->push->newer_url, sizeof job->push->newer_url, "%s", job->node->url);
+    }
+    for (size_t i = 0; job->rank == 0 && i < job->count; i++)
+        *other |= lines[i].stored_at_us == 0;
+    return !*other && epoch <= map->epoch;
+}
+
+static void job_take(struct put_job *job, const struct put_line *lines)
+{
+    struct put_push *push = job->push;
+    struct put_message *messages = job->window->messages;
+    const struct cluster_map *map = push->session->map;
+    bool other;
+
+    if (job->kind == PUT_COPY && !copies_count(job, map, lines, &other)) {
+        copies_to_coordinator(job, !other || job->rank > 0);
+        return;
+    }
+    for (size_t i = 0; i < job->count; i++) {
+        struct put_message *message = &messages[job->picks[i]];
+        if (job->kind == PUT_BODY)
+            message_take_body(push, message, &lines[i]);
+        else
+            message_take_copy(push, message, job->rank, put_place_owners(map, message), &lines[i]);
+    }
+    if (job->kind == PUT_COPY && job->rank == 0)
+        copies_send_on(job, map);
 }
 
 static enum status job_result(struct put_job *job, struct error *err)
 {
-    enum status status = transfer_answer_status(&job->request, err);
+    struct put_line *lines = NULL;
 
-    if (job->read_err.status != STATUS_OK) {
-        *err = job->read_err;
-        return err->status;
-    }
-    if (status == STATUS_OK)
-        return job->ask ? job_asked(job, err) : job_pushed(job, err);
-    if (err->has_offset && !job->ask)
-        job_place(job, err->offset, err);
+    if (job->kind != PUT_ASK && (lines = calloc(job->count, sizeof *lines)) == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "no memory for an answer");
+    enum status status = put_job_result(job, job->window->messages, lines, err);
+    if (status == STATUS_OK && job->kind != PUT_ASK && job->push->status == STATUS_OK)
+        job_take(job, lines);
+    free(lines);
     return status;
+}
+
+static void job_note_node(struct put_job *job, enum status status)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (job->kind == PUT_COPY && status == STATUS_TIMEOUT)
+        job->node->no_copies_until_ms = now_ms + PUT_COPY_AGAIN_MS;
+    if (status_is_temporary(status))
+        node_failed(job->node, now_ms);
+    else if (status != STATUS_CANCELLED)
+        node_answered(job->node);
 }
 
 static void job_on_done(struct transfer_request *request, enum status unused, const struct error *unused_err)
 {
     struct put_job *job = container_of(request, struct put_job, request);
-    struct put_push *push = job->window->push;
+    struct put_push *push = job->push;
     struct error err;
 
     (void)unused, (void)unused_err;
@@ -241,11 +320,15 @@ static void job_on_done(struct transfer_request *request, enum status unused, co
     push->sent_count--;
     job->node->under_way--;
     enum status status = job_result(job, &err);
-    if (status_is_temporary(status))
-        node_failed(job->node, clock_monotonic_ms());
-    else if (status != STATUS_CANCELLED)
-        node_answered(job->node);
+    job_note_node(job, status);
     session_wake(push->session);
+    bool ours = job->read_err.status != STATUS_OK || status == STATUS_CANCELLED ||
+                status == STATUS_NO_MEMORY;
+    if (push->status == STATUS_OK && status != STATUS_OK && !ours && job->kind == PUT_COPY) {
+        push->summary->retries++;
+        copies_to_coordinator(job, job->rank > 0);
+        status = STATUS_OK;
+    }
     if (status_is_temporary(status) && push->status == STATUS_OK && job_retry(job, &err))
         return;
     if (status != STATUS_OK && status != STATUS_CANCELLED)
@@ -254,75 +337,6 @@ static void job_on_done(struct transfer_request *request, enum status unused, co
 }
 
 /* ---- sending ---- */
-
-static void job_write_ask(struct put_job *job)
-{
-    const struct put_message *messages = job->window->messages + job->first;
-    struct json_writer json;
-    char text[DIGEST_TEXT_SIZE], base_time[BASE_TIME_TEXT_SIZE];
-
-    buf_clear(&job->body);
-    json_init(&json, &job->body);
-    json_object_begin(&json);
-    json_put_string(&json, "source", job->window->push->options->source);
-    base_time_print(messages[0].base_time, base_time);
-    json_put_string(&json, "base_time", base_time);
-    json_key(&json, "digests");
-    json_array_begin(&json);
-    for (size_t i = 0; i < job->count; i++) {
-        digest_print(&messages[i].digest, text);
-        json_text(&json, text);
-    }
-    json_array_end(&json);
-    json_object_end(&json);
-}
-
-static void job_prepare_ask(struct put_job *job)
-{
-    snprintf(job->url, sizeof job->url, "%s/have?scope=cluster", job->node->url);
-    job_write_ask(job);
-    job->request.method = "POST";
-    job->request.body = slice_of(job->body.data, job->body.size);
-    job->request.headers[0] = (struct transfer_header){ "Content-Type", "application/json" };
-}
-
-static void job_prepare_body(struct put_job *job)
-{
-    snprintf(job->url, sizeof job->url, "%s/ingest/%s/", job->node->url,
-             job->window->push->options->source);
-    job_body_rewind(&job->request);
-    job->request.method = "PUT";
-    job->request.body_read = job_body_read;
-    job->request.body_rewind = job_body_rewind;
-    job->request.body_size = job->size;
-}
-
-static enum status job_send(struct put_job *job, struct node *node, struct error *err)
-{
-    struct put_push *push = job->window->push;
-
-    transfer_request_fini(&job->request);
-    transfer_request_init(&job->request);
-    job->node = node;
-    job->request.url = job->url;
-    job->request.stall_timeout_ms = PUT_STALL_MS;
-    job->request.answer_max = PUT_ANSWER_MAX;
-    job->request.on_done = job_on_done;
-    error_init(&job->read_err);
-    if (job->ask)
-        job_prepare_ask(job);
-    else
-        job_prepare_body(job);
-    enum status status = session_sign(push->session, &job->request, err);
-    if (status != STATUS_OK)
-        return status;
-    list_remove(&job->list);
-    list_append(&push->sent, &job->list);
-    push->sent_count++;
-    node->under_way++;
-    transfer_start(push->session->transfer, &job->request);
-    return STATUS_OK;
-}
 
 static void push_drop_waiting(struct put_push *push)
 {
@@ -334,33 +348,119 @@ static void push_drop_waiting(struct put_push *push)
     }
 }
 
+/* The node that the job is for; NULL: any will do, or (of copies) it can't be had now. */
+static struct node *job_owner(const struct put_job *job, uint64_t now_ms)
+{
+    struct node *node = job->owner[0] != '\0' ? nodes_by_id(&job->push->session->nodes, job->owner)
+                                              : NULL;
+    bool up = node != NULL && node->down_until_ms <= now_ms &&
+              (job->kind != PUT_COPY || node->no_copies_until_ms <= now_ms);
+
+    return up ? node : NULL;
+}
+
+/* Copies whose owner is away, and where `further` all that are not for a first owner, find others by way of a coordinator. */
+static void push_pass_by(struct put_push *push, uint64_t now_ms, bool further)
+{
+    list_for_each_safe (item, after, &push->jobs) {
+        struct put_job *job = container_of(item, struct put_job, list);
+
+        if (job->kind != PUT_COPY || (!(further && job->rank > 0) && job_owner(job, now_ms) != NULL))
+            continue;
+        list_remove(&job->list);
+        copies_to_coordinator(job, job->rank > 0);
+        job_end(job);
+    }
+}
+
+/* What nobody was asked to take yet, as the map says now. */
+static void push_place_again(struct put_push *push)
+{
+    const struct cluster_map *map = push_map(push);
+    struct list waiting;
+
+    list_init(&waiting);
+    list_splice(&waiting, &push->jobs);
+    list_for_each_safe (item, after, &waiting) {
+        struct put_job *job = container_of(item, struct put_job, list);
+        uint32_t *picks = job->picks;
+
+        list_remove(&job->list);
+        if (job->kind != PUT_COPY) {
+            list_append(&push->jobs, &job->list);
+            continue;
+        }
+        job->picks = NULL;
+        window_send(job->window, map != NULL ? PUT_COPY : PUT_BODY, map, 0, picks, job->count);
+        job_end(job);
+    }
+}
+
+/* A newer map, once nothing is under way. What a first owner has goes by way of that one, whoever owns it now. */
+static void push_take_map(struct put_push *push, uint64_t now_ms)
+{
+    push->stale = false;
+    push_pass_by(push, now_ms, true);
+    push->map_lost |= !session_map_again(push->session, push->newer_url);
+    push_place_again(push);
+}
+
+/* The job whose node has least to do, so that no node gets all of what is under way. NULL: none can be sent before *next_ms. */
+static struct put_job *push_next(struct put_push *push, uint64_t now_ms, struct node **node,
+                                 uint64_t *next_ms)
+{
+    struct node *any = NULL; /* picked once, and only where somebody wants it: equals take turns */
+    struct put_job *best = NULL;
+
+    list_for_each (item, &push->jobs) {
+        struct put_job *job = container_of(item, struct put_job, list);
+        struct node *its = job_owner(job, now_ms);
+
+        if (job->retry_at_ms > now_ms) {
+            *next_ms = job->retry_at_ms < *next_ms ? job->retry_at_ms : *next_ms;
+            continue;
+        }
+        if (its == NULL)
+            its = any = any == NULL ? nodes_pick(&push->session->nodes, now_ms) : any;
+        if (its == NULL) {
+            uint64_t node_ms = nodes_next_ms(&push->session->nodes, now_ms);
+            *next_ms = node_ms < *next_ms ? node_ms : *next_ms;
+        } else if (best == NULL || its->under_way < (*node)->under_way) {
+            best = job;
+            *node = its;
+        }
+    }
+    return best;
+}
+
+static void job_start(struct put_job *job, struct node *node)
+{
+    struct put_push *push = job->push;
+    struct error err;
+
+    error_init(&err);
+    if (put_job_send(job, node, job_on_done, &err) != STATUS_OK) {
+        put_push_fail(push, err.status, &err);
+        return;
+    }
+    list_remove(&job->list);
+    list_append(&push->sent, &job->list);
+    push->sent_count++;
+}
+
 uint64_t put_push_pump(struct put_push *push)
 {
     uint64_t now_ms = clock_monotonic_ms(), next_ms = UINT64_MAX;
+    struct put_job *job;
+    struct node *node;
 
-    if (push->status != STATUS_OK)
-        push_drop_waiting(push);
-    list_for_each_safe (item, after, &push->jobs) {
-        struct put_job *job = container_of(item, struct put_job, list);
-        struct error err;
-
-        if (push->sent_count >= push->options->parallel)
-            break;
-        if (job->retry_at_ms > now_ms) {
-            next_ms = job->retry_at_ms < next_ms ? job->retry_at_ms : next_ms;
-            continue;
-        }
-        struct node *node = nodes_pick(&push->session->nodes, now_ms);
-        if (node == NULL) {
-            uint64_t node_ms = nodes_next_ms(&push->session->nodes, now_ms);
-            next_ms = node_ms < next_ms ? node_ms : next_ms;
-            break;
-        }
-        if (job_send(job, node, &err) != STATUS_OK) {
-            put_push_fail(push, err.status, &err);
-            break;
-        }
-    }
+    if (push->stale && push->sent_count == 0 && push->status == STATUS_OK)
+        push_take_map(push, now_ms);
+    if (push->status == STATUS_OK && !push->stale)
+        push_pass_by(push, now_ms, false);
+    while (push->status == STATUS_OK && !push->stale && push->sent_count < push->options->parallel &&
+           (job = push_next(push, now_ms, &node, &next_ms)) != NULL)
+        job_start(job, node);
     if (push->status != STATUS_OK)
         push_drop_waiting(push);
     return next_ms == UINT64_MAX ? UINT64_MAX : next_ms - now_ms;
@@ -400,50 +500,39 @@ static void window_ask(struct put_window *window)
 
         while (end < window->count && window->messages[end].base_time == window->messages[first].base_time)
             end++;
-        struct put_job *job = job_new(window, true, first);
+        struct put_job *job = job_new(window, PUT_ASK, NULL, end - first);
         if (job == NULL)
             return;
-        job->count = end - first;
-        window->asks_left++;
+        job->first = first;
         first = end;
     }
-}
-
-/* Does a further message fit into the body? A message larger than a body goes alone. */
-static bool body_takes(const struct put_push *push, const struct put_job *job, unsigned messages,
-                       uint64_t size)
-{
-    return job != NULL && messages < push->options->body_messages_max &&
-           job->size + size <= push->options->body_size_max;
 }
 
 static void window_make_bodies(struct put_window *window)
 {
     struct put_push *push = window->push;
-    struct put_job *job = NULL;
-    unsigned messages = 0;
+    uint32_t *picks = malloc(picks_room(window->count));
+    size_t count = 0;
 
+    if (picks == NULL) {
+        put_push_no_memory(push);
+        return;
+    }
     for (size_t i = 0; i < window->count; i++) {
         const struct put_message *message = &window->messages[i];
 
-        if (!message->missing) {
+        if (message->missing) {
+            push->summary->bytes_missing += message->size;
+            picks[count++] = (uint32_t)i;
+        } else {
             push->summary->known++;
-            continue;
         }
-        push->summary->bytes_missing += message->size;
-        if (push->options->dry_run)
-            continue;
-        if (!body_takes(push, job, messages, message->size)) {
-            job = job_new(window, false, i);
-            if (job == NULL)
-                return;
-            window->bodies_left++;
-            messages = 0;
-        }
-        messages++;
-        job->count = i + 1 - job->first;
-        job->size += message->size;
     }
+    const struct cluster_map *map = push_map(push);
+    if (push->options->dry_run)
+        count = 0;
+    window_send(window, map != NULL && push->options->way == GS_PUT_DIRECT ? PUT_COPY : PUT_BODY,
+                map, 0, picks, count);
 }
 
 static void window_free(struct put_window *window)

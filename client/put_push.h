@@ -1,12 +1,20 @@
 /* put_push.h: one window of messages: which of them does the cluster lack, and those to its nodes.
  *
- * A window asks one node per run (`/have?scope=cluster`), makes bodies of what is missing, sends them to whichever node is up,
- * again elsewhere when that fails for a while, and checks that the answers name the digests that were meant. */
+ * A window asks one node per run (`/have?scope=cluster`) and makes bodies of what is missing. How they go is an option:
+ *
+ *   by owner  each to an owner of its messages, as coordinator: it keeps one copy and sends the others. To another node when that
+ *             one is away. Each byte leaves here once, and no node passes on what it does not keep
+ *   any       to whichever node is least busy: as a client would that knows no map
+ *   direct    to the first owner for itself (/replica), which gives the stamps; then with these to the other owners. What an
+ *             owner does not take, for whatever reason, goes by way of a coordinator, which knows of handoffs and run states;
+ *             so does what a node took whose map is newer than ours, and then that map is fetched
+ *
+ * Each way a message counts as pushed when all its owners have it, or a coordinator says so. A body is sent again elsewhere when
+ * it fails for a while; answers have to name the digests that were meant. */
 #ifndef CLIENT_PUT_PUSH_H
 #define CLIENT_PUT_PUSH_H
 
-#include "client/put_scan.h"
-#include "client/session.h"
+#include "client/put_job.h"
 
 enum {
     PUT_BODY_SIZE_MAX = 16 << 20,
@@ -18,6 +26,8 @@ enum {
     PUT_WINDOW_FILES_MAX = 64, /* open until the window is done: with all windows a third of the usual limit */
     PUT_WINDOWS_MAX = 4,
     PUT_STALL_MS = 60000,
+    PUT_COPY_STALL_MS = 20000, /* an owner that takes so long: a coordinator knows better whom to ask */
+    PUT_COPY_AGAIN_MS = 120000, /* and it gets no copies from here for that long */
     PUT_ANSWER_MAX = 64 << 20,
 };
 
@@ -30,8 +40,11 @@ struct put_push {
     struct list jobs; /* put_job: asks and bodies that wait to be sent */
     struct list sent; /* under way */
     unsigned sent_count;
-    unsigned windows;   /* not done yet */
-    enum status status; /* the first failure that no retry cures */
+    bool stale;    /* a node has a newer map: it is fetched when nothing is under way */
+    bool map_lost; /* it could not be had: what is left is placed by coordinators */
+    char newer_url[URL_SIZE_MAX + 1]; /* whose it is */
+    unsigned windows;                 /* not done yet */
+    enum status status;               /* the first failure that no retry cures */
     struct error err;
 };
 

@@ -210,3 +210,40 @@ enum status session_map(struct gs_session *session, struct error *err)
     }
     return STATUS_OK;
 }
+
+static bool session_take_newer(struct gs_session *session, struct cluster_map *map, const char *url)
+{
+    struct error err;
+
+    if (map == NULL || strcmp(map->cluster, session->map->cluster) != 0 ||
+        map->epoch <= session->map->epoch ||
+        nodes_from_map(&session->nodes, map, url, &err) != STATUS_OK) {
+        map_unref(map);
+        return false;
+    }
+    map_unref(session->map);
+    session->map = map;
+    return true;
+}
+
+bool session_map_again(struct gs_session *session, const char *url)
+{
+    struct transfer_request request;
+    struct error err;
+    char path[URL_SIZE_MAX + 32];
+    bool taken = false;
+
+    error_init(&err);
+    transfer_request_init(&request);
+    snprintf(path, sizeof path, "%s/cluster/map", url);
+    request.method = "GET";
+    request.url = path;
+    request.timeout_ms = SESSION_MAP_TIMEOUT_MS;
+    request.answer_max = MAP_JSON_SIZE_MAX;
+    if (session_sign(session, &request, &err) == STATUS_OK &&
+        transfer_perform(session->transfer, &request, &err) == STATUS_OK)
+        taken = session_take_newer(session,
+                                   map_parse(request.answer.data, request.answer.size, &err), url);
+    transfer_request_fini(&request);
+    return taken;
+}

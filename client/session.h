@@ -15,6 +15,7 @@ enum {
     SESSION_RETRY_MS = 60000,
     SESSION_WAIT_STEP_MS = 200, /* a cancel is seen after so long at the latest */
     SESSION_MAP_RETRY_MS = 1000,
+    SESSION_MAP_TIMEOUT_MS = 10000,
     SESSION_TOKEN_MAX = 4096,
 };
 
@@ -44,5 +45,8 @@ enum status session_wait(struct gs_session *session, uint64_t timeout_ms, struct
 enum status session_map(struct gs_session *session, struct error *err);
 /* The same without waiting for anybody to come back. */
 enum status session_map_once(struct gs_session *session, struct error *err);
+/* The node at url has a newer one: asked for it, once. False: it gave none that is of this cluster and newer; the old one stays.
+ * Not while requests to nodes are under way. */
+bool session_map_again(struct gs_session *session, const char *url);
 
 #endif

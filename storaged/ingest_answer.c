@@ -80,6 +80,8 @@ static void print_line(struct json_writer *json, const struct put *put)
     json_put_bool(json, "new", put->is_new);
     json_put_u64(json, "copies", put->copies_count);
     json_put_u64(json, "stored_at", put->stored_at_us);
+    if (put->body->here) /* a client that places for itself tells the next owner */
+        json_put_u64(json, "incarnation", put->append.run_incarnation);
     json_key(json, "locations");
     json_array_begin(json);
     for (unsigned i = 0; i < put->targets_count; i++) {

@@ -22,19 +22,21 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum put_step { PUT_DIGEST, PUT_PLACE, PUT_STORE, PUT_CATCH_UP, PUT_ANSWER };
+enum put_step { PUT_DIGEST, PUT_PLACE, PUT_STAMP, PUT_STORE, PUT_CATCH_UP, PUT_ANSWER };
 
 #define TO(step) (1u << PUT_##step)
 
 static enum fsm_next put_digest(struct fsm *fsm);
 static enum fsm_next put_place(struct fsm *fsm);
+static enum fsm_next put_stamp(struct fsm *fsm);
 static enum fsm_next put_store(struct fsm *fsm);
 static enum fsm_next put_catch_up(struct fsm *fsm);
 static enum fsm_next put_answer(struct fsm *fsm);
 
 static const struct fsm_step put_steps[] = {
     [PUT_DIGEST] = { "digest", put_digest, TO(PLACE) },
-    [PUT_PLACE] = { "place", put_place, TO(STORE) },
+    [PUT_PLACE] = { "place", put_place, TO(STAMP) },
+    [PUT_STAMP] = { "stamp", put_stamp, TO(STORE) },
     /* Waits for every copy; again with a handoff, or after catching up with the run. */
     [PUT_STORE] = { "store", put_store, TO(STORE) | TO(CATCH_UP) | TO(ANSWER) },
     [PUT_CATCH_UP] = { "catch-up", put_catch_up, TO(STORE) },
@@ -132,20 +134,38 @@ static enum status put_check_state(const struct put *put, const struct run_info 
     return STATUS_OK;
 }
 
-/* The store's own place is known without asking: it saves the append. A look-up that would wait for the disk is left to
- * the append, which looks anyway. */
-static void put_find_here(struct put *put)
+/* The store's own place is known without asking: it saves the append, and the other copies get the stamp that this one has. */
+static enum status put_find_here(struct put *put, bool may_block)
 {
     struct store_place place;
 
-    if (store_find(put->body->loop->node->store, &put->run, &put->digest, false, &place, NULL) != STATUS_OK)
-        return;
+    enum status status = store_find(put->body->loop->node->store, &put->run, &put->digest, may_block, &place, NULL);
+    if (status != STATUS_OK)
+        return status;
     put->known_here = true;
     put->stored_at_us = place.stored_at_us;
     put->append.place = place;
+    return STATUS_OK;
 }
 
-static void put_stamp(struct put *put)
+static void put_find_run(struct work *work)
+{
+    put_find_here(container_of(work, struct put, find), true);
+}
+
+static void put_find_done(struct work *work)
+{
+    fsm_resume(&container_of(work, struct put, find)->fsm, STATUS_OK, NULL);
+}
+
+/* A look-up that would wait for the disk is the pool's; where that has too much to do, the append finds out by itself. */
+static bool put_find_begin(struct put *put)
+{
+    return put_find_here(put, false) == STATUS_MORE &&
+           work_start(&put->find, put->body->loop, put_find_run, put_find_done, NULL) == STATUS_OK;
+}
+
+static void put_give_stamp(struct put *put)
 {
     struct store *store = put->body->loop->node->store;
 
@@ -174,9 +194,14 @@ static enum fsm_next put_place(struct fsm *fsm)
     put->targets = calloc(put->targets_count, sizeof *put->targets);
     if (put->targets == NULL)
         abort();
-    if (!put->body->here && put->view->map->nodes_count > 1)
-        put_find_here(put);
-    put_stamp(put);
+    if (!put->body->here && put->view->map->nodes_count > 1 && put_find_begin(put))
+        return fsm_wait(fsm, 1, PUT_STAMP);
+    return fsm_go(fsm, PUT_STAMP);
+}
+
+static enum fsm_next put_stamp(struct fsm *fsm)
+{
+    put_give_stamp(container_of(fsm, struct put, fsm));
     return fsm_go(fsm, PUT_STORE);
 }
 
@@ -473,7 +498,7 @@ static void put_begin_again(struct put *put)
     put->caught_up = true;
     put->known_here = put->is_kept = false;
     put->stored_at_us = 0; /* it was of the run before */
-    put_stamp(put);
+    put_give_stamp(put);
     put->next = put->refusing_count = 0;
     put->failure = STATUS_OK;
     error_init(&put->failure_err);

@@ -7,6 +7,7 @@
 #include "storaged/peers/run_fetch.h"
 #include "storaged/sources.h"
 #include "storaged/store/store.h"
+#include "storaged/work.h"
 
 #include "proto/base/fsm.h"
 
@@ -62,6 +63,7 @@ struct put {
     unsigned shard;
     struct cluster_view *view;
     struct append append;
+    struct work find;                    /* is it here: of the pool */
     struct run_fetch *fetch;             /* owned */
     struct peer *stale;                  /* knows a higher incarnation */
     unsigned next;                       /* candidate: owners, then handoffs */

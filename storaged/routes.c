@@ -72,12 +72,14 @@ static bool same_cluster(struct http_exchange *ex, const struct http_route *rout
     return false;
 }
 
-/* Spoken between processes of a cluster: such an answer always says which one. */
+/* Spoken between processes of a cluster, or to clients that place for themselves: such an answer always says which one, and how new
+ * its map is. */
 static bool is_the_clusters(const struct http_route *route)
 {
-    static const char prefix[] = "/cluster/";
+    static const char cluster[] = "/cluster/", replica[] = "/replica/";
 
-    return strncmp(route->pattern, prefix, sizeof prefix - 1) == 0;
+    return strncmp(route->pattern, cluster, sizeof cluster - 1) == 0 ||
+           strncmp(route->pattern, replica, sizeof replica - 1) == 0;
 }
 
 /* A node that hears of an epoch asks all others until it has that map. Without tokens a word is taken. */

@@ -10,6 +10,7 @@ struct put_settings {
     struct common_settings common;
     char *source;
     uint64_t parallel, body_size;
+    char *way;
     bool dry_run;
 };
 
@@ -22,9 +23,26 @@ static const struct config_option put_options[] = {
       "Requests under way at a time, over all nodes." },
     { NULL, "body-size", 0, CONFIG_SIZE, offsetof(struct put_settings, body_size), "16MiB", NULL,
       "SIZE", "Messages are sent together, up to this size." },
+    { NULL, "way", 0, CONFIG_TEXT, offsetof(struct put_settings, way), "by-owner", NULL, "WAY",
+      "by-owner: a request to a node that owns its messages, which sends the other copies; direct: a request to each owner; "
+      "any: to whichever node is least busy." },
     COMMON_OPTIONS,
     { 0 },
 };
+
+static bool put_way_parse(const char *text, enum gs_put_way *way)
+{
+    static const char *const names[] = {
+        [GS_PUT_BY_OWNER] = "by-owner", [GS_PUT_DIRECT] = "direct", [GS_PUT_ANY] = "any"
+    };
+
+    for (unsigned i = 0; i < ARRAY_COUNT(names); i++) {
+        *way = (enum gs_put_way)i;
+        if (strcmp(text, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
 
 struct put_talk {
     struct cli *cli;
@@ -155,10 +173,12 @@ static int put_run(struct cli *cli, void *data, char **arguments, size_t count)
         return cli_usage(cli, "--source says where the messages come from, as in --source hres");
     if (count == 0)
         return cli_usage(cli, "no FILE is named; - is standard input");
+    gs_put_options_init(&options);
+    if (!put_way_parse(settings->way, &options.way))
+        return cli_usage(cli, "--way is by-owner, direct or any");
     struct gs_input *inputs = inputs_of(arguments, count);
     if (inputs == NULL)
         return GS_FAILED;
-    gs_put_options_init(&options);
     options.source = settings->source;
     options.parallel = (unsigned)settings->parallel;
     options.body_size_max = settings->body_size;

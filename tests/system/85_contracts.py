@@ -341,7 +341,7 @@ def test_check_config_says_what_is_wrong_and_leaves(tmp_path):
 
 # --- the answer to a PUT ---
 
-def check_put_answer(answer, source, messages, new):
+def check_put_answer(answer, source, messages, new, members=frozenset()):
     told = answer.json()
     assert answer.status_code == (201 if new else 200)
     assert answer.headers["Content-Type"] == "application/json"
@@ -349,7 +349,7 @@ def check_put_answer(answer, source, messages, new):
     assert (told["source"], told["stored"], told["known"]) == (source, *((len(messages), 0) if new else (0, len(messages))))
     assert [line["digest"] for line in told["messages"]] == [digest(message) for message in messages]
     for line, message in zip(told["messages"], messages):
-        assert set(line) == LINE_MEMBERS
+        assert set(line) == LINE_MEMBERS | members
         assert (line["length"], line["new"]) == (len(message), new)
         assert line["base_time"].endswith("Z") and isinstance(line["stored_at"], int)
         assert len(line["locations"]) <= line["copies"]
@@ -365,7 +365,9 @@ def test_the_answer_to_a_put(alone, first, path):
     messages = [small_message(10 * first + number) for number in range(3)]
     for new in (True, False):
         answer = alone.put(path, b"".join(messages))
-        told = check_put_answer(answer, "answer", messages, new)
+        copy = path.startswith("/replica/")  # of a run's incarnation, for whoever tells the next owner
+        told = check_put_answer(answer, "answer", messages, new, {"incarnation"} if copy else set())
+        assert not copy or (answer.headers["Gribstore-Epoch"], {line["incarnation"] for line in told["messages"]}) == ("0", {1})
         assert told["skipped"] == [] and "Location" not in answer.headers
         assert {line["base_time"] for line in told["messages"]} == {DAY}
 

@@ -96,31 +96,39 @@ static void answers_that_make_no_sense_are_refused(void **state)
     }
 }
 
-static enum status check(const char *format, const struct put_message *messages, struct put_answer *result)
+static enum status check(const char *format, const char *picked, struct put_line *lines)
 {
+    struct put_message messages[COUNT];
     struct buf answer = answer_of(format);
+    uint32_t picks[COUNT];
+    size_t count = 0;
     struct error err;
-    enum status status = put_answer_check(&answer, messages, COUNT, result, &err);
 
+    messages_of(messages, "abcd");
+    for (; picked[count] != '\0'; count++)
+        picks[count] = (uint32_t)(picked[count] - 'a');
+    enum status status = put_answer_lines(&answer, messages, picks, count, lines, &err);
     buf_fini(&answer);
     return status;
 }
 
-static void a_put_is_counted_message_by_message(void **state)
+static void a_put_is_read_message_by_message(void **state)
 {
-    struct put_message messages[COUNT];
-    struct put_answer result;
+    struct put_line lines[COUNT];
 
     (void)state;
-    messages_of(messages, "abcd");
-    messages[0].missing = messages[2].missing = true;
-    assert_int_equal(check("{\"messages\":[{\"digest\":\"@a\",\"new\":true,\"copies\":3},"
-                           "{\"digest\":\"@c\",\"new\":false,\"copies\":2}]}",
-                           messages, &result),
+    assert_int_equal(check("{\"messages\":[{\"digest\":\"@c\",\"new\":true,\"copies\":3,\"stored_at\":77,\"incarnation\":2},"
+                           "{\"digest\":\"@a\",\"new\":false}]}",
+                           "ca", lines),
                      STATUS_OK);
-    assert_int_equal(result.stored, 1);
-    assert_int_equal(result.known, 1);
-    assert_int_equal(result.copies, 2);
+    assert_true(lines[0].is_new);
+    assert_int_equal(lines[0].copies, 3);
+    assert_int_equal(lines[0].stored_at_us, 77);
+    assert_int_equal(lines[0].incarnation, 2);
+    assert_false(lines[1].is_new);
+    assert_int_equal(lines[1].copies, 1);
+    assert_int_equal(lines[1].stored_at_us, 0);
+    assert_int_equal(lines[1].incarnation, 0);
 }
 
 static void a_node_that_read_other_bytes_is_noticed(void **state)
@@ -133,17 +141,18 @@ static void a_node_that_read_other_bytes_is_noticed(void **state)
         { "{\"messages\":[]}", STATUS_MALFORMED },
         { "{\"messages\":[{\"digest\":\"@a\"},{\"digest\":\"@b\"}]}", STATUS_MALFORMED },
         { "{\"messages\":[{\"new\":true}]}", STATUS_MALFORMED },
+        { "{\"messages\":[{\"digest\":\"@a\",\"copies\":300}]}", STATUS_MALFORMED },
+        { "{\"messages\":[{\"digest\":\"@a\",\"stored_at\":-1}]}", STATUS_MALFORMED },
+        { "{\"messages\":[{\"digest\":\"@a\",\"incarnation\":\"1\"}]}", STATUS_MALFORMED },
+        { "{\"messages\":[4]}", STATUS_MALFORMED },
         { "{}", STATUS_MALFORMED },
         { "no JSON", STATUS_MALFORMED },
     };
-    struct put_message messages[COUNT];
-    struct put_answer result;
+    struct put_line lines[COUNT];
 
     (void)state;
-    messages_of(messages, "abcd");
-    messages[0].missing = true;
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
-        assert_int_equal(check(cases[i].answer, messages, &result), cases[i].status);
+        assert_int_equal(check(cases[i].answer, "a", lines), cases[i].status);
 }
 
 int main(void)
@@ -152,7 +161,7 @@ int main(void)
         cmocka_unit_test(missing_ones_are_marked),
         cmocka_unit_test(a_message_that_is_there_twice_is_sent_once),
         cmocka_unit_test(answers_that_make_no_sense_are_refused),
-        cmocka_unit_test(a_put_is_counted_message_by_message),
+        cmocka_unit_test(a_put_is_read_message_by_message),
         cmocka_unit_test(a_node_that_read_other_bytes_is_noticed),
     };
 
