@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-from ground import CONTROL, SETTINGS
+from ground import CONTROL, settings_of
 from mongod import die_with_parent, free_port
 from processes import BIN, Daemon, await_condition
 from traffic import ERRORS, Connection
@@ -258,8 +258,8 @@ class Stranger(Fault):
     def stranger_at(self, listen, preexec):
         """A storaged on that directory, which calls itself by the member's name and URL."""
         stranger = Daemon("storaged", self.name_, self.ground.folder, [
-            "--data", self.folder, "--listen", listen, "--id", self.node.name, "--url", self.node.url, "--reserve", "1", *SETTINGS,
-            "--log-level", "warn"])
+            "--data", self.folder, "--listen", listen, "--id", self.node.name, "--url", self.node.url, "--reserve", "1",
+            *settings_of(BIN / "storaged"), "--log-level", "warn"])
         stranger.url = f"http://{listen}"
         with open(stranger.log, "ab") as log:
             stranger.process = subprocess.Popen(stranger.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

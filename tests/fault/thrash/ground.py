@@ -1,6 +1,7 @@
 """The cluster that is thrashed: nodes on hosts of their own in several colos, an indexer and clients on a control host."""
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -22,7 +23,14 @@ PORT = 8410
 DISK_SIZE = 512 << 20
 RESERVE = 4 << 20
 STATE_STOPPED = "T"
-SETTINGS = ["--insecure", "--sync-period", "2s", "--loops", "2", "--scrub-rate", "0", "--pool-threads", "8"]
+SETTINGS = {"--insecure": None, "--sync-period": "2s", "--release-period": "2s", "--release-grace": "3s", "--loops": "2", "--scrub-rate": "0", "--pool-threads": "8"}
+
+
+@functools.cache
+def settings_of(program):
+    """An older version does not know all of them."""
+    known = subprocess.run([str(program), "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
+    return [word for flag, value in SETTINGS.items() if flag in known for word in (flag, value) if word is not None]
 
 
 class HostNode(DrillNode):
@@ -34,7 +42,7 @@ class HostNode(DrillNode):
         if not mount_small(data, DISK_SIZE, "tmpfs"):
             raise OSError("a tmpfs could not be mounted")
         self.mounted = data
-        super().__init__(name, folder, [*SETTINGS, *arguments], data=data / "data", shim=shim)
+        super().__init__(name, folder, [*settings_of(program or BIN / "storaged"), *arguments], data=data / "data", shim=shim)
         self.links, self.colo = links, colo
         self.listen = f"{links.address(name)}:{PORT}"
         self.url = f"http://{self.listen}"
@@ -162,6 +170,7 @@ class Ground:
         self.map = None
         self.old_maps = []
         self.standing = []      # (end, fault), as the thrasher has them
+        self.ended = []         # (when, name of a fault)
 
     # --- up and down ---
 

@@ -9,6 +9,7 @@ from traffic import ERRORS, Connection
 
 SETTLE_S = float(os.environ.get("GRIBSTORE_THRASH_SETTLE", 180))
 READS = 300
+RELEASE_S = 30
 
 
 class Judge:
@@ -52,6 +53,21 @@ class Judge:
 
     def sync_status(self):
         return {node.name: node.json("/cluster/sync") for node in self.ground.nodes}
+
+    def extra(self):
+        """(digest, node) of what lies on nodes that don't own it."""
+        found = []
+        for node in self.ground.nodes:
+            for path in {promise.message.run.path for promise in self.book.owed().values()}:
+                found += [(digest, node.name) for digest in node.disk.digests(path) if node.name not in self.ground.owners(digest)]
+        return found
+
+    def await_given_up(self):
+        """Where nodes give up what they don't own: until they have. How many copies are left, and after how long."""
+        began = time.monotonic()
+        while (left := len(self.extra())) > 0 and time.monotonic() < began + RELEASE_S:
+            time.sleep(0.3)
+        return {"left": left, "seconds": round(time.monotonic() - began, 1)}
 
     # --- reads ---
 

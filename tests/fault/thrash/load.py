@@ -64,8 +64,9 @@ class Worker(threading.Thread):
         return self.connections[url]
 
     def took(self, began, what):
-        standing = ", ".join(sorted(fault.describe() for _, fault in list(self.ground.standing)))
-        self.counts.took(time.monotonic() - began, f"{what}; {standing or 'no fault'}")
+        """With what befell the cluster meanwhile."""
+        since = [name for ended, name in list(self.ground.ended) if ended > began] + [fault.describe() for _, fault in list(self.ground.standing)]
+        self.counts.took(time.monotonic() - began, f"{what}; {', '.join(since) or 'no fault'}")
 
     def ask(self, url, method, path, **options):
         """A connection that was idle may have been closed by the other side meanwhile: then it is asked once more."""

@@ -67,6 +67,8 @@ class Campaign:
         self.settle_s = judge.settle()
         judge.check_reads()
         judge.check_index()
+        self.told["given_up_by_others"] = judge.await_given_up()
+        judge.check_index()
         judge.check_at_rest()
 
     def say(self, text):
@@ -196,6 +198,7 @@ class Thrash(Campaign):
 
     def end(self, fault):
         fault.end()
+        self.ground.ended = [*self.ground.ended[-20:], (time.monotonic(), fault.describe())]
         self.fired[fault.name] += fault.fired
         if not fault.fired:
             self.say(f"{fault.describe()}: did not fire")
