@@ -1,7 +1,7 @@
 /* cluster.c: takes maps, keeps them, hands out views.
  *
  * Order of a change: cluster-map.json, then node.json where the cluster or the URL is another, then the view. A crash
- * between the two files is mended at start: the map's cluster id holds (node.c). */
+ * between the two files is mended at start: the map's cluster id and URL hold (node.c). */
 #include "storaged/cluster.h"
 
 #include "storaged/json_file.h"
@@ -28,14 +28,13 @@ enum status cluster_map_load(const char *dir, struct cluster_map **map, struct e
     return *map != NULL ? STATUS_OK : error_wrap(err, "%s/%s", dir, map_file);
 }
 
-static enum status cluster_map_save(struct cluster *cluster, const struct cluster_map *map,
-                                    struct error *err)
+enum status cluster_map_keep(const char *dir, const struct cluster_map *map, struct error *err)
 {
     struct buf text;
 
     buf_init(&text, MAP_JSON_SIZE_MAX);
     map_print(map, &text);
-    enum status status = json_file_write(cluster->dir, map_file, &text, err);
+    enum status status = json_file_write(dir, map_file, &text, err);
     buf_fini(&text);
     return status;
 }
@@ -221,7 +220,7 @@ static enum status cluster_install_locked(struct cluster *cluster, struct cluste
     if (reshard)
         status = cluster->on_shards(cluster, map->shards, err);
     if (status == STATUS_OK)
-        status = cluster_map_save(cluster, map, err);
+        status = cluster_map_keep(cluster->dir, map, err);
     if (status == STATUS_OK)
         status = cluster_follow(cluster, map, err);
     if (status != STATUS_OK)
@@ -243,7 +242,7 @@ enum status cluster_install(struct cluster *cluster, struct cluster_map *map, st
 enum status cluster_save(struct cluster *cluster, struct error *err)
 {
     struct cluster_view *view = cluster_view(cluster);
-    enum status status = cluster_map_save(cluster, view->map, err);
+    enum status status = cluster_map_keep(cluster->dir, view->map, err);
 
     cluster_view_release(view);
     return status;

@@ -40,6 +40,9 @@ struct cluster {
 /* Reads cluster-map.json. OK with *map NULL: there is none. */
 enum status cluster_map_load(const char *dir, struct cluster_map **map, struct error *err);
 
+/* Writes it; the node does not use it yet. */
+enum status cluster_map_keep(const char *dir, const struct cluster_map *map, struct error *err);
+
 /* Takes map (the caller's reference) as the first view. */
 enum status cluster_init(struct cluster *cluster, const char *dir, const struct node_json *self,
                          struct cluster_map *map, struct error *err);

@@ -11,6 +11,7 @@
 #include "storaged/peers/probe.h"
 #include "storaged/peers/release.h"
 #include "storaged/recovering.h"
+#include "storaged/renamed.h"
 #include "storaged/repair.h"
 #include "storaged/space_watch.h"
 #include "storaged/sync.h"
@@ -149,14 +150,39 @@ static enum status start_loops(struct node *node, struct error *err)
     return STATUS_OK;
 }
 
+/* By another URL than was kept: the node was renamed while it was down, if somebody's map says so. */
+static enum status start_renamed(struct node *node, struct node_start *start, struct error *err)
+{
+    const struct map_node *self = start->map != NULL ? map_find(start->map, start->self.id) : NULL;
+    char url[NODE_JSON_URL_SIZE];
+    struct cluster_map *newer;
+
+    if (!start->known || self == NULL || start->map->epoch == 0)
+        return STATUS_OK;
+    snprintf(start->self.url, sizeof start->self.url, "%s", self->url);
+    node_json_url(node->settings, node->listen, url);
+    if (strcmp(url, start->self.url) == 0 ||
+        renamed_ask(&node->security, start->map, start->self.id, url, &newer, NULL) != STATUS_OK)
+        return STATUS_OK; /* settling it says what is amiss */
+    log_msg(LOG_WARN, "node.renamed", "the map of epoch %" PRIu64 " calls this node %s, it was %s",
+            newer->epoch, url, start->self.url);
+    map_unref(start->map);
+    start->map = newer;
+    snprintf(start->self.url, sizeof start->self.url, "%.*s", URL_SIZE_MAX, url);
+    return cluster_map_keep(node->settings->data, newer, err);
+}
+
 /* Who is it: settled against what was kept, and kept. A crash between the two files of a change left the older cluster
- * in node.json: the map's holds. */
+ * and URL in node.json: the map's hold. */
 static enum status start_name(struct node *node, struct node_start *start, struct error *err)
 {
     const struct settings *settings = node->settings;
     struct node_json before = start->self;
 
-    enum status status = node_json_settle(settings, node->listen, start->known, &start->self, err);
+    enum status status = start_renamed(node, start, err);
+    if (status != STATUS_OK)
+        return status;
+    status = node_json_settle(settings, node->listen, start->known, &start->self, err);
     if (status != STATUS_OK)
         return status;
     if (start->map != NULL)

@@ -137,15 +137,21 @@ static enum status settle_again(const struct settings *settings, const char *url
     return STATUS_OK;
 }
 
+void node_json_url(const struct settings *settings, const char *listen, char url[NODE_JSON_URL_SIZE])
+{
+    if (settings->url != NULL)
+        snprintf(url, NODE_JSON_URL_SIZE, "%s", settings->url);
+    else
+        snprintf(url, NODE_JSON_URL_SIZE, "%s://%s",
+                 settings->security.tls_cert != NULL ? "https" : "http", listen);
+}
+
 enum status node_json_settle(const struct settings *settings, const char *listen, bool known,
                              struct node_json *self, struct error *err)
 {
-    char url[URL_SIZE_MAX + 64];
+    char url[NODE_JSON_URL_SIZE];
 
-    if (settings->url != NULL)
-        snprintf(url, sizeof url, "%s", settings->url);
-    else
-        snprintf(url, sizeof url, "%s://%s", settings->security.tls_cert != NULL ? "https" : "http", listen);
+    node_json_url(settings, listen, url);
     enum status status = known ? settle_again(settings, url, self, err)
                                : settle_first(settings, url, self, err);
     if (status != STATUS_OK)
