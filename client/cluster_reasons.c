@@ -117,6 +117,10 @@ static void reasons_data(struct reasons *reasons, enum cluster_action action, co
                        "%s holds %" PRIu64 " messages still (%" PRIu64
                        " bytes): wait until it has given them up (`gribstore cluster show`)",
                        node->id, node->messages, node->bytes);
+        else if (action == CLUSTER_REMOVE && strcmp(node->id, subject) == 0 && node->grace_files > 0)
+            reason_add(reasons, REASON_HAS_DATA,
+                       "%s serves %" PRIu64 " files that it gave up through their grace: wait until that is over", node->id,
+                       node->grace_files);
     }
 }
 

@@ -35,7 +35,7 @@ enum status cluster_progress_read(const struct cluster_map *map, const struct su
         progress->behind += node->reachable && node->epoch < map->epoch;
         progress->newer = progress->newer || (node->reachable && node->epoch > map->epoch);
         progress->unsettled += node->reachable &&
-                               ((node->sync_known && !node->settled) || node->give_up_left > 0);
+                               ((node->sync_known && !node->settled) || node->give_up_files > 0);
     }
     progress->done = listed_done && progress->behind == 0 && progress->silent == 0;
     cluster_moves_fini(&moves);

@@ -215,9 +215,9 @@ void survey_read_releases(struct survey_node *node, struct slice answer)
 {
     json_t *json = object_of(answer);
 
-    node->releases_known = json_is_integer(json_object_get(json, "files_left"));
-    node->give_up_left = number_of(json, "files_left");
-    node->give_up_bytes = number_of(json, "bytes_left");
+    node->releases_known = json_is_integer(json_object_get(json, "files"));
+    node->give_up_files = number_of(json, "files");
+    node->grace_files = number_of(json, "grace_files");
     json_decref(json);
 }
 

@@ -48,7 +48,7 @@ struct survey_node {
     uint64_t sync_rate; /* bytes a second; 0: no limit */
     uint64_t pull_left; /* bytes, of the look under way */
     bool releases_known;
-    uint64_t give_up_left, give_up_bytes; /* files, bytes */
+    uint64_t give_up_files, grace_files; /* to be given up; given up, and served through their grace */
 };
 
 struct survey_run {

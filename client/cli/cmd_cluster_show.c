@@ -148,6 +148,8 @@ static void json_seen(struct json_writer *json, const struct moves_node *node, u
         json_put_u64(json, "pull_bytes_left", node->in.bytes);
         json_put_u64(json, "give_up_messages_left", node->out.messages);
         json_put_u64(json, "give_up_bytes_left", node->out.bytes);
+        if (seen->releases_known)
+            json_put_u64(json, "grace_files", seen->grace_files);
     }
     if (node->disk_known) {
         json_put_u64(json, "disk_total", seen->disk.total);
@@ -252,8 +254,8 @@ const struct command command_cluster_show = {
              "it belongs.\n"
              "--json: {\"cluster\", \"epoch\", \"shards\", \"replicas\", \"min_replicas\", \"paused\", \"indexers\": [URL], \"eras\": [{\"from\"}],\n"
              "\"nodes\": [{\"id\", \"url\", \"host\", \"colo\", \"weight\", \"state\", \"shards\", \"reachable\", \"ready\", \"error\", \"epoch\", \"epochs_behind\",\n"
-             "\"messages\", \"bytes\", \"pull_messages_left\", \"pull_bytes_left\", \"give_up_messages_left\", \"give_up_bytes_left\", \"disk_total\",\n"
-             "\"disk_used\", \"disk_free\"}]}. What is not known is left out. The whole map: GET /v1/cluster/map of the indexer.",
+             "\"messages\", \"bytes\", \"pull_messages_left\", \"pull_bytes_left\", \"give_up_messages_left\", \"give_up_bytes_left\", \"grace_files\",\n"
+             "\"disk_total\", \"disk_used\", \"disk_free\"}]}. What is not known is left out. The whole map: GET /v1/cluster/map of the indexer.",
     .options = show_options,
     .settings_size = sizeof(struct show_settings),
     .run = show_run,
