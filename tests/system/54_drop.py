@@ -5,11 +5,13 @@ The indexer is played by the test: what it answers is said by each test, and wha
 import hashlib
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 
-from processes import await_condition
+from processes import Cluster, await_condition
 
 SHARDS = 32
 RUN = "20200102T0300Z"
@@ -25,6 +27,11 @@ def message(number, size=600):
 
 def digest_of(data):
     return hashlib.sha256(data).hexdigest()
+
+
+def an_hour_ago():
+    """What is younger than some seconds nobody misses."""
+    return {"Gribstore-Stored-At": str(int((time.time() - 3600) * 1e6))}
 
 
 def births(body):
@@ -97,28 +104,28 @@ def indexer():
 
 
 class Given:
-    """Node n1 holds all messages of a run; the map gives them to it and n2 until give_away(): then to n2 and n3."""
+    """Node n1 holds all messages of a run; the map gives them to it and n2 until give_away(): then to n2 and n3, which may well be down."""
 
-    def __init__(self, daemons, indexer, count=100, arguments=QUICK):
+    def __init__(self, daemons, indexer, count=100, names=("n1",)):
         self.indexer = indexer
-        self.nodes = [daemons.node(f"n{place}", arguments=arguments) for place in (1, 2, 3)]
+        self.nodes = [daemons.node(name, arguments=QUICK) for name in names]
+        self.urls = {"n2": "http://127.0.0.1:2", "n3": "http://127.0.0.1:3", **{node.name: node.url for node in self.nodes}}
         self.one = self.nodes[0]
         self.cluster = self.one.json("/cluster/map")["cluster"]
         self.epoch = 0
         self.tell(["n1", "n2"])
         self.messages = [message(number) for number in range(count)]
-        self.lines = self.one.ingest("give", b"".join(self.messages))["messages"]
+        assert self.one.put("/replica/give", b"".join(self.messages)).status_code == 201
 
     def tell(self, owners, **more):
         self.epoch += 1
         cluster_map = {
             "cluster": self.cluster, "epoch": self.epoch, "shards": SHARDS, "replicas": 2, "min_replicas": 1, "indexers": [self.indexer.url],
-            "nodes": [{"id": node.name, "url": node.url, "host": node.name, "colo": "a", "weight": 100, "state": "in"} for node in self.nodes],
+            "nodes": [{"id": name, "url": url, "host": name, "colo": "a", "weight": 100, "state": "in"} for name, url in self.urls.items()],
             "eras": [{"from": None, "owners": [owners for _ in range(SHARDS)]}], **more}
         for node in self.nodes:
-            if node.process is not None:
-                answer = node.put("/cluster/map", json.dumps(cluster_map))
-                assert answer.status_code == 200, answer.text
+            answer = node.put("/cluster/map", json.dumps(cluster_map))
+            assert answer.status_code == 200, answer.text
 
     def give_away(self):
         self.tell(["n2", "n3"])
@@ -270,7 +277,9 @@ def test_killed_at_each_step_it_ends_the_same(given, indexer):
     assert [body["final"] for body in indexer.asked[DROPPED][seen:]][0] is False
 
 
-def test_a_pause_stops_asking_and_pulling_and_not_what_was_dropped(given, indexer):
+def test_a_pause_stops_asking_and_pulling_and_not_what_was_dropped(daemons, indexer):
+    given = Given(daemons, indexer, names=("n1", "n3"))
+    third = given.nodes[1]
     before = given.files()
     sent = []
 
@@ -284,22 +293,22 @@ def test_a_pause_stops_asking_and_pulling_and_not_what_was_dropped(given, indexe
     await_condition(lambda: len(given.files()) == len(before) - 1, "one is dropped")
     given.tell(["n3", "n2"], paused=True)
     await_condition(lambda: given.releases().get("paused"), "it is seen")
-    looked = lambda: [peer for peer in given.nodes[2].json("/cluster/sync")["nodes"] if peer.get("looked_at")]  # noqa: E731
+    looked = lambda: [peer for peer in third.json("/cluster/sync")["nodes"] if peer.get("looked_at")]  # noqa: E731
     await_condition(lambda: not looked(), "no look is under way, and none has been with this map")
     indexer.answers[ASK] = grant
     extra = [message(5000 + number) for number in range(20)]
-    assert given.one.put("/replica/give", b"".join(extra)).status_code == 201
+    assert given.one.put("/replica/give", b"".join(extra), headers=an_hour_ago()).status_code == 201
     asked = len(indexer.asked[ASK])
     indexer.answers[DROPPED] = removed
     (name,) = (name for name in before if sent[0] in name)
     await_condition(lambda: given.data(name).status_code == 410, "what was dropped goes its way")
     assert len(indexer.asked[ASK]) == asked
     assert not looked()
-    third = given.nodes[2].post("/have", json={"source": "give", "base_time": RUN, "digests": [digest_of(data) for data in extra]})
-    assert len(third.json()["missing"]) == len(extra)
+    lacking = third.post("/have", json={"source": "give", "base_time": RUN, "digests": [digest_of(data) for data in extra]})
+    assert len(lacking.json()["missing"]) == len(extra)
     indexer.answers[ASK] = refuse("too-few-copies")
     given.tell(["n2", "n3"])
-    await_condition(lambda: given.nodes[2].post("/have", json={
+    await_condition(lambda: third.post("/have", json={
         "source": "give", "base_time": RUN, "digests": [digest_of(data) for data in extra]}).json()["missing"] == [], "it is pulled now")
     indexer.answers[ASK] = grant
     await_condition(lambda: given.files() == set(), "and given up")
@@ -316,3 +325,82 @@ def test_a_run_that_is_purged_meanwhile_takes_its_files_with_it(given, indexer):
     await_condition(lambda: given.releases()["grace_files"] == 0, "nothing is in its grace")
     assert {given.data(name).status_code for name in before} == {410}
     assert {given.state(name) for name in before} == {"gone"}
+
+
+# --- with a real indexer ---
+
+class Readers:
+    """Read all along what the index names. A place may be gone by the time that it is read: then the index names it no more."""
+
+    def __init__(self, indexer, source):
+        self.indexer, self.source = indexer, source
+        self.stop = threading.Event()
+        self.read, self.failures = 0, []
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def names(self, digest, url, offset):
+        return any(field["digest"] == digest and any(at["url"] == url and at["offset"] == offset for at in field["locations"])
+                   for field in self.indexer.fields(source=self.source, limit=1000))
+
+    def look(self, field, at):
+        answer = requests.get(at["url"], headers={"Range": f"bytes={at['offset']}-{at['offset'] + at['length'] - 1}"}, timeout=60)
+        self.read += 1
+        if answer.status_code == 206 and digest_of(answer.content) == field["digest"]:
+            return
+        if answer.status_code != 410 or self.names(field["digest"], at["url"], at["offset"]):
+            self.failures.append((answer.status_code, at))
+
+    def run(self):
+        while not self.stop.is_set():
+            fields = self.indexer.fields(source=self.source, limit=1000)
+            for field in fields[self.read % 3::3]:
+                if len(field["locations"]) < 2:
+                    self.failures.append(("too few", field["locations"]))
+                for at in field["locations"]:
+                    self.look(field, at)
+            time.sleep(0.05)
+
+    def end(self):
+        self.stop.set()
+        self.thread.join()
+        assert not self.failures, self.failures[:3]
+        assert self.read > 0
+
+
+def change_map(indexer, change):
+    held = indexer.json("/v1/cluster/map")
+    fresh = {**held, "epoch": held["epoch"] + 1, "eras": [{**era, "owners": [change(owners) for owners in era["owners"]]} for era in held["eras"]]}
+    answer = indexer.put("/v1/cluster/map", json.dumps(fresh), headers={"If-Match": str(held["epoch"])})
+    assert answer.status_code == 200, answer.text
+
+
+def await_empty(node):
+    def empty():
+        progress = node.json("/cluster/releases")
+        return progress["files"] == 0 and progress["grace_files"] == 0 and not list(node.data.glob("runs/*/*/*.grib"))
+    await_condition(empty, f"{node.name} holds nothing", 120)
+
+
+def test_a_node_that_the_map_leaves_out_ends_empty_and_nobody_misses_anything(daemons, stamped):
+    nodes = [daemons.node(f"n{place}", arguments=QUICK) for place in (1, 2, 3)]
+    indexer = daemons.indexer(nodes, ready=False)
+    Cluster(nodes, indexer).init()
+    indexer.wait_ready()
+    count = 120
+    assert nodes[0].put("/replica/move", stamped(RUN, count), headers=an_hour_ago()).status_code == 201
+    indexer.await_messages("move", count, copies=2)
+    readers = Readers(indexer, "move")
+    try:
+        change_map(indexer, lambda owners: ["n2", "n3"])
+        await_empty(nodes[0])
+    finally:
+        readers.end()
+    fields = indexer.fields(source="move", limit=10000)
+    assert len(fields) == count
+    assert all(sorted(at["node"] for at in field["locations"]) == ["n2", "n3"] for field in fields)
+    # And back: what was given up is pulled anew, and what another one holds too much of goes.
+    change_map(indexer, lambda owners: ["n1", "n2"])
+    await_empty(nodes[2])
+    indexer.await_messages("move", count, copies=2)
+    assert all(sorted(at["node"] for at in field["locations"]) == ["n1", "n2"] for field in indexer.fields(source="move", limit=10000))
