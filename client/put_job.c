@@ -133,6 +133,18 @@ static void job_prepare_body(struct put_job *job)
     job->request.body_size = job->size;
 }
 
+/* Another cluster's node may stand at a member's address by now: it is to refuse what is not for it, and not to keep it. */
+static void job_name_cluster(struct put_job *job)
+{
+    const struct cluster_map *map = job->push->session->map;
+    unsigned i = 0;
+
+    while (job->request.headers[i].name != NULL)
+        i++;
+    if (map != NULL)
+        job->request.headers[i] = (struct transfer_header){ HEADER_CLUSTER, map->cluster };
+}
+
 enum status put_job_send(struct put_job *job, struct node *node,
                          void (*on_done)(struct transfer_request *request, enum status status,
                                          const struct error *err),
@@ -153,6 +165,7 @@ enum status put_job_send(struct put_job *job, struct node *node,
         job_prepare_ask(job);
     else
         job_prepare_body(job);
+    job_name_cluster(job);
     enum status status = buf_status(&job->text);
     if (status != STATUS_OK)
         return error_set(err, status, "no memory for a request");

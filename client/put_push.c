@@ -296,13 +296,19 @@ static enum status job_result(struct put_job *job, struct error *err)
     return status;
 }
 
+/* May another node, or this one later, say otherwise? A node of another cluster is as good as down. */
+static bool is_worth_another(enum status status)
+{
+    return status_is_temporary(status) || status == STATUS_OTHER_CLUSTER;
+}
+
 static void job_note_node(struct put_job *job, enum status status)
 {
     uint64_t now_ms = clock_monotonic_ms();
 
     if (job->kind == PUT_COPY && status == STATUS_TIMEOUT)
         job->node->no_copies_until_ms = now_ms + PUT_COPY_AGAIN_MS;
-    if (status_is_temporary(status))
+    if (is_worth_another(status))
         node_failed(job->node, now_ms);
     else if (status != STATUS_CANCELLED)
         node_answered(job->node);
@@ -329,7 +335,7 @@ static void job_on_done(struct transfer_request *request, enum status unused, co
         copies_to_coordinator(job, job->rank > 0);
         status = STATUS_OK;
     }
-    if (status_is_temporary(status) && push->status == STATUS_OK && job_retry(job, &err))
+    if (is_worth_another(status) && push->status == STATUS_OK && job_retry(job, &err))
         return;
     if (status != STATUS_OK && status != STATUS_CANCELLED)
         put_push_fail(push, status, &err);

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from processes import BIN, Client, await_condition
+from processes import BIN, Client, Node, await_condition
 
 SHARDS = 32
 RUN = "20200102T0300Z"
@@ -188,3 +188,20 @@ def test_a_client_that_is_killed_and_begins_again_leaves_whole_copies_with_one_s
         told = put(nodes, way, "killed", file)
         assert told["stored"] + told["known"] == 800
     check_whole(nodes, "killed", map(digest_of, everything))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_node_of_another_cluster_at_a_members_address_gets_nothing(daemons, nodes, tmp_path, way):
+    nodes[2].kill()
+    stranger = Node("stranger", tmp_path)
+    for flag, value in (("--listen", nodes[2].listen), ("--url", nodes[2].url), ("--id", nodes[2].name)):
+        stranger.command[stranger.command.index(flag) + 1] = value
+    stranger.url = nodes[2].url
+    daemons.begin(stranger)
+    tell_map([stranger], {**make_map([nodes[2]], stranger.json("/cluster/map")["cluster"], epoch=1000), "replicas": 1,
+                          "eras": [{"from": None, "owners": [["n3"]] * SHARDS}]})
+    messages = [message(number) for number in range(200)]
+    told = put(nodes, way, "ours", write(tmp_path / "a.grib", messages))
+    assert (told["stored"], told["copies"]) == (200, 2)
+    assert stranger.json("/cluster/runs")["runs"] == []
+    assert set(copies(nodes[:2], "ours")) == set(map(digest_of, messages))
