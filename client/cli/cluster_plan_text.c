@@ -276,12 +276,15 @@ void change_plan_print_json(const struct change_plan *plan, struct buf *buf)
 static enum status parse_map(const json_t *json, const char *key, struct cluster_map **map,
                              struct error *err)
 {
+    const json_t *object = json_object_get(json, key);
     struct json_writer writer;
     struct buf text;
 
+    if (object == NULL)
+        return error_set(err, STATUS_BAD_VALUE, "%s: missing", key);
     buf_init(&text, MAP_JSON_SIZE_MAX);
     json_init(&writer, &text);
-    json_print(&writer, json_object_get(json, key));
+    json_print(&writer, object);
     enum status status = buf_status(&text);
     if (status != STATUS_OK)
         error_set(err, status, "too large");
