@@ -12,7 +12,7 @@ const struct command *const commands[] = {
     &command_cluster_init, &command_cluster_plan, &command_cluster_apply, &command_cluster_add,
     &command_cluster_retire, &command_cluster_evacuate, &command_cluster_replace,
     &command_cluster_rename, &command_cluster_remove, &command_cluster_rebalance,
-    &command_cluster_pause, &command_cluster_resume, &command_check, &command_token, &command_help,   NULL,
+    &command_cluster_pause, &command_cluster_resume, &command_check, &command_mirror, &command_token, &command_help,   NULL,
 };
 
 const struct command *command_find(char **words, size_t count, size_t *used)

@@ -1,14 +1,13 @@
 /* main.c: gribstore <command>: finds the command, opens the session, prints its errors. */
 #include "client/cli/command.h"
 #include "client/cli/output.h"
+#include "client/cli/token_file.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { TOKEN_SIZE_MAX = 4096 };
 
 /* ---- signals: the first one ends the work in order, the second one at once ---- */
 
@@ -36,27 +35,6 @@ static void catch_signals(void)
 
 /* ---- the session ---- */
 
-/* A secret is read from a file, never from an argument: those are there for everybody to see. */
-static int read_token(const struct cli *cli, const char *path, char token[TOKEN_SIZE_MAX])
-{
-    struct error err;
-    FILE *file;
-
-    token[0] = '\0';
-    if (path == NULL || path[0] == '\0')
-        return GS_OK;
-    file = fopen(path, "re");
-    if (file == NULL || fgets(token, TOKEN_SIZE_MAX, file) == NULL) {
-        error_set(&err, STATUS_UNAUTHORIZED, "%s: no token can be read from it", path);
-        if (file != NULL)
-            fclose(file);
-        return cli_fail_status(cli, STATUS_UNAUTHORIZED, &err);
-    }
-    fclose(file);
-    token[strcspn(token, " \t\r\n")] = '\0';
-    return GS_OK;
-}
-
 static int run_with_session(struct cli *cli, void *settings, char **arguments, size_t count)
 {
     const struct common_settings *common = settings;
@@ -64,7 +42,7 @@ static int run_with_session(struct cli *cli, void *settings, char **arguments, s
     struct gs_error error;
     char token[TOKEN_SIZE_MAX];
 
-    int code = read_token(cli, common->token_file, token);
+    int code = token_file_read(cli, common->token_file, token);
     if (code != GS_OK)
         return code;
     gs_options_init(&options);
