@@ -3,6 +3,7 @@
 
 #include "indexer/catalog_watch.h"
 #include "indexer/census.h"
+#include "indexer/lost_nodes.h"
 #include "indexer/map_authority.h"
 #include "indexer/node_request.h"
 #include "indexer/quarantine_retry.h"
@@ -107,6 +108,8 @@ enum status indexer_start(struct indexer *indexer, const struct settings *settin
     if (status == STATUS_OK)
         status = map_authority_start(indexer, err);
     if (status == STATUS_OK)
+        status = lost_nodes_start(indexer, err);
+    if (status == STATUS_OK)
         status = http_server_start(&server, &indexer->server, err);
     return status; /* a failed start ends the process: nothing is undone */
 }
@@ -150,9 +153,14 @@ static void indexer_on_states_stopped(struct indexer *indexer)
     map_authority_stop(indexer, indexer_on_map_stopped);
 }
 
-static void indexer_on_retires_stopped(struct indexer *indexer)
+static void indexer_on_lost_nodes_stopped(struct indexer *indexer)
 {
     run_states_stop(indexer, indexer_on_states_stopped);
+}
+
+static void indexer_on_retires_stopped(struct indexer *indexer)
+{
+    lost_nodes_stop(indexer, indexer_on_lost_nodes_stopped);
 }
 
 static void indexer_on_sweeps_stopped(struct indexer *indexer)

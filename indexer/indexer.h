@@ -36,6 +36,7 @@ struct settings {
     char *name;          /* among the indexers of one database; by where it is reached otherwise */
     uint64_t lease_ms;   /* of nodes, retirements, sweeps [10 s] */
     uint64_t sweep_ms;   /* between sweeps [24 h]; 0: only when asked for */
+    uint64_t out_after_ms; /* a node that nobody hears for so long is counted out [0: by hand only] */
 };
 
 struct catalog_watch;
@@ -50,6 +51,7 @@ struct sweeps;
 struct quarantine_retries;
 struct reindex_job;
 struct releases;
+struct lost_nodes;
 
 struct indexer {
     uv_loop_t *loop;
@@ -70,6 +72,7 @@ struct indexer {
     struct quarantine_retries *quarantine_retries;
     struct reindex_job *reindex_job;
     struct releases *releases;
+    struct lost_nodes *lost_nodes; /* NULL: not watched */
     struct http_server *server;
     struct list until_stop; /* of node_request.h */
     bool draining;

@@ -1,6 +1,7 @@
 /* main.c: the indexer's flags, signals and loop. */
 #include "indexer/catalog_uri.h"
 #include "indexer/indexer.h"
+#include "indexer/lost_nodes.h"
 #include "indexer/reindex_main.h"
 #include "indexer/share.h"
 #include "indexer/work.h"
@@ -44,6 +45,9 @@ static const struct config_option main_options[] = {
       "How long nodes stay an indexer's that says nothing any more; then another one of the same database goes on." },
     { "indexer", "sweep", 0, CONFIG_DURATION, AT(sweep_ms), "24h", NULL, "TIME",
       "Between two searches for records of what no node has any more; 0: only when asked for (POST /v1/sweep)." },
+    { "indexer", "out-after", 0, CONFIG_DURATION, AT(out_after_ms), "0", NULL, "TIME",
+      "A node that neither this indexer nor any other node has heard for so long is counted out, and what it held is made whole elsewhere; one node in that "
+      "time at most. 0: by hand only (gribstore cluster remove --lost)." },
     HTTP_OPTIONS(AT_HTTP),
     SECURITY_OPTIONS(AT_SECURITY),
     { "decode", "decoders", 0, CONFIG_COUNT, AT(decoders), "0", NULL, "N",
@@ -187,6 +191,9 @@ static enum status main_check(struct settings *settings, struct error *err)
                          (int)strcspn(settings->catalog, ":"), settings->catalog);
     if (settings->lease_ms < MAIN_LEASE_MS_MIN || settings->lease_ms > MAIN_LEASE_MS_MAX)
         return error_set(err, STATUS_BAD_VALUE, "--lease: 1 s to an hour");
+    if (settings->out_after_ms != 0 &&
+        (settings->out_after_ms < OUT_AFTER_MS_MIN || settings->out_after_ms > OUT_AFTER_MS_MAX))
+        return error_set(err, STATUS_BAD_VALUE, "--out-after: 0, or 1 s to a day");
     if (settings->name != NULL && !main_name_holds(settings->name))
         return error_set(err, STATUS_BAD_VALUE, "--name: 1 to %d visible ASCII characters",
                          SHARE_NAME_MAX);

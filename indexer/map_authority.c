@@ -4,7 +4,8 @@
  *
  * reading: the catalog is asked for its map, until it answers. searching: every seed, and every node of the catalog's map, is asked for its
  * own; the highest of one cluster is taken. known: a node that shows a lower epoch is told, one that shows a higher one is
- * asked. Only one conversation a node is under way at a time. */
+ * asked. Only one conversation a node is under way at a time. And the catalog is looked at once a lease: a higher one there (another indexer's) is
+ * taken, a lower one, or none (a database of an earlier day), is made what it was. */
 #include "indexer/map_authority.h"
 
 #include "indexer/node_request.h"
@@ -19,6 +20,7 @@
 
 enum {
     MAP_RETRY_MS = 1000,
+    MAP_LOOK_PART = 50, /* at most a fiftieth of the time goes into looks at the catalog */
     MAP_PROBE_TIMEOUT_MS = 5000,
     MAP_TALKS_MAX = MAP_NODES_MAX + 64,
 };
@@ -44,6 +46,8 @@ struct map_write {
     uint64_t was;
     struct http_exchange *exchange; /* NULL: from a node */
     struct buf newer;               /* when the catalog has another: that one */
+    void (*on_done)(void *data, enum status status, const struct error *err); /* NULL: nobody waits */
+    void *data;
 };
 
 struct map_authority {
@@ -61,13 +65,15 @@ struct map_authority {
     unsigned works; /* not back */
     char why[512];
     uv_timer_t retry;
-    struct work read_work;
+    struct work read_work; /* the first reading, and every look */
     struct buf read_json;
+    uint64_t look_at_ms, look_began_ms; /* of the loop's clock */
     void (*on_stopped)(struct indexer *indexer);
 };
 
 static void map_read(struct map_authority *authority);
 static void map_search(struct map_authority *authority);
+static void map_look(struct map_authority *authority);
 static void map_write_start(struct map_authority *authority, struct cluster_map *map,
                             struct http_exchange *ex);
 static void map_stop_if_idle(struct map_authority *authority);
@@ -249,8 +255,12 @@ static void map_on_retry(uv_timer_t *timer)
 {
     struct map_authority *authority = timer->data;
 
-    if (authority->stopping || authority->map != NULL || authority->works > 0 || authority->searching)
+    if (authority->stopping || authority->works > 0 || authority->searching)
         return;
+    if (authority->map != NULL) {
+        map_look(authority);
+        return;
+    }
     if (authority->stored_epoch == map_none && authority->stored == NULL)
         map_read(authority);
     else
@@ -411,6 +421,54 @@ static void map_write_lost(struct map_authority *authority, struct map_write *wr
     map_unref(newer);
 }
 
+/* What the catalog has is not what rules here. */
+static void map_look_differs(struct map_authority *authority, struct cluster_map *found)
+{
+    if (found != NULL && found->epoch > authority->map->epoch) {
+        if (authority->map->epoch == 0 || strcmp(found->cluster, authority->map->cluster) == 0)
+            map_adopt(authority, found);
+        return;
+    }
+    log_msg(LOG_WARN, "map.went-back", "the index has %s, epoch %" PRIu64 " rules: it is written again",
+            found != NULL ? "an older cluster map" : "no cluster map", authority->map->epoch);
+    map_write_start(authority, map_ref(authority->map), NULL);
+}
+
+static void map_on_look(struct work *work)
+{
+    struct map_authority *authority = container_of(work, struct map_authority, read_work);
+    uint64_t now_ms = uv_now(authority->indexer->loop);
+    uint64_t pause_ms = (now_ms - authority->look_began_ms) * MAP_LOOK_PART;
+    struct cluster_map *found = NULL;
+    struct error err;
+
+    authority->works--;
+    if (pause_ms < authority->indexer->settings->lease_ms)
+        pause_ms = authority->indexer->settings->lease_ms;
+    authority->look_at_ms = now_ms + pause_ms;
+    if (work->status == STATUS_OK)
+        found = map_parse(authority->read_json.data, authority->read_json.size, &err);
+    bool told = found != NULL || work->status == STATUS_NOT_FOUND;
+    if (!authority->stopping && told && (found == NULL || found->epoch != authority->map->epoch))
+        map_look_differs(authority, found);
+    map_unref(found);
+    buf_fini(&authority->read_json);
+    map_stop_if_idle(authority);
+}
+
+static void map_look(struct map_authority *authority)
+{
+    uint64_t now_ms = uv_now(authority->indexer->loop);
+
+    if (now_ms < authority->look_at_ms)
+        return;
+    authority->look_began_ms = now_ms;
+    buf_init(&authority->read_json, MAP_JSON_SIZE_MAX);
+    error_init(&authority->read_work.err);
+    authority->works++;
+    work_start(authority->indexer->loop, &authority->read_work, map_read_run, map_on_look);
+}
+
 static void map_on_written(struct work *work)
 {
     struct map_write *write = container_of(work, struct map_write, work);
@@ -428,6 +486,8 @@ static void map_on_written(struct work *work)
         if (write->exchange != NULL)
             http_reply_error(write->exchange, work->status, &work->err, NULL);
     }
+    if (write->on_done != NULL)
+        write->on_done(write->data, work->status, &work->err);
     map_unref(write->map);
     buf_fini(&write->json);
     buf_fini(&write->newer);
@@ -435,9 +495,8 @@ static void map_on_written(struct work *work)
     map_stop_if_idle(authority);
 }
 
-/* Takes the reference. */
-static void map_write_start(struct map_authority *authority, struct cluster_map *map,
-                            struct http_exchange *ex)
+static struct map_write *map_write_new(struct map_authority *authority, struct cluster_map *map,
+                                       struct http_exchange *ex)
 {
     struct map_write *write = calloc(1, sizeof *write);
     assert(write != NULL);
@@ -450,7 +509,28 @@ static void map_write_start(struct map_authority *authority, struct cluster_map 
     buf_init(&write->newer, MAP_JSON_SIZE_MAX);
     map_print(map, &write->json);
     authority->works++;
+    return write;
+}
+
+/* Takes the reference. */
+static void map_write_start(struct map_authority *authority, struct cluster_map *map,
+                            struct http_exchange *ex)
+{
+    struct map_write *write = map_write_new(authority, map, ex);
+
     work_start(authority->indexer->loop, &write->work, map_write_run, map_on_written);
+}
+
+void map_authority_put(struct indexer *indexer, struct cluster_map *map, uint64_t was,
+                       void (*on_done)(void *data, enum status status, const struct error *err),
+                       void *data)
+{
+    struct map_write *write = map_write_new(indexer->map_authority, map_ref(map), NULL);
+
+    write->was = was;
+    write->on_done = on_done;
+    write->data = data;
+    work_start(indexer->loop, &write->work, map_write_run, map_on_written);
 }
 
 /* --- start and stop --- */

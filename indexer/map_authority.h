@@ -17,6 +17,11 @@ const char *map_authority_why(const struct indexer *indexer);
 /* A node's answer showed this epoch (and cluster). */
 void map_authority_seen(struct indexer *indexer, const char *node_url, const char *cluster,
                         uint64_t epoch);
+/* A change of the indexer's own, of the map of epoch `was`: by compare and set as an admin's. on_done once, later: OK, it rules; STALE_EPOCH: there is
+ * another one. */
+void map_authority_put(struct indexer *indexer, struct cluster_map *map, uint64_t was,
+                       void (*on_done)(void *data, enum status status, const struct error *err),
+                       void *data);
 /* Called by it when the map changed: tails follow its nodes. */
 void tails_on_map(struct indexer *indexer, struct cluster_map *map);
 

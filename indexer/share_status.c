@@ -2,6 +2,7 @@
 #include "indexer/share_status.h"
 
 #include "indexer/catalog_watch.h"
+#include "indexer/lost_nodes.h"
 #include "indexer/share.h"
 #include "indexer/sweep.h"
 #include "indexer/tail.h"
@@ -142,6 +143,8 @@ void share_status_route(struct http_exchange *ex)
     put_tails(&json, tails, count);
     json_key(&json, "sweep");
     put_sweep(&json, indexer);
+    json_key(&json, "out_after");
+    lost_nodes_print(indexer, &json);
     json_key(&json, "catalog");
     put_catalog(&json, indexer);
     json_object_end(&json);

@@ -42,6 +42,7 @@ class Front:
         self.silent = threading.Event()
         self.rewrite = None
         self.held = None  # a path; an event that its requests wait for; one that is set when the first has come
+        self.deaf = ()  # whom it does not answer, by User-Agent
         self.headers = {}  # in every answer in place of the node's
 
     def pass_on(self, handler):
@@ -51,7 +52,7 @@ class Front:
         if held is not None and path.startswith(held[0]):
             held[2].set()
             held[1].wait(60)
-        if self.silent.is_set():
+        if self.silent.is_set() or handler.headers.get("User-Agent", "") in self.deaf:
             handler.close_connection = True
             return
         for front, (status, text) in self.answers.items():
