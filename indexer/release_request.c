@@ -23,6 +23,14 @@ static enum status parse_hex(const json_t *value, uint64_t *number)
     return STATUS_OK;
 }
 
+/* Never 0: no file has that name. */
+static enum status parse_birth(const json_t *value, uint64_t *birth)
+{
+    enum status status = parse_hex(value, birth);
+
+    return status == STATUS_OK && *birth == 0 ? STATUS_BAD_VALUE : status;
+}
+
 static enum status parse_node(const json_t *object, char node[NODE_ID_SIZE_MAX + 1], struct error *err)
 {
     const char *text;
@@ -144,8 +152,8 @@ static enum status request_file(struct release_request *request, size_t number,
     uint64_t shard;
     enum status status = json_get_u64(object, "shard", MAP_SHARDS_MAX - 1, &shard, err);
 
-    if (status == STATUS_OK && parse_hex(json_object_get(object, "birth"), &file->birth) != STATUS_OK)
-        status = error_set(err, STATUS_BAD_VALUE, "birth: not 16 hex digits");
+    if (status == STATUS_OK && parse_birth(json_object_get(object, "birth"), &file->birth) != STATUS_OK)
+        status = error_set(err, STATUS_BAD_VALUE, "birth: not 16 hex digits, or 0");
     if (status == STATUS_OK)
         status = json_get_array(object, "digests", &digests, err);
     if (status != STATUS_OK)
@@ -235,8 +243,8 @@ static enum status dropped_births(struct release_dropped *dropped, const json_t 
         return error_set(err, STATUS_NO_MEMORY, "%zu files", count);
     dropped->births_count = count;
     for (size_t i = 0; i < count; i++)
-        if (parse_hex(json_array_get(files, i), &dropped->births[i]) != STATUS_OK)
-            return error_set(err, STATUS_BAD_VALUE, "files[%zu]: not 16 hex digits", i);
+        if (parse_birth(json_array_get(files, i), &dropped->births[i]) != STATUS_OK)
+            return error_set(err, STATUS_BAD_VALUE, "files[%zu]: not 16 hex digits, or 0", i);
     return STATUS_OK;
 }
 
@@ -305,5 +313,5 @@ bool release_holder_parse(const char *holder, char node[NODE_ID_SIZE_MAX + 1], u
     memcpy(node, holder, (size_t)(blank - holder));
     node[blank - holder] = '\0';
     *birth = get_u64(bytes);
-    return true;
+    return *birth != 0;
 }

@@ -543,7 +543,7 @@ BAD_QUESTIONS = [
     ({"incarnation": 0}, "incarnation"), ({"incarnation": "1"}, "incarnation"), ({"journal": "12"}, "journal"), ({"journal": "zz" * 8}, "journal"),
     ({"records": -1}, "records"), ({"records": 2 ** 63}, "JSON"), ({"files": []}, "files"), ({"files": {}}, "files"), ({"files": [7]}, "files[0]"),
     ({"files": [{"shard": 32, "birth": "ab" * 8, "digests": []}]}, "shard"), ({"files": [{"shard": 0, "birth": "ab", "digests": []}]}, "birth"),
-    ({"files": [{"shard": 0, "birth": "ab" * 8}]}, "digests"), ({"files": [{"shard": 0, "birth": "ab" * 8, "digests": ["00"]}]}, "digests[0]"),
+    ({"files": [{"shard": 0, "birth": "00" * 8, "digests": []}]}, "birth"), ({"files": [{"shard": 0, "birth": "ab" * 8}]}, "digests"), ({"files": [{"shard": 0, "birth": "ab" * 8, "digests": ["00"]}]}, "digests[0]"),
     ({"files": [{"shard": 0, "birth": "ab" * 8, "digests": ["ff" * 32]}]}, "not of shard 0"),
     ({"files": [{"shard": 0, "birth": "ab" * 8, "digests": []}] * 2}, "files[1]: birth"),
 ]
@@ -570,7 +570,8 @@ def test_a_request_holds_at_most_so_many_digests(nodes):
     assert "200001" in answer.json()["detail"]
     assert indexer.post("/v1/releases", data=b" " * (73 << 20)).status_code == 413
     assert indexer.post("/v1/releases/dropped", data=json.dumps({**question, "files": ["ab" * 8] * 10001, "final": False})).status_code == 413
-    assert indexer.post("/v1/releases/dropped", data=json.dumps({**question, "files": ["ab" * 8], "final": 1})).status_code == 400
+    for wrong in ({"files": ["ab" * 8], "final": 1}, {"files": ["00" * 8], "final": True}, {"files": ["ab"], "final": True}, {"files": [], "final": True}):
+        assert indexer.post("/v1/releases/dropped", data=json.dumps({**question, **wrong})).status_code == 400, wrong
 
 
 def test_more_requests_than_can_wait_are_told_to_come_again(releases):

@@ -301,10 +301,10 @@ def tour_of_an_indexer(indexer, run):
     assert indexer.get("/v1/status").status_code == 200
     assert indexer.get(f"{run_path}?fingerprint=1").status_code == 200
     file = {"node": "nobody", "source": run.split("/")[0], "base_time": run.split("/")[1], "incarnation": 1, "journal": "0" * 16, "records": 0}
-    asked = indexer.post("/v1/releases", json={**file, "files": [{"shard": 0, "birth": "0" * 16, "digests": []}]})
+    asked = indexer.post("/v1/releases", json={**file, "files": [{"shard": 0, "birth": "1" * 16, "digests": []}]})
     assert [line["code"] for line in asked.json()["refused"]] == ["not-found"]
-    assert indexer.post("/v1/releases/dropped", json={**file, "files": ["0" * 16], "final": False}).json() == {"removed": []}
-    assert indexer.post("/v1/releases/dropped", json={**file, "incarnation": 9, "files": ["0" * 16], "final": False}).status_code == 409
+    assert indexer.post("/v1/releases/dropped", json={**file, "files": ["1" * 16], "final": False}).json() == {"removed": []}
+    assert indexer.post("/v1/releases/dropped", json={**file, "incarnation": 9, "files": ["1" * 16], "final": False}).status_code == 409
     assert indexer.post("/v1/sweep").status_code == 202
     assert indexer.get("/v1/quarantine", params={"limit": 1}).status_code == 200
     assert indexer.post("/v1/reindex").status_code == 202

@@ -261,8 +261,9 @@ static void holders_are_read_as_they_are_written(void **state)
     assert_true(release_holder_parse(holder, node, &birth));
     assert_string_equal(node, "n1");
     assert_true(birth == 0x6f3a92c1d0e4b7a5);
-    for (const char *const *text = (const char *const[]){ "", "n1", " 6f3a92c1d0e4b7a5", "n1 6f3a",
-                                                          "n1 6f3a92c1d0e4b7a5 ", NULL };
+    for (const char *const *text =
+             (const char *const[]){ "", "n1", " 6f3a92c1d0e4b7a5", "n1 6f3a",
+                                    "n1 6f3a92c1d0e4b7a5 ", "n1 0000000000000000", NULL };
          *text != NULL; text++)
         assert_false(release_holder_parse(*text, node, &birth));
 }
