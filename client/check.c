@@ -104,6 +104,22 @@ static enum status repair_all(struct gs_session *session, const struct check_opt
     return status;
 }
 
+/* One run was meant, and nobody knows it: that is not clean. */
+static enum status check_was_there(const struct check_options *options,
+                                   const struct check_report *report, struct error *err)
+{
+    char name[RUN_TEXT_SIZE];
+
+    for (size_t i = 0; options->run != NULL && i < report->findings_count; i++)
+        if (report->findings[i].has_run)
+            return STATUS_OK;
+    if (options->run == NULL || report->runs > 0)
+        return STATUS_OK;
+    run_key_print(options->run, name);
+    return error_set(err, STATUS_NOT_FOUND,
+                     "neither the index nor a node that answers knows a run %s that is not over", name);
+}
+
 enum status check_cluster(struct gs_session *session, const struct check_options *options,
                           struct check_report *report, struct error *err)
 {
@@ -112,6 +128,8 @@ enum status check_cluster(struct gs_session *session, const struct check_options
 
     *report = (struct check_report){ 0 };
     enum status status = check_pass(&pass, report, err);
+    if (status == STATUS_OK)
+        status = check_was_there(options, report, err);
     if (status == STATUS_OK && options->repair)
         status = repair_all(session, options, report, err);
     report->took_ms = clock_monotonic_ms() - started_ms;

@@ -357,7 +357,7 @@ static enum status mirror_one(struct mirror *mirror, struct error *err)
     if (run->state_here[0] != '\0' && !takes_messages(run->state_here)) {
         run->result = MIRROR_REFUSED;
         snprintf(run->detail, sizeof run->detail,
-                 "it is %s here: `gribstore runs`, then reopen or undo it", run->state_here);
+                 "it is %.15s here: `gribstore runs`, then reopen or undo it", run->state_here);
         return STATUS_OK;
     }
     /* What came meanwhile is in the next round; a run that is filled without end is left after some. */

@@ -217,4 +217,4 @@ def test_an_empty_disk_lacks_all_that_it_owns(world):
 def test_what_is_asked_wrongly_is_refused(world):
     for arguments in (["x"], ["--run", "check"], ["--source", "No such"]):
         world.client.run("check", *arguments, expected=2)
-    Client(world.indexer, world.nodes[0]).run("check", "--run", "none/20200101T0000Z")
+    Client(world.indexer, world.nodes[0]).run("check", "--run", "none/20200101T0000Z", expected=4)
