@@ -199,6 +199,7 @@ def runs_log(*records):
 DIGESTS = ["11" * 32, "22" * 32]
 RUN = {"source": "hres", "base_time": "2013-04-08T00:00:00Z"}
 LOCATION = {"url": "http://a:1/data/hres/20130408T0000Z/0001-000000000000004d.grib", "offset": 0, "length": 100}
+GIVEN_UP = RUN | {"node": "n3", "incarnation": 1, "journal": "00000000000000aa", "records": 5}
 PLACE = {"digest": "a1" * 32, "length": 9, "stored_at": 7, "node": "n1", "file": "0017-6f3a92c1d0e4b7a5.grib", "offset": 4, "as": "field"}
 
 
@@ -295,6 +296,12 @@ CORPUS = {
         "members": json.dumps([{"digest": DIGESTS[0], "stored_at": 7, "birth": "6f3a92c1d0e4b7a5", "offset": 0, "length": 9}, {}]).encode(),
         "runs": json.dumps({"full": True, "runs": [RUN | {"incarnation": 1, "version": 2, "state": "ready", "records": 3}]}).encode(),
         "braces": b' [{"a":"}{][\\"\\\\"} , {"b":[{},[]]}]',
+    },
+    "fuzz_release": {
+        "asked": jsons(GIVEN_UP | {"files": [{"shard": 0, "birth": "6f3a92c1d0e4b7a5", "digests": DIGESTS}]},
+                       {"missing": [], "known": [{"digest": digest, "stored_at": 7, "url": LOCATION["url"].replace("0001-", "0000-"), "offset": 0, "length": 9}
+                                                 for digest in DIGESTS]}, {"state": "none"}),
+        "dropped": jsons(GIVEN_UP | {"files": ["6f3a92c1d0e4b7a5"], "final": True}, {"known": []}, {"state": "asked"}),
     },
     "fuzz_tail_listing": {"two": jsons(LISTING, LISTING | {"full": False, "runs": []}, LISTING | {"runs": []}),
                           "shard": jsons(LISTING).replace(b'"shard":1', b'"shard":99999')},

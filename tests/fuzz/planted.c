@@ -2,6 +2,7 @@
  * sees it. Only the test NAME_planted is linked with it; which function is wrong stands in CMakeLists.txt. */
 #include "indexer/query.h"
 #include "indexer/query_values.h"
+#include "indexer/release_request.h"
 #include "proto/base/json_read.h"
 #include "proto/cluster_map.h"
 #include "proto/grib_frame.h"
@@ -201,6 +202,14 @@ PLANT(enum status, have_answer_read,
     for (unsigned i = 0; i < request->count && status == STATUS_OK; i++)
         mask[i] = true;
     return status;
+}
+#elif defined(PLANTED_fuzz_release)
+/* What was not listed is the first that was. */
+PLANT(uint32_t, release_request_find, (const struct release_request *request, const struct digest *digest))
+{
+    uint32_t found = __real_release_request_find(request, digest);
+
+    return found == RELEASE_NONE ? 0 : found;
 }
 #elif defined(PLANTED_fuzz_client_objects)
 /* Any text is a node's name. */
