@@ -14,7 +14,8 @@
  *    less: `behind`, `not-indexed`. One that names places that are gone names none that an owner does not confirm.
  * 5. A map that changes between judgement and drop changes nothing: the owners that were judged have the bytes and can't be granted theirs before this one is done
  *    (2, 3), and the new owners pull from them.
- * 6. A refusal leaves no lock of its own. An indexer that dies in the middle leaves one: its holder asks again, or says `none` to who meets it. */
+ * 6. A node that asks again voids what it was granted before, so a refusal may free the lock of an older grant of the same file.
+ * 7. A refusal leaves no lock of its own. An indexer that dies in the middle leaves one: its holder asks again, or says `none` to who meets it. */
 #ifndef INDEXER_RELEASE_H
 #define INDEXER_RELEASE_H
 
