@@ -1,6 +1,10 @@
 /* sync_look.c: what a peer lists, compared and pulled.
  *
- *     LIST --> READ --> STATE (a run) --> SHARDS --> COMPARE --> STATE ... --> TASK (a shard) --> LACK --> PULL --> TASK ... --> DONE */
+ *     LIST --> READ --> STATE (a run) --> SHARDS --> COMPARE --> STATE ...
+ *     --> TASK (a shard) --> LACK --> PULL --> TASK ... --> DRAIN --> DONE
+ *
+ * PULL is left when the last message of the shard is on its way, not when it is here: pulls go on beside what the machine does, each
+ * with its own copy of what it fetches, and DRAIN, which is the way of every failure too, waits for them. */
 #include "storaged/sync_look.h"
 
 #include "storaged/node.h"
@@ -26,6 +30,7 @@ enum look_step {
     LOOK_TASK,
     LOOK_LACK,
     LOOK_PULL,
+    LOOK_DRAIN,
     LOOK_DONE
 };
 
@@ -51,6 +56,7 @@ static enum fsm_next look_compare(struct fsm *fsm);
 static enum fsm_next look_task(struct fsm *fsm);
 static enum fsm_next look_lack(struct fsm *fsm);
 static enum fsm_next look_pull(struct fsm *fsm);
+static enum fsm_next look_drain(struct fsm *fsm);
 static enum fsm_next look_done(struct fsm *fsm);
 
 static const struct fsm_step look_steps[] = {
@@ -59,9 +65,10 @@ static const struct fsm_step look_steps[] = {
     [LOOK_STATE] = { "state", look_state, TO(STATE) | TO(SHARDS) | TO(TASK) },
     [LOOK_SHARDS] = { "shards", look_shards, TO(COMPARE) },
     [LOOK_COMPARE] = { "compare", look_compare, TO(STATE) },
-    [LOOK_TASK] = { "task", look_task, TO(LACK) | TO(DONE) },
+    [LOOK_TASK] = { "task", look_task, TO(LACK) | TO(DRAIN) },
     [LOOK_LACK] = { "lack", look_lack, TO(PULL) },
     [LOOK_PULL] = { "pull", look_pull, TO(TASK) },
+    [LOOK_DRAIN] = { "drain", look_drain, TO(DONE) },
     [LOOK_DONE] = { "done", look_done, 0 },
 };
 
@@ -275,8 +282,9 @@ static void task_add(struct sync_look *look, unsigned shard, uint64_t bytes)
         if (look->tasks == NULL)
             abort();
     }
-    look->tasks[look->tasks_count++] =
-        (struct sync_task){ .run = (uint32_t)look->run, .shard = shard, .bytes = bytes };
+    look->tasks[look->tasks_count++] = (struct sync_task){ .run = (uint32_t)look->run,
+                                                           .shard = shard,
+                                                           .bytes = bytes };
 }
 
 static enum status compare_shards(struct sync_look *look, const json_t *shards,
@@ -293,8 +301,7 @@ static enum status compare_shards(struct sync_look *look, const json_t *shards,
             return error_wrap(err, "[%zu]", i);
         const struct store_shard *here = &ours[shard];
         if (theirs.set.count == 0 || !placement_owns(map, base_time, (unsigned)shard, look->view->self) ||
-            (theirs.set.count == here->set.count &&
-             digest_compare(&theirs.set.sum, &here->set.sum) == 0))
+            (theirs.set.count == here->set.count && digest_compare(&theirs.set.sum, &here->set.sum) == 0))
             continue;
         task_add(look, (unsigned)shard, theirs.bytes > here->bytes ? theirs.bytes - here->bytes : 0);
     }
@@ -340,7 +347,7 @@ static void look_count(struct sync_look *look)
     struct sync_progress *progress = &look->progress;
 
     progress->shards_left = look->tasks_count - look->task;
-    progress->bytes_left = 0;
+    progress->bytes_left = look->flying;
     for (size_t i = look->task; i < look->tasks_count; i++)
         progress->bytes_left += look->tasks[i].bytes;
 }
@@ -351,8 +358,8 @@ static enum fsm_next look_task(struct fsm *fsm)
     char run[RUN_TEXT_SIZE];
 
     look_count(look);
-    if (look->task == look->tasks_count || look->stop)
-        return fsm_go(fsm, LOOK_DONE);
+    if (look->task == look->tasks_count || look->pull_status != STATUS_OK || look->stop)
+        return fsm_go(fsm, LOOK_DRAIN);
     const struct sync_task *task = &look->tasks[look->task];
     look->progress.run = look->runs[task->run].run;
     run_key_print(&look->progress.run, run);
@@ -464,7 +471,7 @@ static enum fsm_next look_lack(struct fsm *fsm)
 static bool look_is_pulling(const struct sync_look *look)
 {
     for (unsigned i = 0; i < SYNC_SLOTS; i++)
-        if (look->busy[i])
+        if (look->slots[i].messages != NULL)
             return true;
     return false;
 }
@@ -478,9 +485,9 @@ static bool is_ours(enum status status)
 static void on_pulled(struct sync_pull *pull, enum status status, const struct error *err)
 {
     struct sync_look *look = pull->user;
+    struct sync_slot *slot = container_of(pull, struct sync_slot, pull);
     struct sync_progress *progress = &look->progress;
 
-    look->busy[pull - look->pulls] = false;
     progress->messages += pull->stored;
     progress->bytes += pull->bytes;
     metric_add(&metric_synced, pull->stored);
@@ -489,37 +496,16 @@ static void on_pulled(struct sync_pull *pull, enum status status, const struct e
         progress->failed += pull->count - pull->stored;
         look->settled = false;
     }
-    struct sync_task *task = &look->tasks[look->task];
-    uint64_t part = pull->bytes < task->bytes ? pull->bytes : task->bytes;
-    task->bytes -= part;
-    progress->bytes_left -= part;
-    if (status != STATUS_OK && look->status == STATUS_OK && (is_ours(status) || !peer_is_up(look->peer))) {
-        look->status = status;
-        look->err = *err;
+    if (status != STATUS_OK && look->pull_status == STATUS_OK &&
+        (is_ours(status) || !peer_is_up(look->peer))) {
+        look->pull_status = status;
+        look->pull_err = *err;
     }
+    look->flying -= slot->bytes;
+    free(slot->messages);
+    slot->messages = NULL;
+    look_count(look);
     sync_look_go(look);
-}
-
-static void pull_begin(struct sync_look *look, unsigned slot, unsigned count)
-{
-    const struct sync_task *task = &look->tasks[look->task];
-    struct sync_pull *pull = &look->pulls[slot];
-
-    *pull = (struct sync_pull){
-        .loop = look->loop,
-        .view = look->view,
-        .peer = look->peer,
-        .run = look->runs[task->run].run,
-        .incarnation = look->runs[task->run].info.incarnation,
-        .messages = look->missing + look->missing_next,
-        .count = count,
-        .shard = task->shard,
-        .on_done = on_pulled,
-        .user = look,
-    };
-    look->missing_next += count;
-    look->busy[slot] = true;
-    sync_pull_start(pull);
 }
 
 static uint64_t pull_bytes(const struct sync_message *messages, unsigned count)
@@ -531,10 +517,40 @@ static uint64_t pull_bytes(const struct sync_message *messages, unsigned count)
     return bytes;
 }
 
+/* What the peer has more of is on its way with what is begun: its part of the task's bytes goes along. */
+static void pull_begin(struct sync_look *look, struct sync_slot *slot, unsigned count)
+{
+    struct sync_task *task = &look->tasks[look->task];
+    size_t size = count * sizeof *slot->messages;
+
+    slot->messages = malloc(size);
+    if (slot->messages == NULL)
+        abort();
+    memcpy(slot->messages, look->missing + look->missing_next, size);
+    slot->bytes = pull_bytes(slot->messages, count);
+    slot->pull = (struct sync_pull){
+        .loop = look->loop,
+        .view = look->view,
+        .peer = look->peer,
+        .run = look->runs[task->run].run,
+        .incarnation = look->runs[task->run].info.incarnation,
+        .messages = slot->messages,
+        .count = count,
+        .shard = task->shard,
+        .on_done = on_pulled,
+        .user = look,
+    };
+    look->missing_next += count;
+    look->flying += slot->bytes;
+    task->bytes -= slot->bytes < task->bytes ? slot->bytes : task->bytes;
+    sync_pull_start(&slot->pull);
+}
+
 static void pulls_begin(struct sync_look *look)
 {
-    for (unsigned slot = 0; slot < SYNC_SLOTS && look->status == STATUS_OK && !look->stop; slot++) {
-        if (look->busy[slot] || look->missing_next == look->missing_count)
+    for (unsigned i = 0; i < SYNC_SLOTS && look->pull_status == STATUS_OK && !look->stop; i++) {
+        struct sync_slot *slot = &look->slots[i];
+        if (slot->messages != NULL || look->missing_next == look->missing_count)
             continue;
         const struct sync_message *first = look->missing + look->missing_next;
         unsigned count = sync_pull_count(first, look->missing_count - look->missing_next);
@@ -548,20 +564,24 @@ static void pulls_begin(struct sync_look *look)
 void sync_look_go(struct sync_look *look)
 {
     look->again = true;
-    if (!look->pulling || look->going)
+    if (look->going)
         return;
     look->going = true;
-    while (look->again) {
+    while (look->pulling && look->again) {
         look->again = false;
         pulls_begin(look);
     }
     look->going = false;
-    bool over = look->missing_next == look->missing_count || look->status != STATUS_OK || look->stop;
-    if (!over || look_is_pulling(look))
-        return;
-    look->pulling = false;
-    look->task++;
-    fsm_resume(&look->fsm, look->status, &look->err); /* look may be gone */
+    bool begun = look->missing_next == look->missing_count || look->pull_status != STATUS_OK ||
+                 look->stop;
+    if (look->pulling && begun) {
+        look->pulling = false;
+        look->task++;
+        fsm_resume(&look->fsm, STATUS_OK, NULL); /* look may be gone */
+    } else if (look->draining && !look_is_pulling(look)) {
+        look->draining = false;
+        fsm_resume(&look->fsm, STATUS_OK, NULL); /* look may be gone */
+    }
 }
 
 static enum fsm_next look_pull(struct fsm *fsm)
@@ -569,20 +589,28 @@ static enum fsm_next look_pull(struct fsm *fsm)
     struct sync_look *look = look_of(fsm);
 
     look->pulling = true;
-    look->status = STATUS_OK;
-    error_init(&look->err);
     sync_look_go(look);
     return fsm_wait(fsm, 1, LOOK_TASK);
 }
 
 /* --- the end --- */
 
+static enum fsm_next look_drain(struct fsm *fsm)
+{
+    struct sync_look *look = look_of(fsm);
+
+    if (!look_is_pulling(look))
+        return fsm_go(fsm, LOOK_DONE);
+    look->draining = true;
+    return fsm_wait(fsm, 1, LOOK_DONE);
+}
+
 static enum fsm_next look_done(struct fsm *fsm)
 {
     struct sync_look *look = look_of(fsm);
     struct node_loop *loop = look->loop;
-    enum status status = fsm->status;
-    struct error err = fsm->err;
+    enum status status = fsm->status != STATUS_OK ? fsm->status : look->pull_status;
+    struct error err = fsm->status != STATUS_OK ? fsm->err : look->pull_err;
 
     look->settled = look->settled && status == STATUS_OK && !look->stop && !look->more;
     if (look->settled)
@@ -607,9 +635,11 @@ void sync_look_start(struct sync_look *look)
     look->tasks = NULL;
     look->missing = NULL;
     look->runs_count = look->run = look->tasks_count = look->tasks_size = look->task = 0;
-    look->pulling = false;
-    look->status = STATUS_OK;
+    look->missing_count = look->missing_next = 0;
+    look->pulling = look->draining = false;
+    look->flying = 0;
+    look->status = look->pull_status = STATUS_OK;
     transfer_request_init(&look->request);
     node_loop_begin(look->loop);
-    fsm_start(&look->fsm, "sync-look", look_steps, ARRAY_COUNT(look_steps), LOOK_LIST, LOOK_DONE);
+    fsm_start(&look->fsm, "sync-look", look_steps, ARRAY_COUNT(look_steps), LOOK_LIST, LOOK_DRAIN);
 }

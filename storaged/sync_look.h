@@ -2,7 +2,7 @@
  *
  * Run states that are higher there are taken over first. Then, run by run, newest base_time first, counts and set hashes of
  * shards are compared (FORMATS.md section 8); of shards that differ the members are listed, and what is missing here comes as
- * ranges (sync_pull.h). Nothing is removed, whoever lacks it. On loop 0.
+ * ranges (sync_pull.h), while the next shard is being listed. Nothing is removed, whoever lacks it. On loop 0.
  *
  * A look is settled when all that the peer told is here; then the next one begins where it ended (`seq`). What is younger than
  * SYNC_YOUNG_MS is left: its copies may be on their way. */
@@ -13,7 +13,7 @@
 
 enum {
     SYNC_SEQ_SIZE = 64,
-    SYNC_SLOTS = 4,         /* pulls under way */
+    SYNC_SLOTS = 8,         /* pulls under way */
     SYNC_TASKS_MAX = 65536, /* shards of runs that a look takes on; more wait for the next */
     SYNC_YOUNG_MS = 5000,
 };
@@ -22,10 +22,17 @@ struct sync_run;
 struct sync_task;
 
 struct sync_progress {
-    struct run_key run;    /* where it is; source "": it compares */
-    uint64_t shards_left;  /* that differ, and were not looked into yet */
-    uint64_t bytes_left;   /* that the peer has more of, as far as is known */
+    struct run_key run;               /* where it is; source "": it compares */
+    uint64_t shards_left;             /* that differ, and were not looked into yet */
+    uint64_t bytes_left;              /* that the peer has more of, as far as is known */
     uint64_t messages, bytes, failed; /* stored here by this look; did not hold or could not be stored */
+};
+
+/* A pull, maybe of a task before the one that is looked into. */
+struct sync_slot {
+    struct sync_pull pull;
+    struct sync_message *messages; /* owned: its own; NULL: the slot is free */
+    uint64_t bytes;                /* of them */
 };
 
 struct sync_look {
@@ -57,9 +64,12 @@ struct sync_look {
     size_t tasks_count, tasks_size, task;
     struct sync_message *missing; /* owned: of the task */
     size_t missing_count, missing_next;
-    struct sync_pull pulls[SYNC_SLOTS];
-    bool busy[SYNC_SLOTS];
-    bool pulling; /* a wait of the machine stands for all slots */
+    struct sync_slot slots[SYNC_SLOTS];
+    enum status pull_status; /* the first failure of a pull that ends the look */
+    struct error pull_err;
+    uint64_t flying; /* bytes of pulls under way */
+    bool pulling;  /* the machine waits for slots: the rest of the task's messages is to be begun */
+    bool draining; /* it waits for the last pull to come back */
     bool going, again; /* sync_look_go() is on the stack, and was called once more */
 };
 
