@@ -12,11 +12,20 @@ from mongod import die_with_parent, free_port
 from processes import BIN, Daemon, await_condition
 from traffic import ERRORS, Connection
 
+FELT_S = 8
 QUICK_S, LONG_S = (0.3, 2.0), (2.0, 14.0)
 
 
 class NotNow(Exception):
     """It would cost what nobody promised to keep, or what it needs is not there: another one is taken."""
+
+
+def await_felt(was_felt):
+    """It stands until it has done something, or for so long in vain."""
+    deadline = time.monotonic() + FELT_S
+    while not (felt := was_felt()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return felt
 
 
 class Fault:
@@ -97,10 +106,10 @@ class Wires(Fault):
             self.spoil(pair)
 
     def end(self):
+        self.fired = await_felt(self.was_felt)
         for pair in self.chosen:
             self.mend(pair)
         self.ground.mend(self.chosen)
-        self.fired = self.was_felt()
 
     def lost(self):
         return sum(self.ground.links.counts(*pair)[1] for pair in self.chosen)
@@ -214,7 +223,7 @@ class Full(Fault):
         self.node.fill()
 
     def end(self):
-        self.fired = self.refuses()
+        self.fired = await_felt(self.refuses)
         self.node.free()
 
     def refuses(self):
@@ -235,13 +244,17 @@ class Clock(Fault):
         self.node.shim.set_clock(self.random.choice((-3600, 3600)))
 
     def end(self):
-        self.fired = self.node.shim.clock_reads > self.reads
+        self.fired = await_felt(lambda: self.node.shim.clock_reads > self.reads)
         self.node.shim.set_clock(0)
 
 
 class Stranger(Fault):
     name, about, needs_node, weight = "stranger", "a node of another cluster stands at a member's address", True, 6
     length_s = (3.0, 10.0)
+
+    @classmethod
+    def can(cls, thrash):
+        return not thrash.stands("stop")
 
     def begin(self):
         self.name_ = f"stranger-{self.thrash.number}"
@@ -250,10 +263,15 @@ class Stranger(Fault):
         self.found_cluster()
         with self.load.lock:
             self.load.absent.add(self.node.name)
-        await_condition(lambda: self.load.commands_putting == 0, "no command puts: a client that was told of that address believes it")
+        self.await_told()
         self.node.blow()
         self.stranger = self.stranger_at(self.node.listen, self.ground.links.on(self.node.name))
         await_condition(self.stranger.answers, "the stranger answers")
+
+    def await_told(self):
+        """Clients that began with that address would take that cluster's map for theirs: those under way end first."""
+        self.load.pause()
+        self.load.resume()
 
     def stranger_at(self, listen, preexec):
         """A storaged on that directory, which calls itself by the member's name and URL."""

@@ -51,6 +51,7 @@ class Counts:
 
 class Worker(threading.Thread):
     """What goes on until the load is told to stop. What goes wrong in it is a finding, not the end of a thread that nobody sees."""
+    is_brief = True  # a turn of it is waited for by who pauses the load
 
     def __init__(self, load, seed):
         super().__init__(daemon=True)
@@ -83,7 +84,7 @@ class Worker(threading.Thread):
             if not self.load.going.wait(0.5):
                 continue
             try:
-                with self.load.busy():
+                with self.load.busy(self.is_brief):
                     self.turn()
             except Exception as error:  # noqa: BLE001
                 self.load.findings.other.append(f"{type(self).__name__}: {error!r}")
@@ -143,18 +144,10 @@ class LibraryPutter(Putter):
     """The same by `gribstore put`: it places for itself, as libgribstore does."""
 
     def put(self, messages, epochs):
-        with self.load.lock:
-            if self.load.absent:
-                return "nothing"
-            self.load.commands_putting += 1
         wipes = {node.name: node.wipes for node in self.ground.nodes}
         path = self.load.folder / f"{self.name}.grib"
         path.write_bytes(b"".join(message.data for message in messages))
-        try:
-            done = self.load.client().run("put", "--source", messages[0].run.source, "--retry", "3s", "--quiet", path, expected=None)
-        finally:
-            with self.load.lock:
-                self.load.commands_putting -= 1
+        done = self.load.client().run("put", "--source", messages[0].run.source, "--retry", "3s", "--quiet", path, expected=None)
         self.counts.add(self.counts.puts, f"gribstore put: {done.returncode}")
         self.counts.commands += 1
         if done.returncode == 0:
@@ -253,6 +246,7 @@ class Getter(Worker):
 
 class Rotator(Worker):
     """A run is retired and purged, and opened again, or another one comes in its place."""
+    is_brief = False
 
     def state(self, run):
         with contextlib.suppress(*ERRORS):
@@ -303,7 +297,7 @@ class Load:
         self.rotate_now = threading.Event()
         self.going = threading.Event()
         self.going.set()
-        self.under_way = self.commands_putting = 0
+        self.under_way = 0
         self.counts = Counts()
         self.put_pause_s, self.get_pause_s, self.rotate_pause_s, self.fields_a_run = put_pause_s, get_pause_s, rotate_pause_s, fields_a_run
         self.sent = []
@@ -331,14 +325,14 @@ class Load:
             assert not thread.is_alive(), "a request was not answered"
 
     @contextlib.contextmanager
-    def busy(self):
+    def busy(self, counts):
         with self.lock:
-            self.under_way += 1
+            self.under_way += counts
         try:
             yield
         finally:
             with self.lock:
-                self.under_way -= 1
+                self.under_way -= counts
 
     def pause(self):
         """Until what is under way has its answers, and no further."""
@@ -416,10 +410,9 @@ class Load:
         if copies < self.ground.replicas and nodes:
             self.counts.add(self.counts.short, ", ".join(sorted(fault.name for _, fault in self.ground.standing)) or "no fault")
         holders = {node.name for node in list(self.ground.nodes) if node.disk.holds(message.run.path, message.digest)}
-        missing = set(nodes) - holders
-        enough = len(holders) >= copies and not missing
-        # Excused: what was promised before the run went, or a disk that was replaced meanwhile.
-        if enough or not self.book.is_owed(promise) or any(node.wipes != wipes.get(node.name) for node in self.ground.nodes):
+        # On others than were named it may be by now: a stand-in gives up what an owner has. Excused: what was promised before the run
+        # went, or a disk that was replaced meanwhile.
+        if len(holders) >= copies or not self.book.is_owed(promise) or any(node.wipes != wipes.get(node.name) for node in self.ground.nodes):
             return
         self.findings.lost.append(f"{message.run.path} {message.digest}: {copies} copies were said (on {sorted(nodes)}), {sorted(holders)} have one")
 

@@ -29,6 +29,7 @@ def arguments():
     parser.add_argument("--nodes", default="3..6", metavar="N|N..M", help="how many; of a range the seed chooses")
     parser.add_argument("--min-replicas", type=int, choices=(1, 2), help="default: the seed chooses")
     parser.add_argument("--trial", metavar="NAME", help="rebalance, partition or death instead of faults of all kinds (--list)")
+    parser.add_argument("--plant", metavar="BUG,...", help="defects of the cluster's that have to be found: see plants.py")
     parser.add_argument("--kinds", metavar="A,B", help="of faults; default: all (--list)")
     parser.add_argument("--mongo", action="store_true", help="with a MongoDB of its own rather than SQLite")
     parser.add_argument("--old-bin", metavar="DIR", type=pathlib.Path, help="every other node runs that folder's storaged")
@@ -43,6 +44,7 @@ def main():
     options = arguments()
     from faults import KINDS
     from links import NoLinks
+    from plants import PLANTS
     from thrash import Thrash
     from trials import TRIALS
 
@@ -72,6 +74,8 @@ def main():
         thrash = TRIALS[options.trial](folder, seed, **settings)
     else:
         thrash = Thrash(folder, seed, kinds=kinds, length=options.length, **settings)
+    if options.plant:
+        thrash.plants = [PLANTS[name] for name in options.plant.split(",")]
     try:
         thrash.run()
     except NoLinks as reason:
@@ -86,7 +90,7 @@ def main():
             os.system(f"umount -l {disk} 2>/dev/null")  # noqa: S605
         shutil.rmtree(folder, ignore_errors=True)
     print(thrash.report_text(), flush=True)
-    for finding in thrash.findings.all()[:30]:
+    for finding in thrash.findings.all()[:300]:
         print(finding, file=sys.stderr)
     return 0 if thrash.is_good() else 1
 

@@ -30,6 +30,7 @@ class Campaign:
         self.colos, self.min_replicas, self.settings, self.load_settings = colos, min_replicas, ground, load or {}
         self.number = 0
         self.fired, self.tried, self.told = {}, {}, {}
+        self.plants = []  # defects, put in when the load has ended
         self.settle_s = None
         self.seconds = 0.0
         self.ground = self.load = None
@@ -46,6 +47,8 @@ class Campaign:
             self.load = Load(self.ground, self.book, self.findings, Fields(), self.seed, self.folder, **self.load_settings).start()
             self.play()
             self.load.stop()
+            if self.plants:
+                self.told["planted"] = [plant(self) for plant in self.plants]
             self.quiet()
         except NoLinks:
             raise
