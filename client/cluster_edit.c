@@ -142,17 +142,59 @@ enum status cluster_map_put(struct gs_session *session, const struct cluster_map
 
 /* ---- who comes ---- */
 
-static enum status node_take(const struct cluster_map *map, const struct cluster_map *theirs,
-                             const char *url, struct map_node *node, struct error *err)
+static enum status text_take(const json_t *json, const char *key, char *to, size_t size, struct error *err)
 {
-    if (theirs->epoch > 0 && strcmp(theirs->cluster, map->cluster) != 0)
-        return error_set(err, STATUS_OTHER_CLUSTER,
-                         "%s belongs to cluster %s, this one is %s: a node is in one cluster", url,
-                         theirs->cluster, map->cluster);
-    if (theirs->epoch > 0)
+    const char *text;
+
+    enum status status = json_get_string(json, key, &text, err);
+    if (status != STATUS_OK)
+        return status;
+    if (strlen(text) >= size)
+        return error_set(err, STATUS_BAD_VALUE, "%s: longer than %zu bytes", key, size - 1);
+    map_text_copy(to, size, text);
+    return STATUS_OK;
+}
+
+static enum status node_read(const json_t *json, struct map_node *node, struct error *err)
+{
+    uint64_t weight = 0;
+
+    enum status status = text_take(json, "node", node->id, sizeof node->id, err);
+    if (status == STATUS_OK)
+        status = text_take(json, "url", node->url, sizeof node->url, err);
+    if (status == STATUS_OK)
+        status = text_take(json, "host", node->host, sizeof node->host, err);
+    if (status == STATUS_OK)
+        status = text_take(json, "colo", node->colo, sizeof node->colo, err);
+    if (status == STATUS_OK)
+        status = json_get_u64(json, "weight", MAP_WEIGHT_MAX, &weight, err);
+    node->weight = (uint32_t)weight;
+    return error_of_answer(status, err, "what it says of itself");
+}
+
+/* One that took the map from the others already (join), and is not in it. */
+static enum status node_ask_joined(struct gs_session *session, const struct cluster_map *map,
+                                   const char *url, struct map_node *node, struct error *err)
+{
+    struct call call = { .to = CALL_URL, .url = url, .method = "GET", .path = "/cluster/capacity" };
+    json_t *json = NULL;
+
+    enum status status = call_json(session, &call, &json, err);
+    if (status == STATUS_OK)
+        status = node_read(json, node, err);
+    json_decref(json);
+    if (status != STATUS_OK)
+        return error_wrap(err, "%s", url);
+    if (map_find(map, node->id) != NULL)
         return error_set(err, STATUS_EXISTS,
-                         "%s has this cluster's map (epoch %" PRIu64 ") already: `gribstore cluster show`",
-                         url, theirs->epoch);
+                         "%s is node %s, which is in the map already: `gribstore cluster show`",
+                         url, node->id);
+    return STATUS_OK;
+}
+
+static enum status node_take(const struct cluster_map *theirs, const char *url,
+                             struct map_node *node, struct error *err)
+{
     if (theirs->nodes_count != 1)
         return error_set(err, STATUS_PRECONDITION, "%s: a node of epoch 0 with %u nodes in its map",
                          url, theirs->nodes_count);
@@ -171,13 +213,20 @@ enum status cluster_ask_node(struct gs_session *session, const struct cluster_ma
     struct call_answer answer;
     struct cluster_map *theirs = NULL;
 
+    *node = (struct map_node){ .weight = 0 };
     enum status status = call_run(session, &call, &answer, err);
     if (status == STATUS_OK)
         status = map_of_answer(&answer, &theirs, err);
     else
         error_wrap(err, "%s", url);
-    if (status == STATUS_OK)
-        status = node_take(map, theirs, url, node, err);
+    if (status == STATUS_OK && theirs->epoch == 0)
+        status = node_take(theirs, url, node, err);
+    else if (status == STATUS_OK && strcmp(theirs->cluster, map->cluster) != 0)
+        status = error_set(err, STATUS_OTHER_CLUSTER,
+                           "%s belongs to cluster %s, this one is %s: a node is in one cluster",
+                           url, theirs->cluster, map->cluster);
+    else if (status == STATUS_OK)
+        status = node_ask_joined(session, map, url, node, err);
     map_unref(theirs);
     call_answer_fini(&answer);
     return status;

@@ -16,8 +16,9 @@ enum status cluster_map_put(struct gs_session *session, const struct cluster_map
                             const struct cluster_map *after, bool of_indexer,
                             struct cluster_map **newer, struct error *err);
 
-/* Who answers at this URL, to be a member of the map's cluster: id, host, colo and weight as the node has them, url as given.
- * OTHER_CLUSTER: it belongs to another one; EXISTS: it is a member; PRECONDITION: not to be told who it is. */
+/* Who answers at this URL, to be a member of the map's cluster: id, URL, host, colo and weight as the node was started with; alone,
+ * or one that took this cluster's map from `join` and is not in it. OTHER_CLUSTER: it belongs to another one; EXISTS: it is a
+ * member. */
 enum status cluster_ask_node(struct gs_session *session, const struct cluster_map *map,
                              const char *url, struct map_node *node, struct error *err);
 

@@ -9,9 +9,10 @@
 #include <stdio.h>
 
 enum {
+    WAIT_LOOK_MIN_MS = 200, /* at first */
     WAIT_LOOK_MS = 1000,
-    WAIT_LOOKS_APART = 4 /* times as long as a look takes */,
-    WAIT_SETTLED_LOOKS = 3
+    WAIT_LOOKS_APART = 3, /* times as long as a look takes */
+    WAIT_SETTLED_MS = 15000,
 };
 
 enum status cluster_progress_read(const struct cluster_map *map, const struct survey *survey,
@@ -44,7 +45,7 @@ enum status cluster_progress_read(const struct cluster_map *map, const struct su
 
 struct waiting {
     struct cluster_progress progress;
-    unsigned settled; /* looks in a row in which every node said that it was through */
+    uint64_t settled_ms; /* since when every node says that it is through, monotonic; 0: not all do */
 };
 
 static enum status wait_look(struct gs_session *session, const struct cluster_map *map,
@@ -61,9 +62,13 @@ static enum status wait_look(struct gs_session *session, const struct cluster_ma
     uint64_t left = progress->pull_bytes + progress->give_up_bytes;
     progress->bytes_first = left > progress->bytes_first ? left : progress->bytes_first;
     bool through = progress->behind == 0 && progress->silent == 0 && progress->unsettled == 0;
-    waiting->settled = through ? waiting->settled + 1 : 0;
-    progress->done = progress->done ||
-                     (waiting->settled >= WAIT_SETTLED_LOOKS && progress->give_up_bytes == 0);
+    uint64_t now_ms = clock_monotonic_ms();
+    if (!through)
+        waiting->settled_ms = 0;
+    else if (waiting->settled_ms == 0)
+        waiting->settled_ms = now_ms;
+    progress->done = progress->done || (through && now_ms - waiting->settled_ms >= WAIT_SETTLED_MS &&
+                                        progress->give_up_bytes == 0);
     return status;
 }
 
@@ -73,7 +78,8 @@ enum status cluster_wait_done(struct gs_session *session, const struct cluster_m
                               void *data, struct error *err)
 {
     uint64_t began_ms = clock_monotonic_ms();
-    struct waiting waiting = { .settled = 0 };
+    struct waiting waiting = { .settled_ms = 0 };
+    uint64_t apart_ms = WAIT_LOOK_MIN_MS;
 
     for (;;) {
         uint64_t look_ms = clock_monotonic_ms();
@@ -91,7 +97,8 @@ enum status cluster_wait_done(struct gs_session *session, const struct cluster_m
             return error_set(
                 err, STATUS_TIMEOUT,
                 "not all is where it belongs yet: it goes on by itself, `gribstore cluster show` says how far");
-        status = session_wait(session, rest_ms > WAIT_LOOK_MS ? rest_ms : WAIT_LOOK_MS, err);
+        status = session_wait(session, rest_ms > apart_ms ? rest_ms : apart_ms, err);
+        apart_ms = 2 * apart_ms < WAIT_LOOK_MS ? 2 * apart_ms : WAIT_LOOK_MS;
         if (status != STATUS_OK)
             return status;
     }

@@ -120,6 +120,19 @@ static void put_number(struct json_writer *json, const char *key, bool has, doub
         json_none(json);
 }
 
+/* By what it was started with: what a map that is to take it in says of it. */
+static void put_who(struct json_writer *json, struct node *node)
+{
+    struct cluster_view *view = cluster_view(&node->cluster);
+
+    json_put_string(json, "node", node->cluster.self.id);
+    json_put_string(json, "url", view->url);
+    json_put_string(json, "host", node->settings->host);
+    json_put_string(json, "colo", node->settings->colo);
+    json_put_u64(json, "weight", node->settings->weight);
+    cluster_view_release(view);
+}
+
 void capacity_handle(struct http_exchange *ex)
 {
     static const char *const keys[] = { NULL };
@@ -135,7 +148,7 @@ void capacity_handle(struct http_exchange *ex)
     buf_init(&body, CAPACITY_ANSWER_MAX);
     json_init(&json, &body);
     json_object_begin(&json);
-    json_put_string(&json, "node", node->cluster.self.id);
+    put_who(&json, node);
     json_put_u64(&json, "total", now.total);
     json_put_u64(&json, "free", now.free);
     json_put_u64(&json, "reserve", now.reserve);

@@ -116,6 +116,15 @@ static enum status wish_weights(struct wishing *wishing)
     return STATUS_OK;
 }
 
+static enum status wish_weights_alone(struct wishing *wishing)
+{
+    wishing->plan->after = map_copy(wishing->base);
+    if (wishing->plan->after == NULL)
+        return error_set(&wishing->err, STATUS_NO_MEMORY, "no memory for a cluster map");
+    wishing->plan->after->epoch++;
+    return STATUS_OK;
+}
+
 static bool survey_whole(const struct change_plan *plan)
 {
     for (size_t i = 0; i < plan->survey.nodes_count; i++) {
@@ -177,6 +186,8 @@ static enum status wish_make(struct wishing *wishing, char **arguments)
     wishing->wish.fewer = true;
     wishing->wish.alive = is_reachable(&plan->survey, wishing->wish.node);
     status = cluster_change(wishing->base, &wishing->wish, &plan->after, NULL, err);
+    if (status == STATUS_PRECONDITION && !cluster_maps_equal(wishing->base, plan->before))
+        status = wish_weights_alone(wishing); /* they hold for what is to come */
     return status == STATUS_OK ? change_plan_judge(plan, err) : status;
 }
 

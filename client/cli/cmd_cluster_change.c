@@ -121,7 +121,7 @@ const struct command command_cluster_rename = {
 const struct command command_cluster_remove = {
     .name = "cluster remove",
     .arguments = "NODE [options]",
-    .summary = "Take a node out of the map: one that owns and holds nothing, or one that is lost",
+    .summary = "Take a node out of the map that holds nothing, or is lost",
     .examples = "  gribstore cluster remove n3\n"
                 "  gribstore cluster remove n3 --lost --wait",
     .about = "Without --lost it has to own and hold nothing: retire or evacuate it first. With --lost its shards go to others, who pull\n"

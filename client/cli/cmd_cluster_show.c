@@ -246,7 +246,7 @@ static int show_run(struct cli *cli, void *settings, char **arguments, size_t co
 const struct command command_cluster_show = {
     .name = "cluster show",
     .arguments = "[options]",
-    .summary = "Show the cluster: its nodes, what they hold, and what is still to move",
+    .summary = "Show the nodes, what they hold, and what is still to move",
     .examples = "  gribstore cluster show\n"
                 "  gribstore cluster show --json | jq '.nodes[] | select(.pull_bytes_left > 0) | .id'",
     .about = "The map as the indexer has it, or the nodes where it does not answer; then what each node says of itself. `to pull`: what it\n"

@@ -79,6 +79,6 @@ void command_print_list(struct buf *buf)
                   "  gribstore get param=msl -o msl.grib       fetch them, checked\n\n"
                   "Commands:\n");
     for (size_t i = 0; commands[i] != NULL; i++)
-        buf_format(buf, "  %-14s %s\n", commands[i]->name, commands[i]->summary);
+        buf_format(buf, "  %-18s %s\n", commands[i]->name, commands[i]->summary);
     buf_text(buf, "\n`gribstore COMMAND --help` tells more; `gribstore help exit-codes` lists exit codes.\n");
 }

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import random
 import re
+import subprocess
 import threading
 import time
 
@@ -11,11 +13,11 @@ import pytest
 import requests
 
 from mongod import free_port
-from processes import Cluster, await_condition
+from processes import BIN, Cluster, await_condition
 
 RUN, LATER, LAST = "20200102T0000Z", "20200102T1200Z", "20200103T0000Z"
 GRACE_S = 3
-QUICK = ["--sync-period", "1s", "--release-period", "1s", "--release-grace", f"{GRACE_S}s"]
+QUICK = ["--sync-period", "500ms", "--release-period", "500ms", "--release-grace", f"{GRACE_S}s"]
 MESSAGES = 400
 ONCE = ["--yes", "--wait", "--timeout", "5min", "--json"]
 
@@ -144,7 +146,7 @@ def check_balanced(cluster, era=-1):
 def test_a_cluster_grows_and_shrinks_while_it_is_read(daemons, grown, stamped, tmp_path):
     cluster = grown
     # From the next base time on: nothing moves, and what comes then is shared with the new one.
-    fourth = daemons.node("n4", colo="d", arguments=QUICK)
+    fourth = daemons.node("n4", colo="d", arguments=[*QUICK, "--weight", "100", "--join", ",".join(node.url for node in cluster.nodes)])
     with Reader(cluster, "tour"):
         before = synced_bytes(cluster.nodes)
         said = change(cluster, "add", fourth.url)
@@ -211,8 +213,72 @@ def held_messages(node):
     return sum(file["count"] for run in node.json("/cluster/runs")["runs"] for file in run["files"])
 
 
-def test_the_dead_are_replaced_and_left_behind_and_nodes_get_other_names(daemons, grown):
+class Asked:
+    """A command on a terminal."""
+
+    def __init__(self, cluster, *arguments):
+        self.ours, theirs = os.openpty()
+        command = [str(BIN / "gribstore"), *map(str, arguments)]
+        self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=cluster.client.environment)
+        os.close(theirs)
+        self.told = ""
+
+    def read(self):
+        try:
+            chunk = os.read(self.ours, 65536).decode(errors="replace")
+        except OSError:  # it has ended
+            chunk = ""
+        self.told += chunk
+        return chunk
+
+    def await_question(self):
+        while "[y/N]" not in self.told:
+            assert self.read(), self.told
+
+    def answer(self, text):
+        os.write(self.ours, text.encode() + b"\n")
+        while self.read():
+            pass
+        os.close(self.ours)
+        return self.process.wait(timeout=60), self.told
+
+
+def check_that_harm_is_refused(daemons, cluster, stamped):
+    full = daemons.node("full", arguments=[*QUICK, "--high-water", "1", "--low-water", "1"])
+    epoch = the_map(cluster)["epoch"]
+    assert "high-water: full would have" in change(cluster, "add", full.url, "--all-eras", expected=6)["detail"]
+    full.ingest("other", stamped(RUN, 50))
+    assert "has-data: full holds 50 messages" in change(cluster, "add", full.url, expected=6)["detail"]
+    alone = Cluster([full], None)  # without an indexer nodes are told themselves
+    alone.client.run("cluster", "init", full.url, "--indexer", "http://127.0.0.1:1")
+    alone.client.run("cluster", "pause", "--yes", "--indexer", "http://127.0.0.1:1")
+    assert full.json("/cluster/map")["paused"] is True
+    assert "belongs to cluster" in change(cluster, "add", full.url, expected=6)["detail"]
+    assert change(cluster, "add", "http://127.0.0.1:1", expected=5)
+    assert change(cluster, "evacuate", "nobody", expected=4)
+    asked = cluster.client.run("cluster", "pause", expected=6)
+    assert "--yes" in asked.stderr.decode()
+    cluster.client.run("cluster", "pause", "--yes", "--force", "anything", expected=2)
+    cluster.client.run("cluster", "plan", "destroy", "n1", expected=2)
+    assert the_map(cluster)["epoch"] == epoch
+    asking = Asked(cluster, "cluster", "rebalance", "--weight", "n1=50")
+    asking.await_question()
+    change(cluster, "pause")  # another admin is faster
+    code, told = asking.answer("y")
+    assert code == 6 and f"epoch {epoch + 1} holds: epoch: {epoch} -> {epoch + 1};paused: no -> yes" in told, told
+    asking = Asked(cluster, "cluster", "resume")
+    asking.await_question()
+    code, told = asking.answer("n")
+    assert code == 6 and "nothing was changed" in told, told
+    assert the_map(cluster)["paused"] is True and shown(cluster)["paused"] is True
+    assert "paused already" in change(cluster, "pause", expected=6)["detail"]
+    change(cluster, "resume")
+    assert "paused" not in the_map(cluster)
+
+
+def test_harm_is_refused_the_dead_are_replaced_or_left_behind_and_nodes_get_other_names(daemons, grown, stamped):
     cluster = grown
+    check_that_harm_is_refused(daemons, cluster, stamped)
     n1, n2, n3 = cluster.nodes
     had = held_messages(n3)
     n3.kill()
@@ -253,29 +319,3 @@ def test_the_dead_are_replaced_and_left_behind_and_nodes_get_other_names(daemons
     change(cluster, "remove", "n4")
     detail = change(cluster, "evacuate", "n2", expected=6)["detail"]
     assert "fewer-copies: shards would have 1 copies in place of 2" in detail, detail
-
-
-def test_what_would_do_harm_is_refused_and_says_why(daemons, stamped):
-    nodes = [daemons.node(f"n{place}", arguments=QUICK) for place in (1, 2)]
-    cluster = Cluster(nodes, daemons.indexer(nodes, ready=False)).init()
-    cluster.indexer.wait_ready()
-    nodes[0].ingest("tour", stamped(RUN, 50))
-    full = daemons.node("full", arguments=[*QUICK, "--high-water", "1", "--low-water", "1"])
-    epoch = the_map(cluster)["epoch"]
-    assert "high-water: full would have" in change(cluster, "add", full.url, "--all-eras", expected=6)["detail"]
-    full.ingest("other", stamped(RUN, 50))
-    assert "has-data: full holds 50 messages" in change(cluster, "add", full.url, expected=6)["detail"]
-    Cluster([full], None).client.run("cluster", "init", full.url, "--indexer", "http://127.0.0.1:1")
-    assert "belongs to cluster" in change(cluster, "add", full.url, expected=6)["detail"]
-    assert change(cluster, "add", "http://127.0.0.1:1", expected=5)
-    assert change(cluster, "evacuate", "nobody", expected=4)
-    asked = cluster.client.run("cluster", "pause", expected=6)
-    assert "--yes" in asked.stderr.decode()
-    cluster.client.run("cluster", "pause", "--yes", "--force", "anything", expected=2)
-    cluster.client.run("cluster", "plan", "destroy", "n1", expected=2)
-    assert the_map(cluster)["epoch"] == epoch
-    change(cluster, "pause")
-    assert the_map(cluster)["paused"] is True and shown(cluster)["paused"] is True
-    assert "paused already" in change(cluster, "pause", expected=6)["detail"]
-    change(cluster, "resume")
-    assert "paused" not in the_map(cluster)
