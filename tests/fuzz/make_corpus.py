@@ -214,6 +214,11 @@ def frame(tag, word, body):
 LISTING = {"seq": "1.2", "full": True, "runs": [{
     **RUN, "incarnation": 1, "version": 0, "state": "filling", "journal": "000000000000004d", "records": 3,
     "files": [{"shard": 1, "birth": "000000000000004d", "size": 100, "count": 1}]}]}
+SURVEY = jsons(
+    LISTING, LISTING | {"runs": [LISTING["runs"][0] | {"source": "gfs"}, *LISTING["runs"]]},
+    {"node": "n1", "total": 1000, "free": 400, "reserve": 50, "used": 600, "high_water": 900},
+    {"rate": 100, "running": True, "bytes_left": 7, "nodes": [{"up": True, "settled": False}]}, {"files": 3, "grace_files": 1},
+    {"plan": 1, "action": "retire", "subject": "n1", "before": json.loads(cluster_map(epoch=1)), "after": json.loads(cluster_map(epoch=2))})
 NODE = {"format": 1, "cluster": "0123456789abcdef" * 2, "id": "n1", "url": "http://a:1", "host": "h", "colo": "c"}
 KEYS = {"param": "msl", "level": 0, "step": 1.5, "gridType": "reduced_gg", "$where": "x", "digest": "x", "list": [1]}
 RECOVERED = b"".join(bytes(record) for record in (
@@ -302,6 +307,12 @@ CORPUS = {
                        {"missing": [], "known": [{"digest": digest, "stored_at": 7, "url": LOCATION["url"].replace("0001-", "0000-"), "offset": 0, "length": 9}
                                                  for digest in DIGESTS]}, {"state": "none"}),
         "dropped": jsons(GIVEN_UP | {"files": ["6f3a92c1d0e4b7a5"], "final": True}, {"known": []}, {"state": "asked"}),
+    },
+    "fuzz_survey": {
+        "all": SURVEY,
+        "shard": SURVEY.replace(b'"shard":1', b'"shard":99999'),
+        "part": SURVEY.replace(b'"full":true', b'"full":false', 1),
+        "later": SURVEY.replace(b'"epoch":2', b'"epoch":3'),
     },
     "fuzz_tail_listing": {"two": jsons(LISTING, LISTING | {"full": False, "runs": []}, LISTING | {"runs": []}),
                           "shard": jsons(LISTING).replace(b'"shard":1', b'"shard":99999')},

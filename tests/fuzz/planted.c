@@ -225,7 +225,7 @@ PLANT(enum status, replica_answer_match,
     container_of(members->prev, struct copy, list)->has_place = true;
     return __real_replica_answer_match(answer, asked, members, err);
 }
-#elif defined(PLANTED_fuzz_tail_listing)
+#elif defined(PLANTED_fuzz_tail_listing) || defined(PLANTED_fuzz_survey)
 /* A number may be as large as it likes. */
 PLANT(enum status, json_get_u64,
       (const json_t *object, const char *key, uint64_t max, uint64_t *value, struct error *err))
