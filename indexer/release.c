@@ -220,8 +220,16 @@ static void give_back_run(struct work *work)
 {
     struct release *release = container_of(work, struct release, work);
 
-    work->status = release_give_back(release->indexer->catalog, &release->judge, release->holds,
-                                     release->fsm.status != STATUS_OK, &work->err);
+    struct catalog *catalog = release->indexer->catalog;
+    bool failed = release->fsm.status != STATUS_OK;
+    struct error err;
+
+    work->status = failed ? STATUS_OK
+                          : release_confirm(catalog, &release->judge, release->holds, &work->err);
+    failed = failed || work->status != STATUS_OK;
+    enum status status = release_give_back(catalog, &release->judge, release->holds, failed, &err);
+    if (work->status == STATUS_OK && status != STATUS_OK)
+        work->status = error_set(&work->err, status, "%s", err.text);
 }
 
 static enum fsm_next release_give_back_step(struct fsm *fsm)

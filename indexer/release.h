@@ -6,7 +6,8 @@
  * 1. A grant is good for 60 s from the asking, by the node's own monotonic clock, in one process, for the last asking alone: whatever an indexer that slept
  *    says after that is void. From before the asking until then the node calls the file `asked`; once it is dropped, `dropped`.
  * 2. Two files of a shard are never judged side by side: each needs the lock. What one judgement decided about a lock (a refusal gives it back, a holder that
- *    was done loses it) holds for that taking only: taken again since, by the same node too, it has another revision and stays.
+ *    was done loses it) holds for that taking only: taken again since, by the same node too, it has another revision and stays. And a judgement is told only
+ *    while its own taking still holds.
  * 3. Locks can be lost (a database of an earlier day; a node that was counted out and came back), maps and cursors with them. So an owner's copy counts only if its
  *    node, asked behind its /have, says `none` of the file: nobody can be giving it up. Two nodes that count on each other's copies have both
  *    asked before either was judged, or one asked when the other's copy was gone; either way one is refused. This holds without any lock.

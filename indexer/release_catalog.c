@@ -119,6 +119,25 @@ enum status release_take(struct catalog *catalog, struct release_judge *judge,
     return status;
 }
 
+enum status release_confirm(struct catalog *catalog, struct release_judge *judge,
+                            const struct release_hold *holds, struct error *err)
+{
+    enum status status = STATUS_OK;
+    struct catalog_lock now;
+
+    for (size_t i = 0; status == STATUS_OK && i < judge->request->files_count; i++) {
+        if (judge->verdicts[i].code != RELEASE_GRANTED)
+            continue;
+        status = catalog_lock_check(catalog, &holds[i].lock, &now, err);
+        if (status == STATUS_CONFLICT) {
+            release_refuse(judge, i, RELEASE_LOCKED, "it took so long that the lock went to %s",
+                           now.rev != 0 ? now.holder : "nobody");
+            status = STATUS_OK;
+        }
+    }
+    return status;
+}
+
 enum status release_give_back(struct catalog *catalog, const struct release_judge *judge,
                               struct release_hold *holds, bool all, struct error *err)
 {

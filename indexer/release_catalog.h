@@ -23,6 +23,9 @@ enum status release_take(struct catalog *catalog, struct release_judge *judge,
 /* Gives back those that were taken here: of refused files, or of all. Taken again since by the same node: it stays. */
 enum status release_give_back(struct catalog *catalog, const struct release_judge *judge,
                               struct release_hold *holds, bool all, struct error *err);
+/* A file whose lock is not held any more by the taking that it was judged on is refused: who judged has slept. */
+enum status release_confirm(struct catalog *catalog, struct release_judge *judge,
+                            const struct release_hold *holds, struct error *err);
 /* One scan of the run. */
 enum status release_scan(struct catalog *catalog, struct release_judge *judge, struct error *err);
 /* The run ends, or begins anew: nobody gives up a copy of it any more. Before the state is written, so that a crash leaves none behind. */

@@ -291,6 +291,9 @@ struct catalog_lock {
 /* The holder's from now on, if it is free or his already: *lock is this taking. CONFLICT: another's, *lock says whose. */
 enum status catalog_lock_take(struct catalog *catalog, const char *name, const char *holder,
                               struct catalog_lock *lock, struct error *err);
+/* CONFLICT: it is not held by that taking any more; *now says by whom (rev 0: nobody). */
+enum status catalog_lock_check(struct catalog *catalog, const struct catalog_lock *lock,
+                               struct catalog_lock *now, struct error *err);
 /* Free, if it is held by this holder, and (rev not 0) by that taking; also if it was free already. CONFLICT: it is not, and stays. */
 enum status catalog_lock_release(struct catalog *catalog, const struct catalog_lock *lock, struct error *err);
 /* Those whose names begin so. */

@@ -103,6 +103,17 @@ enum status catalog_lock_take(struct catalog *catalog, const char *name, const c
     return status == STATUS_OK ? STATUS_OK : error_wrap(err, "lock %s", name);
 }
 
+enum status catalog_lock_check(struct catalog *catalog, const struct catalog_lock *lock,
+                               struct catalog_lock *now, struct error *err)
+{
+    enum status status = lock_get(catalog, lock->name, now, err);
+
+    if (status == STATUS_OK && now->rev != lock->rev)
+        status = error_set(err, STATUS_CONFLICT, "lock %s: %s%s", lock->name,
+                           now->rev != 0 ? "held by " : "given back", now->holder);
+    return status;
+}
+
 enum status catalog_lock_release(struct catalog *catalog, const struct catalog_lock *lock,
                                  struct error *err)
 {

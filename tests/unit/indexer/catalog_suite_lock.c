@@ -41,9 +41,14 @@ static void a_lock_is_taken_again_by_its_holder_and_what_was_decided_before_does
     assert_ok(catalog_lock_take(catalog, "release/x", "n1 00aa", &first, &suite_err));
     assert_ok(catalog_lock_take(catalog, "release/x", "n1 00aa", &again, &suite_err));
     assert_int_not_equal(first.rev, again.rev);
+    assert_ok(catalog_lock_check(catalog, &again, &met, &suite_err));
+    assert_int_equal(catalog_lock_check(catalog, &first, &met, &err), STATUS_CONFLICT);
+    assert_int_equal(met.rev, again.rev);
     assert_int_equal(catalog_lock_release(catalog, &first, &err), STATUS_CONFLICT);
     assert_int_equal(catalog_lock_take(catalog, "release/x", "n2 00bb", &met, &err), STATUS_CONFLICT);
     assert_ok(catalog_lock_release(catalog, &again, &suite_err));
+    assert_int_equal(catalog_lock_check(catalog, &again, &met, &err), STATUS_CONFLICT);
+    assert_int_equal(met.rev, 0);
     /* Given back and taken once more: the same text, another taking. */
     assert_ok(catalog_lock_take(catalog, "release/x", "n1 00aa", &met, &suite_err));
     assert_int_equal(catalog_lock_release(catalog, &first, &err), STATUS_CONFLICT);
