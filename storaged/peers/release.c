@@ -50,7 +50,7 @@ struct release {
     size_t dropped_count;
     /* requests */
     bool asking;
-    uint64_t begun_ms;
+    uint64_t begun_ms; /* of the loop: how long it takes */
     struct release_indexers indexers;
     struct release_ask ask;
     struct release_plan_file asked_files[RELEASE_FILES_MAX]; /* as planned: sizes and counts */
@@ -79,7 +79,7 @@ static void release_rest(struct release *release, uint64_t ms)
 /* Behind a request: as long as it took. */
 static void release_rest_as_long(struct release *release)
 {
-    uint64_t took_ms = clock_monotonic_ms() - release->begun_ms;
+    uint64_t took_ms = uv_now(&release->loop->uv) - release->begun_ms;
 
     if (took_ms < RELEASE_REST_MIN_MS)
         took_ms = RELEASE_REST_MIN_MS;
@@ -323,7 +323,7 @@ static void ask_start(struct release *release, const struct release_plan_run *ru
     memcpy(release->asked, ask->files, ask->count * sizeof *ask->files);
     uv_mutex_unlock(&release->mutex);
     release->asking = true;
-    release->begun_ms = clock_monotonic_ms();
+    release->begun_ms = uv_now(&release->loop->uv);
     release_ask_start(ask);
 }
 
@@ -385,7 +385,7 @@ static void release_turn(struct release *release)
     if (may)
         turn_look_at_map(release, now_ms);
     if (may && release_after_due_ms(&release->after) <= now_ms) {
-        release->begun_ms = now_ms;
+        release->begun_ms = uv_now(&release->loop->uv);
         release_after_go(&release->after);
     } else if (may && release->in_round) {
         round_step(release);
@@ -413,7 +413,7 @@ struct release *release_start(struct node_loop *loop)
     release->after.on_done = on_after;
     release->after.user = release;
     uv_timer_init(&loop->uv, &release->timer);
-    release_rest(release, RELEASE_TICK_MS);
+    release_rest(release, RELEASE_REST_MIN_MS);
     return release;
 }
 
