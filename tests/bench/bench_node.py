@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import statistics
@@ -42,6 +43,7 @@ class Settings:
         self.purge_count = 500 if quick else 250_000
         self.start_count = 10_000 if quick else 5 * MILLION
         self.run_count = 2000 if quick else 40_000
+        self.refill_count = 500 if quick else 12_000
 
 
 # --- servers ---
@@ -282,6 +284,143 @@ class NodeBench:
         rate, reference = self.medians(two, one)
         yield Figure("put-two-copies", "PUT of 64 KiB, two copies on two nodes of this machine", rate, "/s", reference, "one node",
                      at_least=0.35)
+
+    # --- an empty node in the place of one that was lost ---
+
+    def three_nodes(self, stack, *options):
+        """Of a map by which each message lies on two of them; the first one runs beside the client."""
+        nodes = []
+        for number in (1, 2, 3):
+            node = Storaged(self.binary("storaged"), self.folder / f"three-{self.seed}-{number}",
+                            self.client_cpu if number == 1 else self.server_cpu)
+            node.node_id, node.options = f"three{number}", (*node.options, "--scrub-rate", "0", "--sync-period", "1s", *options)
+            nodes.append(stack.enter_context(node))
+        self.seed += 1
+        ring = [node.node_id for node in nodes]
+        self.map_of_three = json.dumps({
+            "cluster": os.urandom(16).hex(), "epoch": 1, "shards": 8, "replicas": 2, "min_replicas": 1, "indexers": [],
+            "nodes": [{"id": node.node_id, "url": node.url, "host": node.node_id, "colo": "", "weight": 1, "state": "in"}
+                      for node in nodes],
+            "eras": [{"from": None, "owners": [[ring[shard % 3], ring[(shard + 1) % 3]] for shard in range(8)]}]})
+        for node in nodes:
+            self.send(node, "PUT", "/cluster/map", self.map_of_three)
+        return nodes
+
+    @staticmethod
+    def send(node, method, path, body=None, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=REQUEST_TIMEOUT_S)
+        connection.request(method, path, body=body, headers=headers or {})
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        if answer.status not in (200, 201):
+            raise BenchError(f"{method} {path}: {answer.status} {text[:300]!r}")
+        return text
+
+    def put_old(self, nodes, run):
+        """The same messages on each of them, with stamps of an hour ago: nobody takes them for being on their way."""
+        stamp = str(int((time.time() - 3600) * US))
+        for node in nodes:
+            with open(run, "rb") as body:
+                self.send(node, "PUT", f"/replica/{SOURCE}?answer=summary", body, {
+                    "Gribstore-Stored-At": stamp, "Content-Length": str(run.stat().st_size)})
+
+    def empty(self, node):
+        node.stop()
+        for name in ("runs", "purged", "runs.log", "closed"):
+            path = node.data / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def synced(self, node):
+        """Messages and bytes that it has fetched since it began."""
+        words = dict(line.rsplit(" ", 1) for line in self.get(node, "/metrics").decode().splitlines() if line[:1] != "#")
+        return int(float(words["gribstore_synced_messages_total"])), int(float(words["gribstore_synced_bytes_total"]))
+
+    def owned_by_first(self, node):
+        """What the first node is to have, by another that has everything."""
+        shards = json.loads(self.get(node, f"/cluster/shards/{SOURCE}/{BASE_TIME}"))
+        return sum(shard["count"] for shard in shards if shard["shard"] % 3 != 1)
+
+    def refill_seconds(self, node, messages):
+        """From the first byte fetched to the last; bytes. A start and the first look at others are not in it."""
+        node.start()
+        begun, (count, size) = None, self.synced(node)
+        while count < messages:
+            if begun is None and count:
+                begun, counted = time.monotonic(), size
+            time.sleep(0.002)
+            count, size = self.synced(node)
+        took = time.monotonic() - begun if begun is not None else 0
+        return (size - counted) / took if took > 0 else 0  # nothing was seen on its way: a quick run
+
+    def write_rate(self, size):
+        """A file in pieces of 4 MiB, flushed at its end."""
+        path, piece = self.folder / "written", os.urandom(4 * MIB)
+        begun = time.monotonic()
+        with open(path, "wb", buffering=0) as file:
+            for _ in range(max(1, size // len(piece))):
+                file.write(piece)
+            os.fdatasync(file.fileno())
+        rate = max(len(piece), size) / (time.monotonic() - begun)
+        path.unlink()
+        return rate
+
+    def loopback_rate(self, node):
+        """Its data files, one after the other on one connection; bytes thrown away."""
+        listing = json.loads(self.get(node, f"/data/{SOURCE}/{BASE_TIME}/"))
+        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=REQUEST_TIMEOUT_S)
+        room, size, begun = bytearray(MIB), 0, time.monotonic()
+        for file in listing["files"]:
+            connection.request("GET", f"/data/{SOURCE}/{BASE_TIME}/{file['name']}")
+            answer = connection.getresponse()
+            while got := answer.readinto(room):
+                size += got
+        connection.close()
+        return size / (time.monotonic() - begun)
+
+    def check_refill(self):
+        run = self.stamped("64k", self.settings.refill_count)
+        rates, limits = [], []
+        with contextlib.ExitStack() as stack:
+            first, *others = self.three_nodes(stack, "--sync-rate", "0")
+            self.put_old(others, run)
+            messages = self.owned_by_first(others[0])
+            for _ in range(self.settings.rounds):
+                self.empty(first)
+                limits.append(min(self.write_rate(run.stat().st_size), self.loopback_rate(others[0])))
+                rates.append(self.refill_seconds(first, messages))
+            for node in (first, *others):
+                node.stop()
+                node.remove_data()
+        settle(self.settings)
+        yield Figure("refill", "an empty node fetches its messages of 64 KiB from two, no limit set", statistics.median(rates) / MIB, "MiB/s",
+                     statistics.median(limits) / MIB, "disk or loopback", at_least=0.7)
+
+    def check_refill_reads(self):
+        run = self.stamped("64k", self.settings.refill_count)
+        with contextlib.ExitStack() as stack:
+            first, *others = self.three_nodes(stack)
+            self.put_old(others, run)
+            messages = json.loads(self.send(others[0], "PUT", f"/replica/{SOURCE}", self.template("64k").read_bytes()))["messages"]
+            files = self.files_of(others[0], messages)
+
+            def read():
+                return self.load("get", others[0], 4, "--files", files, "--size", 4096, "--ranges", 1)["p99_us"]
+
+            def busy():
+                self.empty(first)
+                first.start()
+                while not self.synced(first)[0]:
+                    time.sleep(0.01)
+                return read()
+
+            p99, reference = self.medians(busy, read)
+            for node in (first, *others):
+                node.stop()
+                node.remove_data()
+        settle(self.settings)
+        yield Figure("refill-reads", "p99 of 4 KiB reads from a node that another is filled from, at the usual rate", p99 / 1000, "ms",
+                     reference / 1000, "idle", at_most=2.0)
 
     def check_addresses(self):
         """/sha256/ of 1,000 runs: the look-up goes through all of them at worst."""

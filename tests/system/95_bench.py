@@ -54,9 +54,9 @@ def test_a_quick_run_of_the_node_alone_prints_every_figure(tmp_path):
         text=True, timeout=RUN_TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [figure["name"] for figure in json.loads(figures.read_text())] == [
-        "put-body", "put-alone", "read-during-put", "put-two-copies", "sha256-runs", "idle", "purge-answer", "purge-reads", "start",
-        "heap"]
-    assert len(done.stdout.splitlines()) == 10, done.stdout
+        "put-body", "put-alone", "read-during-put", "put-two-copies", "refill", "refill-reads", "sha256-runs", "idle",
+        "purge-answer", "purge-reads", "start", "heap"]
+    assert len(done.stdout.splitlines()) == 12, done.stdout
 
 
 def test_a_quick_run_of_the_index_prints_every_figure(tmp_path, mongod_server):
