@@ -390,6 +390,95 @@ class SleepThroughPurge(Fault):
         self.node.start().wait_up()
 
 
+class Admin(Fault):
+    """A change of the cluster by `gribstore cluster`, while all else goes on. It refuses what is dangerous: that is no fault then."""
+    length_s = (0.0, 0.1)
+    weight = 4
+
+    @classmethod
+    def can(cls, thrash):
+        return not thrash.stands("kill-indexer", "kill-database", "stop", "stranger") and \
+            all(node.up_since is not None for node in thrash.ground.nodes)
+
+    def command(self, *words):
+        done = self.load.client().run("cluster", *words, "--yes", "--retry", "5s", "--quiet", expected=None)
+        if done.returncode != 0:
+            self.thrash.say(f"cluster {' '.join(words)}: {done.returncode} {done.stderr.decode()[-300:].strip()}")
+            with contextlib.suppress(AssertionError, *ERRORS):
+                self.ground.refresh_map()
+            return False
+        self.ground.refresh_map()
+        return True
+
+    def is_in_map(self, node):
+        return any(entry["id"] == node.name for entry in self.ground.refresh_map()["nodes"])
+
+    def take_in(self, node, *words):
+        """The command that puts a new node into the map; without it the node goes again."""
+        await_condition(node.answers, f"{node.name} answers")
+        self.ground.nodes = [*self.ground.nodes, node]  # before the map has it: what lies there counts at once
+        taken = self.command(*words) or self.is_in_map(node)
+        if taken:
+            self.thrash.starting(node)
+        else:
+            self.ground.leave(node)
+            node.blow()
+        return taken
+
+
+class AddNode(Admin):
+    name, about = "add", "a new node is taken in, into all eras"
+
+    @classmethod
+    def can(cls, thrash):
+        return super().can(thrash) and bool(thrash.ground.spare)
+
+    def begin(self):
+        node = self.ground.new_node()
+        self.fired = self.take_in(node, "add", node.url, "--all-eras")
+        if not self.fired:
+            raise NotNow("it was refused")
+
+
+class Evacuate(Admin):
+    name, about, needs_node = "evacuate", "all that a node holds moves to others; it is removed when it is empty", True
+
+    @classmethod
+    def can(cls, thrash):
+        staying = [node for node in thrash.ground.map["nodes"] if node["state"] == "in"]
+        return super().can(thrash) and len(staying) > 3 and not thrash.leaving
+
+    def begin(self):
+        self.fired = self.command("evacuate", self.node.name)
+        if not self.fired:
+            raise NotNow("it was refused")
+        self.thrash.leaving.append(self.node)
+
+
+class Replace(Admin):
+    name, about, needs_node = "replace", "a node is dead for good, disk and all; an empty one takes its place", True
+
+    @classmethod
+    def can(cls, thrash):
+        return super().can(thrash) and bool(thrash.ground.spare) and not thrash.leaving
+
+    def begin(self):
+        new = self.ground.new_node()
+        self.node.blow()
+        only = self.thrash.only_on(self.node)
+        if any(promise.copies > 1 for promise in only) or \
+                not self.take_in(new, "replace", self.node.name, new.url, "--force", "not-reachable,fewer-copies"):
+            if new.process is not None:
+                new.blow()
+            self.node.start().wait_up()
+            raise NotNow("other disks are not whole yet, or it was refused")
+        for promise in only:
+            self.thrash.book.give_up(promise.message.digest)
+        self.node.wipe()
+        self.ground.leave(self.node)
+        self.fired = True
+
+
 class KillIndexer(Fault):
     name, about, weight = "kill-indexer", "kill -9 of the indexer", 8
 
@@ -398,11 +487,11 @@ class KillIndexer(Fault):
         return not thrash.stands("kill-indexer", "kill-database")
 
     def begin(self):
-        self.ground.indexer.kill()
+        self.ground.kill_indexer()
         self.fired = True
 
     def end(self):
-        self.ground.indexer.start().wait_ready()
+        self.ground.start_indexer()
 
 
 class KillDatabase(Fault):
@@ -414,12 +503,14 @@ class KillDatabase(Fault):
 
     def begin(self):
         self.ground.mongod.kill()
+        self.ground.index_since = None
         self.fired = True
 
     def end(self):
         self.ground.mongod.launch()
+        self.ground.index_since = time.monotonic()
 
 
 KINDS = {kind.name: kind for kind in (
     Kill, KillTwice, Stop, CutOneWay, CutNode, CutColos, CutIndexer, Flapping, Slow, Lossy, Full, Clock, Stranger, NewMap, OldMap, Wipe,
-    SleepThroughPurge, KillIndexer, KillDatabase)}
+    SleepThroughPurge, KillIndexer, KillDatabase, AddNode, Evacuate, Replace)}

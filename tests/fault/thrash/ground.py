@@ -150,7 +150,7 @@ class HostIndexer(Indexer):
 class Ground:
     """All of it, from nothing to gone. Everything is started by the thread that made it: children don't outlive theirs."""
 
-    def __init__(self, folder, *, colos, random_, replicas=2, min_replicas=2, mongo=False, old_bin=None, shards=32, spare=2, arguments=()):
+    def __init__(self, folder, *, colos, random_, replicas=2, min_replicas=2, mongo=False, old_bin=None, shards=32, spare=4, arguments=()):
         try:
             own_mounts()
         except OSError as error:
@@ -161,6 +161,7 @@ class Ground:
         self.spare = [f"s{place}" for place in range(1, spare + 1)]
         self.links = Links(BIN / "links", [CONTROL, *names, *self.spare])
         self.links.enter(CONTROL)
+        self.arguments = arguments
         self.nodes = [HostNode(name, folder, self.links, colo, arguments, program=old_bin / "storaged" if old_bin and place % 2 else None)
                       for place, (name, colo) in enumerate(zip(names, colos))]
         self.mongod = OwnMongod(folder) if mongo else None
@@ -169,6 +170,8 @@ class Ground:
         self.bad_wires = {}     # (sender, receiver) -> None: it is bad, else since when it is good
         self.map = None
         self.old_maps = []
+        self.index_since = None  # monotonic; the index has been there since
+        self.gone = []          # nodes that were taken out of the map
         self.standing = []      # (end, fault), as the thrasher has them
         self.ended = []         # (when, name of a fault)
 
@@ -186,36 +189,46 @@ class Ground:
             node.command += ["--join", ",".join(other.url for other in self.nodes if other is not node)]
         catalog = self.mongod.create().uri if self.mongod else None
         self.indexer = HostIndexer(self.folder, self.links, self.nodes, catalog)
-        self.indexer.start().wait_ready()
+        self.start_indexer()
         self.client = Client(self.indexer, self.nodes[0])
+
+    def start_indexer(self):
+        self.indexer.start().wait_ready()
+        self.index_since = time.monotonic()
+
+    def kill_indexer(self):
+        self.index_since = None
+        self.indexer.kill()
 
     def close(self):
         if self.indexer is not None and self.indexer.process is not None:
             self.indexer.kill()
         if self.mongod is not None:
             self.mongod.kill()
-        for node in self.nodes:
+        for node in [*self.nodes, *self.gone]:
             if node.process is not None:
                 node.blow()
         self.links.close()
 
     def node(self, name):
-        return next(node for node in self.nodes if node.name == name)
+        return next(node for node in [*self.nodes, *self.gone] if node.name == name)
 
     def by_url(self, url):
-        return next((node for node in self.nodes if url.startswith(node.url + "/") or url == node.url), None)
+        return next((node for node in [*self.nodes, *self.gone] if url.startswith(node.url + "/") or url == node.url), None)
 
     # --- the map ---
 
-    def some_owners(self):
+    def some_owners(self, map_=None):
         """For each shard other nodes, on different colos while there are enough; everybody has its share."""
-        load = {node.name: 0 for node in self.nodes}
+        staying = {node["id"] for node in map_["nodes"] if node["state"] == "in"} if map_ else {node.name for node in self.nodes}
+        nodes = [node for node in self.nodes if node.name in staying]
+        load = {node.name: 0 for node in nodes}
         table = []
         for _ in range(self.shards):
             chosen = []
-            while len(chosen) < min(self.replicas, len(self.nodes)):
+            while len(chosen) < min(self.replicas, len(nodes)):
                 colos = {self.node(name).colo for name in chosen}
-                free = [node for node in self.nodes if node.name not in chosen]
+                free = [node for node in nodes if node.name not in chosen]
                 apart = [node for node in free if node.colo not in colos] or free
                 name = min(apart, key=lambda node: (load[node.name], self.random.random())).name
                 load[name] += 1
@@ -246,29 +259,50 @@ class Ground:
 
     def change_map(self, timeout_s=20):
         """The next epoch with other owners, by the indexer. False: it did not take it, or nobody knows."""
-        new = self.make_map(self.map["cluster"], self.map["epoch"] + 1)
         connection = Connection(self.indexer.url, timeout_s)
         try:
-            status, _, text = connection.ask("PUT", "/v1/cluster/map", body=json.dumps(new), headers={"If-Match": str(self.map["epoch"])})
-        except ERRORS:
+            old = json.loads(connection.ask("GET", "/v1/cluster/map")[2])
+            new = {**old, "epoch": old["epoch"] + 1, "eras": [{**era, "owners": self.some_owners(old)} for era in old["eras"]]}
+            status, _, _ = connection.ask("PUT", "/v1/cluster/map", body=json.dumps(new), headers={"If-Match": str(old["epoch"])})
+        except (*ERRORS, KeyError):
             return False
         finally:
             connection.close()
-        if status != 200:
-            return False
-        self.old_maps.append(self.map)
-        self.map = new
-        return True
+        if status == 200:
+            self.take_map(new)
+        return status == 200
+
+    def take_map(self, new):
+        if new["epoch"] > self.map["epoch"]:
+            self.old_maps.append(self.map)
+            self.map = new
+
+    # --- nodes that come and go ---
+
+    def new_node(self):
+        """An empty node on a host that has none, running: nobody has it in a map yet."""
+        name = self.spare.pop(0)
+        node = HostNode(name, self.folder, self.links, self.random.choice(self.nodes).colo, self.arguments)
+        node.command += ["--join", ",".join(other.url for other in self.nodes)]
+        node.start()
+        return node
+
+    def leave(self, node):
+        """It is in no map any more."""
+        self.nodes = [other for other in self.nodes if other is not node]
+        self.gone.append(node)
 
     def refresh_map(self):
         """The one that the indexer has: a change whose answer was lost may have been taken."""
-        self.map = self.indexer.json("/v1/cluster/map")
+        self.take_map(self.indexer.json("/v1/cluster/map"))
         return self.map
 
-    def owners(self, digest):
-        """Of a message, in a map of one era."""
+    def owners(self, digest, run):
+        """Of a message: those of its run's era."""
         shard = int(digest[:4], 16) >> (16 - (self.shards.bit_length() - 1))
-        return self.map["eras"][0]["owners"][shard]
+        year, month, day, hour = run.base_time
+        time_ = f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:00:00Z"
+        return [era for era in self.map["eras"] if era["from"] is None or era["from"] <= time_][-1]["owners"][shard]
 
     # --- wires ---
 

@@ -9,7 +9,7 @@ from traffic import ERRORS, Connection
 
 SETTLE_S = float(os.environ.get("GRIBSTORE_THRASH_SETTLE", 180))
 READS = 300
-RELEASE_S = 30
+RELEASE_S = 60
 
 
 class Judge:
@@ -25,7 +25,7 @@ class Judge:
         held = {}
         for digest, promise in self.book.owed().items():
             path = promise.message.run.path
-            for name in self.ground.owners(digest):
+            for name in self.ground.owners(digest, promise.message.run):
                 if (name, path) not in held:
                     held[name, path] = self.ground.node(name).disk.digests(path)
                 if digest not in held[name, path]:
@@ -57,9 +57,10 @@ class Judge:
     def extra(self):
         """(digest, node) of what lies on nodes that don't own it."""
         found = []
+        owed = self.book.owed()
         for node in self.ground.nodes:
-            for path in {promise.message.run.path for promise in self.book.owed().values()}:
-                found += [(digest, node.name) for digest in node.disk.digests(path) if node.name not in self.ground.owners(digest)]
+            for run in {promise.message.run for promise in owed.values()}:
+                found += [(digest, node.name) for digest in node.disk.digests(run.path) if node.name not in self.ground.owners(digest, run)]
         return found
 
     def await_given_up(self):
@@ -67,7 +68,10 @@ class Judge:
         began = time.monotonic()
         while (left := len(self.extra())) > 0 and time.monotonic() < began + RELEASE_S:
             time.sleep(0.3)
-        return {"left": left, "seconds": round(time.monotonic() - began, 1)}
+        told = {"left": left, "seconds": round(time.monotonic() - began, 1)}
+        if left > 0:
+            told["why"] = {node.name: node.json("/cluster/releases") for node in self.ground.nodes if node.name in {name for _, name in self.extra()}}
+        return told
 
     # --- reads ---
 
@@ -134,7 +138,7 @@ class Judge:
         self.ground.indexer.stop()
         for digest, promise in self.book.owed().items():
             path = promise.message.run.path
-            for name in self.ground.owners(digest):
+            for name in self.ground.owners(digest, promise.message.run):
                 if not self.ground.node(name).disk.holds(path, digest):
                     self.findings.lost.append(f"{path} {digest}: not whole on the disk of {name}, which owns it")
         for node in self.ground.nodes:

@@ -229,7 +229,10 @@ class Getter(Worker):
                 self.check("location", promise, data)
                 return
             tried.append(f"{place['url']}: {status} {data[:100]!r}")
-        self.failed("location", promise, lambda: [self.ground.by_url(place["url"]).up_since for place in issue["locations"]], began, "; ".join(tried))
+        # What an index says that was away is of a while ago.
+        index = self.ground.index_since
+        self.failed("location", promise, lambda: [max(up, index) for up in (self.ground.by_url(place["url"]).up_since for place in issue["locations"])
+                                                  if up is not None and index is not None], began, "; ".join(tried))
 
     def by_command(self, promise):
         began = time.monotonic()

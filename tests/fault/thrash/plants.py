@@ -7,7 +7,7 @@ def some_promise(thrash):
     """One that all of its owners have, by now."""
     Judge(thrash).settle()
     digest, promise = sorted(thrash.book.owed().items())[0]
-    return digest, promise, [thrash.ground.node(name) for name in thrash.ground.owners(digest)]
+    return digest, promise, [thrash.ground.node(name) for name in thrash.ground.owners(digest, promise.message.run)]
 
 
 def delete_file(thrash):

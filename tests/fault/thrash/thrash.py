@@ -111,6 +111,9 @@ class Thrash(Campaign):
         self.tried = {kind.name: 0 for kind in self.kinds}
         self.standing = []      # (end, fault)
         self.late = []          # nodes that are coming back by themselves
+        self.leaving = []       # nodes that are being emptied
+        self.leaving_again = 0.0
+        self.removed = 0
 
     # --- what faults ask ---
 
@@ -151,6 +154,7 @@ class Thrash(Campaign):
         while sum(self.fired.values()) + len(self.standing) < self.wanted and not self.is_hopeless():
             self.end_due()
             self.look_at_late()
+            self.look_at_leaving()
             if time.monotonic() >= next_at and len(self.standing) < AT_ONCE:
                 self.begin_some(kinds)
                 next_at = time.monotonic() + self.length * self.random.uniform(0, GAP_S)
@@ -190,7 +194,7 @@ class Thrash(Campaign):
         return kind.name in names or (kind.name in wires and names & wires)
 
     def free_node(self):
-        taken = {fault.node for _, fault in self.standing} | set(self.late)
+        taken = {fault.node for _, fault in self.standing} | set(self.late) | set(self.leaving)
         free = [node for node in self.ground.nodes if node not in taken and node.up_since is not None]
         return self.random.choice(free) if free else None
 
@@ -213,6 +217,22 @@ class Thrash(Campaign):
             if node.get_ready():
                 node.up_since = time.monotonic()
                 self.late.remove(node)
+
+    def look_at_leaving(self):
+        """A node that is empty by now is taken out."""
+        for node in list(self.leaving):
+            if time.monotonic() < self.leaving_again or self.stands("kill-indexer", "kill-database", "stop", "stranger"):
+                return
+            self.leaving_again = time.monotonic() + 3
+            done = self.load.client().run("cluster", "remove", node.name, "--yes", "--quiet", "--retry", "1s", expected=None)
+            if done.returncode == 0:
+                self.leaving.remove(node)
+                self.ground.refresh_map()
+                self.ground.leave(node)
+                node.leave()
+                node.up_since = None
+                self.removed += 1
+                self.say(f"{node.name} is empty, and was removed")
 
     def end_all(self):
         while self.standing:

@@ -45,8 +45,8 @@ class Rebalance(Trial):
         self.number += 1
         moving = self.is_moving()
         if self.random.random() < 0.1:
-            self.ground.indexer.kill()
-            self.ground.indexer.start().wait_ready()
+            self.ground.kill_indexer()
+            self.ground.start_indexer()
             self.fired["kill-indexer"] += 1
             return
         node = self.random.choice(self.ground.nodes)
