@@ -12,7 +12,7 @@
 #include "client/mirror_list.h"
 
 enum {
-    MIRROR_WINDOW_MESSAGES = 1000, /* stamps in one header */
+    MIRROR_WINDOW_MESSAGES = 750, /* stamps in one header, of 20 bytes at most: requests take 16 KiB a line */
     MIRROR_WINDOW_SIZE = 64 << 20, /* bytes; one larger message excepted */
     MIRROR_WINDOWS = 2,
     MIRROR_FETCHES = 16, /* messages fetched alone at a time */

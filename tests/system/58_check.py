@@ -214,6 +214,22 @@ def test_an_empty_disk_lacks_all_that_it_owns(world):
     assert world.named(node) == held
 
 
+def test_another_map_and_another_state_are_followed_and_then_all_is_clean(world):
+    before = world.indexer.json("/v1/cluster/map")
+    run, = world.indexer.runs(source="check")
+    ring = ["n1", "n2", "n3"]
+    owners = [[ring[(ring.index(shard[0]) + 1) % 3], shard[0]] for shard in before["eras"][0]["owners"]]
+    after = {**before, "epoch": before["epoch"] + 1, "eras": [{**before["eras"][0], "owners": owners}]}
+    assert world.indexer.put("/v1/cluster/map", json.dumps(after), headers={"If-Match": str(before["epoch"])}).status_code == 200
+    told = {"incarnation": run["incarnation"], "version": run["version"] + 5, "state": "ready"}
+    assert world.nodes[0].put(f"/cluster/runs/{RUN}", json.dumps(told)).status_code == 200
+    report = world.check("--repair")
+    assert report["epoch"] == after["epoch"]
+    assert {finding["finding"] for finding in report["findings"]} <= {"surplus"}
+    await_condition(lambda: world.indexer.json(f"/v1/runs/{RUN}")["state"] == "ready", "the index has the state")
+    await_condition(lambda: all(node.json(f"/cluster/runs/{RUN}")["state"] == "ready" for node in world.nodes), "every node has it")
+
+
 def test_what_is_asked_wrongly_is_refused(world):
     for arguments in (["x"], ["--run", "check"], ["--source", "No such"]):
         world.client.run("check", *arguments, expected=2)
