@@ -69,8 +69,8 @@ static void health_disk(const struct probe *probe, struct health_report *report)
     }
     bool near = room < all / 100 * HEALTH_ROOM_PERCENT;
     if (near || disk->used >= high)
-        health_add(report, near ? HEALTH_ERR : HEALTH_WARN, "NEARFULL",
-                   "%s: %u %% used%s", probe->url, percent,
+        health_add(report, near ? HEALTH_ERR : HEALTH_WARN, "NEARFULL", "%s: %u %% used%s",
+                   probe->url, percent,
                    near ? ", hardly anything is left above the reserve" : ", above the high-water mark");
     if (disk->used >= high && disk->has_full && disk->full_seconds < HEALTH_FILLING_HOURS * 3600.0)
         health_add(report, HEALTH_ERR, "FILLING", "%s: full in %.1f hours at the rate of the last hour",
