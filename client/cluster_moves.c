@@ -66,20 +66,57 @@ static void mover_add_nodes(struct mover *mover)
     }
 }
 
-static unsigned map_copies_min(const struct cluster_map *map)
-{
-    unsigned fewest = map->replicas;
+/* ---- eras ---- */
 
+static unsigned copies_of(const struct cluster_map *map, const uint16_t *of)
+{
+    unsigned copies = 0;
+
+    while (copies < map->replicas && of[copies] != NODE_NONE)
+        copies++;
+    return copies;
+}
+
+static bool same_host(const struct cluster_map *map, const uint16_t *of)
+{
+    for (unsigned i = 1; i < copies_of(map, of); i++) {
+        for (unsigned k = 0; k < i; k++) {
+            if (map->nodes[of[i]].host[0] != '\0' &&
+                strcmp(map->nodes[of[i]].host, map->nodes[of[k]].host) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* The fewest owners of a shard, and how many shards have two on one host. */
+static void map_look(const struct cluster_map *map, unsigned *fewest, unsigned *hosts)
+{
+    *fewest = map->replicas;
+    *hosts = 0;
     for (unsigned era = 0; era < map->eras_count; era++) {
         for (unsigned shard = 0; shard < map->shards; shard++) {
             const uint16_t *of = map->eras[era].owners + (size_t)shard * map->replicas;
-            unsigned copies = 0;
-            while (copies < map->replicas && of[copies] != NODE_NONE)
-                copies++;
-            fewest = copies < fewest ? copies : fewest;
+            unsigned copies = copies_of(map, of);
+            *fewest = copies < *fewest ? copies : *fewest;
+            *hosts += same_host(map, of);
         }
     }
-    return fewest;
+}
+
+/* Each shard of each era after, against the era that was in force where it begins. */
+static unsigned maps_fewer(const struct cluster_map *before, const struct cluster_map *after)
+{
+    unsigned fewer = 0;
+
+    for (unsigned i = 0; i < after->eras_count; i++) {
+        const struct map_era *era = &after->eras[i];
+        const struct map_era *was = placement_era(before, era->first ? INT64_MIN : era->from);
+        for (unsigned shard = 0; shard < after->shards; shard++)
+            fewer += copies_of(after, era->owners + (size_t)shard * after->replicas) <
+                     copies_of(before, was->owners + (size_t)shard * before->replicas);
+    }
+    return fewer;
 }
 
 /* ---- a shard of a run ---- */
@@ -317,8 +354,9 @@ enum status cluster_moves_make(const struct cluster_map *before, const struct cl
     for (size_t run = 0; run < survey->runs_count && status == STATUS_OK; run++)
         status = mover_run(&mover, (uint32_t)run, err);
     if (status == STATUS_OK) {
-        moves->copies_before = map_copies_min(before);
-        moves->copies_after = map_copies_min(after);
+        map_look(before, &moves->copies_before, &moves->same_host_before);
+        map_look(after, &moves->copies_after, &moves->same_host_after);
+        moves->shards_fewer = maps_fewer(before, after);
         for (size_t i = 0; i < moves->count; i++) {
             node_sum(&moves->nodes[i], moves);
             moves->ideal_bytes += less(mover.owned_after[i], mover.owned_before[i]);

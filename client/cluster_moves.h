@@ -30,8 +30,10 @@ struct cluster_moves {
     uint64_t table_bytes;      /* of what owns newly, whether it has it already or not */
     uint64_t ideal_bytes;      /* the least that brings each node to what it owns after */
     bool seconds_known;
-    double seconds;                       /* of the slowest node */
-    unsigned copies_before, copies_after; /* the fewest owners of a shard in any era */
+    double seconds;                             /* of the slowest node */
+    unsigned copies_before, copies_after;       /* the fewest owners of a shard in any era */
+    unsigned shards_fewer;                      /* of all eras: with fewer owners than before */
+    unsigned same_host_before, same_host_after; /* shards of all eras with two copies on one host */
     bool has_data;
     unsigned copies_seen; /* the fewest whole copies of a shard with data on nodes that are not out after */
     struct moves_part orphans;       /* what none of these holds whole */

@@ -88,10 +88,10 @@ static void reasons_full(struct reasons *reasons, const struct cluster_moves *mo
 
 static void reasons_copies(struct reasons *reasons, const struct cluster_moves *moves)
 {
-    if (moves->copies_after < moves->copies_before)
+    if (moves->shards_fewer > 0)
         reason_add(reasons, REASON_FEWER_COPIES,
-                   "shards would have %u copies in place of %u: add a node first",
-                   moves->copies_after, moves->copies_before);
+                   "%u shards would have fewer copies than now (at least %u, now %u): add a node first",
+                   moves->shards_fewer, moves->copies_after, moves->copies_before);
     if (moves->orphans.messages > 0)
         reason_add(reasons, REASON_FEWER_COPIES,
                    "of %" PRIu64 " messages (the first in %s) no node that stays is seen to hold a whole copy: they would "
@@ -119,8 +119,9 @@ static void reasons_data(struct reasons *reasons, enum cluster_action action, co
                        node->id, node->messages, node->bytes);
         else if (action == CLUSTER_REMOVE && strcmp(node->id, subject) == 0 && node->grace_files > 0)
             reason_add(reasons, REASON_HAS_DATA,
-                       "%s serves %" PRIu64 " files that it gave up through their grace: wait until that is over", node->id,
-                       node->grace_files);
+                       "%s serves %" PRIu64
+                       " files that it gave up through their grace: wait until that is over",
+                       node->id, node->grace_files);
     }
 }
 

@@ -211,13 +211,30 @@ void survey_read_sync(struct survey_node *node, struct slice answer)
     json_decref(json);
 }
 
+/* Codes with numbers; what is no code is passed over. */
+static void refused_add(struct survey_node *node, const char *code, uint64_t count)
+{
+    size_t size = strlen(node->give_up_refused), room = sizeof node->give_up_refused - size;
+
+    if (count == 0 || code[0] == '\0' || code[strspn(code, "abcdefghijklmnopqrstuvwxyz-")] != '\0')
+        return;
+    int more = snprintf(node->give_up_refused + size, room, "%s%s %" PRIu64, size > 0 ? ", " : "",
+                        code, count);
+    if (more < 0 || (size_t)more >= room)
+        node->give_up_refused[size] = '\0';
+}
+
 void survey_read_releases(struct survey_node *node, struct slice answer)
 {
-    json_t *json = object_of(answer);
+    json_t *json = object_of(answer), *refused = json_object_get(json, "refused"), *count;
+    const char *code;
 
     node->releases_known = json_is_integer(json_object_get(json, "files"));
     node->give_up_files = number_of(json, "files");
     node->grace_files = number_of(json, "grace_files");
+    node->give_up_refused[0] = '\0';
+    json_object_foreach (refused, code, count)
+        refused_add(node, code, number_of(refused, code));
     json_decref(json);
 }
 

@@ -48,6 +48,7 @@ struct survey_node {
     uint64_t sync_rate; /* bytes a second; 0: no limit */
     uint64_t pull_left; /* bytes, of the look under way */
     bool releases_known;
+    char give_up_refused[64]; /* why files were refused last, and how many: "locked 3, behind 1" */
     uint64_t give_up_files, grace_files; /* to be given up; given up, and served through their grace */
 };
 

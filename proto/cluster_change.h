@@ -27,7 +27,7 @@ struct cluster_wish {
     const char *url;             /* RENAME */
     bool all_eras;               /* ADD: into every era; else into one that begins at `from` */
     bool alive;                  /* REPLACE: the old one can still be read from */
-    bool fewer; /* EVACUATE, LOST: shards may be left with fewer owners, though never with none */
+    bool fewer;                  /* shards may be left with fewer owners, though never with none */
     bool has_data; /* any run is known at all: else ADD and RETIRE leave one era, of what is to come */
     int64_t from;   /* ADD, RETIRE with has_data: behind every base_time held, seconds since 1970 */
     int64_t oldest; /* with has_data: the oldest base_time held (INT64_MIN: not known); eras that end before it are left out */

@@ -138,6 +138,9 @@ static void print_sums(const struct change_plan *plan, struct buf *buf)
     if (moves->has_data)
         buf_format(buf, "; of what is held, at least %u whole copies were seen on nodes that stay",
                    moves->copies_seen);
+    if (moves->same_host_after > moves->same_host_before)
+        buf_format(buf, "\nshards with two copies on one host: %u, then %u",
+                   moves->same_host_before, moves->same_host_after);
     buf_text(buf, "\n");
 }
 
@@ -213,6 +216,9 @@ static void json_sums(struct json_writer *json, const struct cluster_moves *move
         json_put_double(json, "seconds", moves->seconds);
     json_put_u64(json, "copies_before", moves->copies_before);
     json_put_u64(json, "copies_after", moves->copies_after);
+    json_put_u64(json, "shards_fewer", moves->shards_fewer);
+    json_put_u64(json, "same_host_before", moves->same_host_before);
+    json_put_u64(json, "same_host_after", moves->same_host_after);
     if (moves->has_data)
         json_put_u64(json, "copies_seen", moves->copies_seen);
 }

@@ -99,7 +99,8 @@ const struct command command_cluster_plan = {
              "gives up, what it holds then, and how full its disk is now, at its fullest (all has come, nothing is given up yet) and\n"
              "after. Reasons for which the change would be refused stand below.\n"
              "With --json, and in FILE: {\"plan\": 1, \"action\", \"subject\", \"cluster\", \"epoch\", \"in\", \"out\": {\"messages\", \"bytes\"},\n"
-             "\"owned_newly_bytes\", \"least_bytes\", \"seconds\", \"copies_before\", \"copies_after\", \"copies_seen\", \"nodes\": [{\"id\", \"url\",\n"
+             "\"owned_newly_bytes\", \"least_bytes\", \"seconds\", \"copies_before\", \"copies_after\", \"copies_seen\", \"shards_fewer\",\n"
+             "\"same_host_before\", \"same_host_after\", \"nodes\": [{\"id\", \"url\",\n"
              "\"state_before\", \"state_after\", \"shards_before\", \"shards_after\", \"listed\", \"held\", \"in\", \"out\", \"held_after\", \"disk_total\",\n"
              "\"disk_used\", \"disk_used_peak\", \"disk_used_after\", \"disk_high_water\", \"seconds\"}], \"refused\": [{\"reason\", \"detail\"}],\n"
              "\"before\": MAP, \"after\": MAP}. What is not known is left out.",

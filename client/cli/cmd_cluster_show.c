@@ -55,6 +55,7 @@ static const struct table_column show_columns[] = {
 
 static void show_row_held(const struct moves_node *node, struct table *table)
 {
+    const char *refused = node->seen->give_up_refused;
     char text[CLI_SIZE_TEXT];
     bool listed = node->seen->listed;
 
@@ -70,7 +71,11 @@ static void show_row_held(const struct moves_node *node, struct table *table)
     else
         table_cell(table, NULL);
     table_cell(table, listed && node->in.bytes > 0 ? text_of_size(node->in.bytes, text) : NULL);
-    table_cell(table, listed && node->out.bytes > 0 ? text_of_size(node->out.bytes, text) : NULL);
+    if (listed && node->out.bytes > 0)
+        table_cellf(table, "%s%s%s%s", text_of_size(node->out.bytes, text),
+                    refused[0] != '\0' ? " (" : "", refused, refused[0] != '\0' ? ")" : "");
+    else
+        table_cell(table, NULL);
 }
 
 static void show_row_answers(const struct survey_node *seen, uint64_t epoch, struct table *table)
@@ -150,6 +155,8 @@ static void json_seen(struct json_writer *json, const struct moves_node *node, u
         json_put_u64(json, "give_up_bytes_left", node->out.bytes);
         if (seen->releases_known)
             json_put_u64(json, "grace_files", seen->grace_files);
+        if (seen->give_up_refused[0] != '\0')
+            json_put_string(json, "give_up_refused", seen->give_up_refused);
     }
     if (node->disk_known) {
         json_put_u64(json, "disk_total", seen->disk.total);
@@ -254,7 +261,7 @@ const struct command command_cluster_show = {
              "it belongs.\n"
              "--json: {\"cluster\", \"epoch\", \"shards\", \"replicas\", \"min_replicas\", \"paused\", \"indexers\": [URL], \"eras\": [{\"from\"}],\n"
              "\"nodes\": [{\"id\", \"url\", \"host\", \"colo\", \"weight\", \"state\", \"shards\", \"reachable\", \"ready\", \"error\", \"epoch\", \"epochs_behind\",\n"
-             "\"messages\", \"bytes\", \"pull_messages_left\", \"pull_bytes_left\", \"give_up_messages_left\", \"give_up_bytes_left\", \"grace_files\",\n"
+             "\"messages\", \"bytes\", \"pull_messages_left\", \"pull_bytes_left\", \"give_up_messages_left\", \"give_up_bytes_left\", \"grace_files\", \"give_up_refused\",\n"
              "\"disk_total\", \"disk_used\", \"disk_free\"}]}. What is not known is left out. The whole map: GET /v1/cluster/map of the indexer.",
     .options = show_options,
     .settings_size = sizeof(struct show_settings),

@@ -137,6 +137,20 @@ static void a_node_is_not_filled_past_its_mark(void **state)
     world_end(&world);
 }
 
+static void copies_that_share_a_host_are_counted(void **state)
+{
+    (void)state;
+    struct world world;
+
+    world_begin(&world, 3, 3);
+    snprintf(world.after->nodes[1].host, sizeof world.after->nodes[1].host, "h0");
+    world_move(&world);
+    assert_int_equal(world.moves.same_host_before, 0);
+    assert_int_equal(world.moves.same_host_after, 2); /* shards 0 and 3 */
+    assert_int_equal(world.moves.shards_fewer, 0);
+    world_end(&world);
+}
+
 static void fewer_copies_are_named(void **state)
 {
     (void)state;
@@ -147,7 +161,7 @@ static void fewer_copies_are_named(void **state)
     assert_int_equal(world.moves.copies_before, 2);
     assert_int_equal(world.moves.copies_after, 1);
     assert_int_equal(world_reasons(&world, CLUSTER_EVACUATE, "n1"), 1u << REASON_FEWER_COPIES);
-    says(&world, "1 copies in place of 2");
+    says(&world, "fewer-copies: 4 shards would have fewer copies than now (at least 1, now 2)");
     world_end(&world);
 }
 
@@ -291,6 +305,7 @@ int main(void)
         cmocka_unit_test(what_is_there_already_is_not_pulled),
         cmocka_unit_test(who_does_not_say_what_it_holds_is_named),
         cmocka_unit_test(a_node_is_not_filled_past_its_mark),
+        cmocka_unit_test(copies_that_share_a_host_are_counted),
         cmocka_unit_test(fewer_copies_are_named),
         cmocka_unit_test(what_would_be_lost_is_named),
         cmocka_unit_test(only_the_empty_come_and_leave),

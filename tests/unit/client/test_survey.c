@@ -116,10 +116,13 @@ static void what_a_node_says_of_itself_is_taken_where_it_makes_sense(void **stat
     assert_int_equal(node.pull_left, 7);
     survey_read_sync(&node, text_of("{\"nodes\":[{\"up\":true,\"settled\":false}]}"));
     assert_false(node.settled);
-    survey_read_releases(&node, text_of("{\"files\":3,\"grace_files\":2}"));
+    survey_read_releases(
+        &node,
+        text_of("{\"files\":3,\"grace_files\":2,\"refused\":{\"locked\":3,\"A B\":1,\"behind\":1,\"paused\":0}}"));
     assert_true(node.releases_known);
     assert_int_equal(node.give_up_files, 3);
     assert_int_equal(node.grace_files, 2);
+    assert_string_equal(node.give_up_refused, "locked 3, behind 1");
     survey_read_releases(&node, text_of("{\"files\":-3}"));
     assert_int_equal(node.give_up_files, 0);
 }
