@@ -1,13 +1,17 @@
-/* fuzz_replica_answer.c: what another node says of copies it was sent, of a run's state, and of a failure.
+/* fuzz_replica_answer.c: what another node says of copies it was sent, of a run's state, and of a failure; and an indexer of
+ * files that are to be given up.
  *
  * Input: a byte (bit 0: an answer to /have with places, not to a PUT), then the answer. Of the copies only those named may be
- * marked, with a place that a data file can have. */
+ * marked, with a place that a data file can have; of the files only those named may be granted, and none of them by half an answer. */
 #include "proto/node_api.h"
 #include "proto/transfer/transfer.h"
 #include "storaged/peers/copies.h"
+#include "storaged/peers/release_words.h"
 #include "storaged/peers/replica_answer.h"
 #include "storaged/peers/run_fetch.h"
 #include "tests/fuzz/fuzz.h"
+
+#include <inttypes.h>
 
 enum { COPIES = 4 };
 
@@ -62,6 +66,34 @@ static void check_problem(struct slice answer)
     buf_fini(&request.answer);
 }
 
+/* Is the file's birth id anywhere in the answer? */
+static bool says_birth(struct slice answer, uint64_t birth)
+{
+    char text[17];
+
+    snprintf(text, sizeof text, "%016" PRIx64, birth);
+    return memmem(answer.data, answer.size, text, 16) != NULL ||
+           memchr(answer.data, '\\', answer.size) != NULL;
+}
+
+static void check_release(struct slice answer)
+{
+    static const struct store_drop_file files[] = { { .birth = 0x6f3a92c1d0e4b7a5 }, { .birth = 2 } };
+    struct release_verdict verdicts[ARRAY_COUNT(files)];
+    bool removed[ARRAY_COUNT(files)];
+    char why[32];
+
+    enum status status = release_read_verdicts(answer, files, ARRAY_COUNT(files), verdicts, why,
+                                               sizeof why, NULL);
+    MUST(strlen(why) < sizeof why);
+    for (unsigned i = 0; i < ARRAY_COUNT(files); i++)
+        MUST(verdicts[i].code < RELEASE_CODES &&
+             (!verdicts[i].granted || (status == STATUS_OK && says_birth(answer, files[i].birth))));
+    status = release_read_removed(answer, files, ARRAY_COUNT(files), removed, NULL);
+    for (unsigned i = 0; i < ARRAY_COUNT(files); i++)
+        MUST(!removed[i] || (status == STATUS_OK && says_birth(answer, files[i].birth)));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input input = { data, size };
@@ -72,6 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_copies(answer, asked);
     check_run_info(answer);
     check_problem(answer);
+    check_release(answer);
     free(copy);
     return 0;
 }

@@ -294,6 +294,8 @@ CORPUS = {
         "have": b"\1" + jsons({"known": [LOCATION | {"digest": DIGESTS[1], "stored_at": 7}]}),
         "run": b"\0" + jsons({"incarnation": 1, "version": 2, "state": "retired"}),
         "problem": b"\0" + jsons({"code": "full", "detail": "only 1 byte", "offset": 7, "title": "The disk is full"}),
+        "granted": b"\0" + jsons({"granted": ["6f3a92c1d0e4b7a5"], "refused": [{"birth": "0000000000000002", "code": "behind", "why": "by 7"}]}),
+        "removed": b"\0" + jsons({"removed": ["6f3a92c1d0e4b7a5"]}),
     },
     "fuzz_client_objects": {
         "lines": b"\n".join(json.dumps(line).encode() for line in (PLACE, PLACE | {"as": "older", "stored_at": 0}, {"end": True, "locations": 2})) + b"\n",
