@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from front import Front
-from processes import Indexer, Node, await_condition
+from processes import Indexer, Node, await_condition, stamp
 
 SHARDS = 32
 SOURCE = "give"
@@ -122,6 +122,15 @@ class Releases:
         # A cursor is written behind what it covers.
         await_condition(lambda: all(node["caught_up"] for node in self.indexer.json("/v1/cluster/nodes")["nodes"]), "caught up")
 
+    def leave(self, name, **change):
+        """Out: what the index says of it goes. await_back() ends it."""
+        self.put_map(**change)
+        await_condition(lambda: not any(at["node"] == name for field in self.fields() for at in field["locations"]), f"nothing of {name} is named")
+
+    def await_back(self):
+        self.put_map()
+        self.await_indexed(len(self.nodes))
+
     def listed(self, name):
         """The run as the node lists it."""
         (run,) = (run for run in self.nodes[name].json("/cluster/runs")["runs"] if (run["source"], run["base_time"]) == (SOURCE, self.time))
@@ -139,7 +148,7 @@ class Releases:
     def question(self, name, births=None, **changes):
         run, files = self.listed(name), self.files(name)
         return {"node": name, "source": SOURCE, "base_time": self.run, "incarnation": 1, "journal": run["journal"], "records": run["records"],
-                "files": [{"shard": files[birth][0], "birth": birth, "digests": files[birth][1]} for birth in births or files], **changes}
+                "files": [{"shard": files[birth][0], "birth": birth, "digests": list(files[birth][1])} for birth in births or files], **changes}
 
     def ask(self, name, births=None, headers=None, **changes):
         return self.post(self.question(name, births, **changes), headers)
@@ -212,8 +221,23 @@ def nodes(tmp_path_factory):
     made.close()
 
 
+@pytest.fixture(scope="module")
+def kept(nodes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stamped")
+    return Releases(nodes, lambda base_time, count: stamp(folder / f"{base_time}-{count}.grib", base_time, count).read_bytes())
+
+
 @pytest.fixture
-def releases(nodes, stamped):
+def releases(kept):
+    """A run that a test leaves as it was."""
+    kept.all.reset()
+    kept.lose_locks()
+    return kept
+
+
+@pytest.fixture
+def own_run(nodes, stamped):
+    """One that a test may add to, read anew, or purge."""
     return Releases(nodes, stamped)
 
 
@@ -228,23 +252,23 @@ def test_what_owners_have_and_the_index_names_may_be_given_up(releases):
     assert releases.ask("n3")["refused"] == []
 
 
-def test_a_run_of_another_incarnation_or_on_its_way_out_is_not_judged(releases):
-    assert "incarnation is 1" in releases.refused("stale-run", incarnation=2)
-    assert "no such run" in releases.refused("stale-run", source="other")
-    assert releases.indexer.post(f"/v1/runs/{SOURCE}/{releases.run}/retire?grace=1h").status_code == 200
-    releases.refused("run-retired")
-    assert releases.dropped("n3", [releases.some_file("n3")], False).json()["type"].endswith(":run-retired")
-    assert releases.indexer.post(f"/v1/runs/{SOURCE}/{releases.run}/ready").status_code == 200
-    releases.await_indexed(4)
-    assert releases.ask("n3")["refused"] == []
-    assert releases.locks() != {}
+def test_a_run_of_another_incarnation_or_on_its_way_out_is_not_judged(own_run):
+    assert "incarnation is 1" in own_run.refused("stale-run", incarnation=2)
+    assert "no such run" in own_run.refused("stale-run", source="other")
+    assert own_run.indexer.post(f"/v1/runs/{SOURCE}/{own_run.run}/retire?grace=1h").status_code == 200
+    own_run.refused("run-retired")
+    assert own_run.dropped("n3", [own_run.some_file("n3")], False).json()["type"].endswith(":run-retired")
+    assert own_run.indexer.post(f"/v1/runs/{SOURCE}/{own_run.run}/ready").status_code == 200
+    own_run.await_indexed(4)
+    assert own_run.ask("n3")["refused"] == []
+    assert own_run.locks() != {}
     # The run's end frees its locks.
-    assert releases.indexer.post(f"/v1/runs/{SOURCE}/{releases.run}/retire?grace=0s").status_code == 200
-    await_condition(lambda: releases.indexer.json(f"/v1/runs/{SOURCE}/{releases.run}")["state"] == "purged", "purged")
-    assert releases.locks() == {}
-    question = {"node": "n3", "source": SOURCE, "base_time": releases.run, "incarnation": 1, "journal": "00" * 8, "records": 0,
+    assert own_run.indexer.post(f"/v1/runs/{SOURCE}/{own_run.run}/retire?grace=0s").status_code == 200
+    await_condition(lambda: own_run.indexer.json(f"/v1/runs/{SOURCE}/{own_run.run}")["state"] == "purged", "purged")
+    assert own_run.locks() == {}
+    question = {"node": "n3", "source": SOURCE, "base_time": own_run.run, "incarnation": 1, "journal": "00" * 8, "records": 0,
                 "files": [{"shard": 0, "birth": "aa" * 8, "digests": []}]}
-    assert [line["code"] for line in releases.post(question)["refused"]] == ["purged"]
+    assert [line["code"] for line in own_run.post(question)["refused"]] == ["purged"]
 
 
 def test_nothing_is_given_up_while_the_map_is_paused(releases):
@@ -286,30 +310,30 @@ def test_the_index_has_to_have_read_what_the_node_wrote(releases):
     assert releases.ask("n3", records=records)["refused"] == []
 
 
-def test_an_index_that_has_not_read_the_node_at_all_is_behind(releases):
-    releases.fronts["n3"].answers["/cluster/journal"] = (503, b"{}")
-    with contextlib.closing(sqlite3.connect(releases.indexer.catalog.removeprefix("sqlite:"), timeout=60)) as database:
-        gone = database.execute("DELETE FROM cursors WHERE doc ->> 'node' = 'n3' AND doc ->> 'base_time' = ?", (releases.time,))
+def test_an_index_that_has_not_read_the_node_at_all_is_behind(own_run):
+    own_run.fronts["n3"].answers["/cluster/journal"] = (503, b"{}")
+    with contextlib.closing(sqlite3.connect(own_run.indexer.catalog.removeprefix("sqlite:"), timeout=60)) as database:
+        gone = database.execute("DELETE FROM cursors WHERE doc ->> 'node' = 'n3' AND doc ->> 'base_time' = ?", (own_run.time,))
         assert gone.rowcount == 1
         database.commit()
-    assert "has read nothing" in releases.refused("behind")
+    assert "has read nothing" in own_run.refused("behind")
 
 
-def test_each_owner_has_to_have_each_message_now(releases):
-    more = releases.one_more()
-    releases.store(more, "n1", "n3")
-    releases.data += more
-    releases.await_indexed(2)
+def test_each_owner_has_to_have_each_message_now(own_run):
+    more = own_run.one_more()
+    own_run.store(more, "n1", "n3")
+    own_run.data += more
+    own_run.await_indexed(2)
     (digest,) = digests_of(more)
-    (lacking,) = (birth for birth, (_, digests) in releases.files("n3").items() if digest in digests)
-    told = releases.ask("n3")
+    (lacking,) = (birth for birth, (_, digests) in own_run.files("n3").items() if digest in digests)
+    told = own_run.ask("n3")
     assert [(line["birth"], line["code"]) for line in told["refused"]] == [(lacking, "too-few-copies")]
     assert told["refused"][0]["why"].startswith("n2 lacks 1 of ")
-    assert set(releases.locks().values()) == {f"n3 {birth}" for birth in told["granted"]}
+    assert set(own_run.locks().values()) == {f"n3 {birth}" for birth in told["granted"]}
     # What is bad here and nowhere else is as well kept until somebody decides: it is in the list, and owners lack it.
-    releases.store(more, "n2")
-    releases.await_indexed(3)
-    releases.granted("n3", [lacking])
+    own_run.store(more, "n2")
+    own_run.await_indexed(3)
+    own_run.granted("n3", [lacking])
 
 
 def test_an_owner_that_does_not_answer_confirms_nothing(releases):
@@ -328,8 +352,9 @@ def test_an_owner_that_does_not_answer_confirms_nothing(releases):
 
 
 def test_an_owner_that_is_out_or_one_too_few_counts_as_no_copy(releases):
-    releases.put_map(states={"n2": "out"})
+    releases.leave("n2", states={"n2": "out"})
     assert "n2, an owner, is out" in releases.refused("too-few-copies")
+    releases.await_back()
 
 
 def test_a_copy_that_its_owner_gives_up_itself_counts_for_nothing(releases):
@@ -342,23 +367,23 @@ def test_a_copy_that_its_owner_gives_up_itself_counts_for_nothing(releases):
     releases.granted("n3", [birth])
 
 
-def test_the_index_has_to_name_each_message_at_each_owner(releases):
+def test_the_index_has_to_name_each_message_at_each_owner(own_run):
     """n2 has it, and its journal is not read."""
-    releases.fronts["n2"].answers["/cluster/journal"] = (503, b"{}")
-    more = releases.one_more()
-    releases.store(more, "n1", "n2", "n3")
+    own_run.fronts["n2"].answers["/cluster/journal"] = (503, b"{}")
+    more = own_run.one_more()
+    own_run.store(more, "n1", "n2", "n3")
     (digest,) = digests_of(more)
 
     def read():
-        places = {at["node"] for field in releases.fields() if field["digest"] == digest for at in field["locations"]}
-        return places == {"n1", "n3"} and releases.ask("n3")["refused"][0]["code"] != "behind"
+        places = {at["node"] for field in own_run.fields() if field["digest"] == digest for at in field["locations"]}
+        return places == {"n1", "n3"} and own_run.ask("n3")["refused"][0]["code"] != "behind"
     await_condition(read, "of n1 and n3 it is read")
-    (lacking,) = (birth for birth, (_, digests) in releases.files("n3").items() if digest in digests)
-    assert releases.refused("not-indexed", births=[lacking]).startswith("the index does not name 1 of ")
-    del releases.fronts["n2"].answers["/cluster/journal"]
-    releases.data += more
-    releases.await_indexed(3)
-    releases.granted("n3", [lacking])
+    (lacking,) = (birth for birth, (_, digests) in own_run.files("n3").items() if digest in digests)
+    assert own_run.refused("not-indexed", births=[lacking]).startswith("the index does not name 1 of ")
+    del own_run.fronts["n2"].answers["/cluster/journal"]
+    own_run.data += more
+    own_run.await_indexed(3)
+    own_run.granted("n3", [lacking])
 
 
 def test_a_file_is_not_given_up_by_a_list_that_lacks_what_the_index_has_in_it(releases):
@@ -420,17 +445,18 @@ def test_a_lock_goes_when_its_holder_is_gone_out_or_in_no_map_and_not_because_it
     releases.granted("n3", [first])
     releases.fronts["n3"].silent.set()
     releases.refused("locked", "n4", [second])
-    releases.put_map(states={"n3": "out"})
+    releases.leave("n3", states={"n3": "out"})
     releases.granted("n4", [second])
     assert releases.locks() == releases.lock_of("n4", second)
     releases.fronts["n3"].silent.clear()
-    releases.put_map()
+    releases.await_back()
     releases.says("n4", second, "gone")
     releases.granted("n3", [first])
     # A node that has left the map.
     releases.put_map(without=["n3"])
     releases.granted("n4", [second])
     assert releases.locks() == releases.lock_of("n4", second)
+    releases.await_back()
 
 
 def test_many_at_once_for_one_shard_get_one_grant_between_them(releases):
@@ -469,22 +495,22 @@ def test_a_lock_that_an_older_database_lost_lets_no_second_copy_go(releases):
 # --- dropped ---
 
 
-def test_what_was_dropped_leaves_the_index_by_name_and_then_its_lock_goes(releases):
-    birth = releases.some_file("n3")
-    releases.granted("n3", [birth])
-    records = releases.listed("n3")["records"]
-    assert releases.dropped("n3", [birth], False, records=records + 1).json() == {"removed": []}
-    assert releases.dropped("n3", [birth], True, records=records + 1).json() == {"removed": []}
-    assert releases.dropped("n3", [birth], True, journal="00" * 8).json() == {"removed": []}
-    assert releases.dropped("n3", [birth], False).json() == {"removed": [birth]}
-    assert releases.locks() == releases.lock_of("n3", birth)
-    assert releases.dropped("n3", [birth], True).json() == {"removed": [birth]}
-    assert releases.locks() == {}
-    for field in releases.fields():
+def test_what_was_dropped_leaves_the_index_by_name_and_then_its_lock_goes(own_run):
+    birth = own_run.some_file("n3")
+    own_run.granted("n3", [birth])
+    records = own_run.listed("n3")["records"]
+    assert own_run.dropped("n3", [birth], False, records=records + 1).json() == {"removed": []}
+    assert own_run.dropped("n3", [birth], True, records=records + 1).json() == {"removed": []}
+    assert own_run.dropped("n3", [birth], True, journal="00" * 8).json() == {"removed": []}
+    assert own_run.dropped("n3", [birth], False).json() == {"removed": [birth]}
+    assert own_run.locks() == own_run.lock_of("n3", birth)
+    assert own_run.dropped("n3", [birth], True).json() == {"removed": [birth]}
+    assert own_run.locks() == {}
+    for field in own_run.fields():
         assert not any(birth in at["file"] for at in field["locations"])
         assert {"n1", "n2", "n4"} <= {at["node"] for at in field["locations"]}
-    assert releases.dropped("n3", [birth], True).json() == {"removed": [birth]}
-    assert releases.dropped("n3", [birth], True, incarnation=2).json()["type"].endswith(":stale-run")
+    assert own_run.dropped("n3", [birth], True).json() == {"removed": [birth]}
+    assert own_run.dropped("n3", [birth], True, incarnation=2).json()["type"].endswith(":stale-run")
 
 
 def test_what_another_file_holds_is_not_freed_by_a_name_that_is_alike(releases):
