@@ -373,14 +373,24 @@ static unsigned put_target_start(struct put *put, struct put_target *target, uns
     return 1;
 }
 
-/* A node that can be asked now. Those that are down are passed over; those that took no PUT lately are asked when there is
- * nobody else. */
+/* Does it take a message gladly? One that is being emptied, and so is no owner, may be gone as soon as it holds nothing. */
+static bool put_is_welcome(const struct put *put, unsigned node)
+{
+    if (put->handoffs != NULL && put->view->map->nodes[node].state == NODE_EVACUATING)
+        return false;
+    return node == put->view->self || peer_takes_puts(put->view->peers[node]);
+}
+
+/* A node that can be asked now. Those that are down are passed over; those that took no PUT lately, or are being emptied, are asked
+ * when there is nobody else. */
 static bool put_pick(struct put *put, unsigned *node)
 {
     while (put_candidate(put, node)) {
-        if (put->body->here || *node == put->view->self || peer_takes_puts(put->view->peers[*node]))
+        bool is_up = put->body->here || *node == put->view->self || peer_is_up(put->view->peers[*node]);
+
+        if (put->body->here || put_is_welcome(put, *node))
             return true;
-        if (peer_is_up(put->view->peers[*node]) && put->refusing_count < MAP_REPLICAS_MAX)
+        if (is_up && put->refusing_count < MAP_REPLICAS_MAX)
             put->refusing[put->refusing_count++] = (uint16_t)*node;
     }
     if (put->refusing_count == 0)

@@ -117,6 +117,21 @@ def test_a_handoff_stands_in_for_a_node_that_is_away(nodes):
     check_copies(answer.json()["messages"][::10], messages[::10])
 
 
+def test_a_node_that_is_emptied_stands_in_only_where_nobody_else_can(daemons):
+    nodes = [daemons.node(f"n{place}") for place in (1, 2, 3, 4)]
+    cluster_map = make_map(nodes, nodes[0].json("/cluster/map")["cluster"])
+    cluster_map["eras"] = [{"from": None, "owners": [["n1", "n2"]] * SHARDS}]
+    cluster_map["nodes"][2]["state"] = "evacuating"
+    tell_map(nodes, cluster_map)
+    nodes[1].kill()
+    for coordinator in (nodes[0], nodes[2]):
+        lines = coordinator.put("/ingest/leaving/", b"".join(small_message(i) for i in range(200))).json()["messages"]
+        assert all(urls(line) == {nodes[0].url, nodes[3].url} for line in lines)
+    nodes[3].kill()
+    lines = nodes[0].put("/ingest/leaving/", b"".join(small_message(i) for i in range(1000, 1100))).json()["messages"]
+    assert all(urls(line) == {nodes[0].url, nodes[2].url} for line in lines)
+
+
 def test_too_few_nodes_acknowledge_nothing(nodes):
     nodes[1].kill()
     nodes[2].kill()

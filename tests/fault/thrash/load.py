@@ -412,7 +412,7 @@ class Load:
         self.counts.audited += 1
         if copies < self.ground.replicas and nodes:
             self.counts.add(self.counts.short, ", ".join(sorted(fault.name for _, fault in self.ground.standing)) or "no fault")
-        holders = {node.name for node in list(self.ground.nodes) if node.disk.holds(message.run.path, message.digest)}
+        holders = {node.name for node in [*self.ground.nodes, *self.ground.gone] if node.disk.holds(message.run.path, message.digest)}
         # On others than were named it may be by now: a stand-in gives up what an owner has. Excused: what was promised before the run
         # went, or a disk that was replaced meanwhile.
         if len(holders) >= copies or not self.book.is_owed(promise) or any(node.wipes != wipes.get(node.name) for node in self.ground.nodes):
