@@ -29,19 +29,34 @@ static enum status look_cursor(struct catalog *catalog, struct release_judge *ju
     return status;
 }
 
-static enum status look_map(struct catalog *catalog, struct release_judge *judge,
-                            uint64_t epoch_known, struct error *err)
+enum status release_map(struct catalog *catalog, struct cluster_map **map, struct error *err)
 {
-    struct cluster_map *map = NULL;
     struct buf json;
 
+    *map = NULL;
     buf_init(&json, MAP_JSON_SIZE_MAX);
     enum status status = catalog_map_get(catalog, &json, err);
     if (status == STATUS_NOT_FOUND)
         status = error_set(err, STATUS_NOT_READY, "the index has no cluster map yet");
-    else if (status == STATUS_OK && (map = map_parse(json.data, json.size, err)) == NULL)
+    else if (status == STATUS_OK && (*map = map_parse(json.data, json.size, err)) == NULL)
         status = error_wrap(err, "the catalog's cluster map");
     buf_fini(&json);
+    return status;
+}
+
+bool release_is_out(const struct cluster_map *map, const char *node)
+{
+    const struct map_node *found = map_find(map, node);
+
+    return found != NULL && found->state == NODE_OUT;
+}
+
+static enum status look_map(struct catalog *catalog, struct release_judge *judge,
+                            uint64_t epoch_known, struct error *err)
+{
+    struct cluster_map *map;
+    enum status status = release_map(catalog, &map, err);
+
     if (status == STATUS_OK && map->epoch < epoch_known)
         status = error_set(err, STATUS_NOT_READY,
                            "the index has the map of epoch %" PRIu64 ", there is one of %" PRIu64,
@@ -61,7 +76,9 @@ enum status release_look(struct catalog *catalog, struct release_judge *judge, u
 
     if (status == STATUS_OK)
         status = look_map(catalog, judge, epoch_known, err);
-    return status == STATUS_OK ? look_cursor(catalog, judge, err) : status;
+    if (status != STATUS_OK || release_is_out(judge->map, judge->request->node))
+        return status; /* nothing of it is read, nor named */
+    return look_cursor(catalog, judge, err);
 }
 
 /* --- locks --- */

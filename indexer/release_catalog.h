@@ -12,6 +12,11 @@ struct release_hold {
     struct catalog_lock lock;
 };
 
+/* The newest map: a reference, the caller's. NOT_READY: there is none. */
+enum status release_map(struct catalog *catalog, struct cluster_map **map, struct error *err);
+/* The index reads no journal of a node that is out, has no cursor there, and names nothing of it. */
+bool release_is_out(const struct cluster_map *map, const char *node);
+
 /* The conditions that the catalog alone decides. epoch_known: the highest that anybody has shown: NOT_READY when the catalog's map is
  * older than that. */
 enum status release_look(struct catalog *catalog, struct release_judge *judge, uint64_t epoch_known,

@@ -20,8 +20,8 @@ struct dropped {
     struct http_exchange *exchange;
     struct buf body;
     struct release_dropped request;
-    bool behind;
-    bool refused;                       /* the token is of other sources */
+    bool behind, out; /* out: no cursor says how far it was read, so what is named goes by name */
+    bool refused;     /* the token is of other sources */
     char (*files)[DATA_FILE_NAME_SIZE]; /* owned: what the index still names of them */
     size_t files_count, files_size;
 };
@@ -54,8 +54,14 @@ static enum status dropped_look_cursor(struct dropped *dropped, struct error *er
 {
     const struct release_dropped *request = &dropped->request;
     struct catalog_cursor cursor;
-    enum status status = catalog_cursor_get(dropped->indexer->catalog, request->node, &request->run,
-                                            &cursor, err);
+    struct cluster_map *map;
+    enum status status = release_map(dropped->indexer->catalog, &map, err);
+
+    dropped->out = status == STATUS_OK && release_is_out(map, request->node);
+    map_unref(map);
+    if (status != STATUS_OK || dropped->out)
+        return status;
+    status = catalog_cursor_get(dropped->indexer->catalog, request->node, &request->run, &cursor, err);
 
     dropped->behind = status == STATUS_OK && (cursor.rev == 0 || cursor.journal_id != request->journal ||
                                               cursor.record < request->records);
@@ -173,10 +179,9 @@ static void dropped_run(struct work *work)
         work->status = dropped_look_run(dropped, &work->err);
     if (work->status == STATUS_OK)
         work->status = dropped_look_cursor(dropped, &work->err);
-    if (work->status != STATUS_OK || dropped->behind || !dropped->request.final)
-        return;
-    work->status = dropped_remove(dropped, &work->err);
-    if (work->status == STATUS_OK)
+    if (work->status == STATUS_OK && !dropped->behind && (dropped->request.final || dropped->out))
+        work->status = dropped_remove(dropped, &work->err);
+    if (work->status == STATUS_OK && !dropped->behind && dropped->request.final)
         work->status = dropped_unlock(dropped, &work->err);
 }
 

@@ -406,6 +406,18 @@ def test_a_digest_that_is_nowhere_else_keeps_the_file(releases):
     assert releases.locks() == {}
 
 
+def test_a_node_that_is_out_and_comes_back_may_give_up_what_it_has(releases):
+    """Nothing of it is read or named any more, so no cursor says that it was."""
+    birth = releases.some_file("n3")
+    releases.leave("n3", states={"n3": "out"})
+    releases.granted("n3", [birth])
+    assert releases.dropped("n3", [birth], False).json() == {"removed": [birth]}
+    assert releases.locks() == releases.lock_of("n3", birth)
+    assert releases.dropped("n3", [birth], True).json() == {"removed": [birth]}
+    assert releases.locks() == {}
+    releases.await_back()
+
+
 # --- locks ---
 
 
