@@ -169,21 +169,31 @@ static enum status node_scrub(struct gs_session *session, struct check_survey *s
     return status;
 }
 
-static enum status survey_node(struct gs_session *session, struct check_survey *survey, unsigned at)
+/* Who may not ask one node may ask none: that is no finding. */
+static bool ends_it(enum status status)
+{
+    return status == STATUS_CANCELLED || status == STATUS_UNAUTHORIZED || status == STATUS_FORBIDDEN;
+}
+
+static enum status survey_node(struct gs_session *session, struct check_survey *survey, unsigned at,
+                               struct error *err)
 {
     struct check_node *state = &survey->state[at];
-    struct error err;
+    struct error own;
 
-    error_init(&err);
-    enum status status = node_map(session, survey, at, &err);
+    error_init(&own);
+    enum status status = node_map(session, survey, at, &own);
     if (status == STATUS_OK)
-        status = node_runs(session, survey, at, &err);
+        status = node_runs(session, survey, at, &own);
     if (status == STATUS_OK)
-        status = node_scrub(session, survey, at, &err);
+        status = node_scrub(session, survey, at, &own);
     state->listed = status == STATUS_OK;
     if (!state->listed)
-        snprintf(state->error, sizeof state->error, "%.*s", CHECK_ERROR_SIZE - 1, err.text);
-    return status == STATUS_CANCELLED ? status : STATUS_OK;
+        snprintf(state->error, sizeof state->error, "%.*s", CHECK_ERROR_SIZE - 1, own.text);
+    if (!ends_it(status))
+        return STATUS_OK;
+    *err = own;
+    return error_wrap(err, "node %s", survey->map->nodes[at].id);
 }
 
 /* --- the whole --- */
@@ -221,8 +231,8 @@ enum status check_survey_take(struct gs_session *session, const char *source,
         return error_set(err, STATUS_NO_MEMORY, "no memory for nodes");
     for (unsigned i = 0; status == STATUS_OK && i < survey->map->nodes_count; i++)
         if (survey->map->nodes[i].state != NODE_OUT)
-            status = survey_node(session, survey, i);
-    return status == STATUS_OK ? status : error_set(err, status, "cancelled");
+            status = survey_node(session, survey, i, err);
+    return status;
 }
 
 void check_survey_fini(struct check_survey *survey)

@@ -664,6 +664,10 @@ def test_a_cluster_works_with_tokens_on_and_shows_no_secret(daemons, tmp_path, g
     assert {hashlib.sha256(each.data).hexdigest() for each in grib.split_grib(got)} == {
         hashlib.sha256(each.data).hexdigest() for file in files for each in grib.split_grib(file)}
     assert client.run("runs").stdout and client.run("status", expected=None).returncode in (0, 1)
+    assert b"token" in client.run("check", expected=6).stderr
+    client.environment["GRIBSTORE_TOKEN_FILE"] = str(tokens.secret_file("admin"))
+    client.run("check", "--settle", "500ms")
+    client.environment["GRIBSTORE_TOKEN_FILE"] = str(tokens.secret_file("read"))
     client.run("rotate", "--source", "tok", "--grace", "0s", files[0], expected=6)
     client.environment["GRIBSTORE_TOKEN_FILE"] = str(tokens.secret_file("rotator"))
     client.run("rotate", "--source", "tok", "--keep", "1", "--grace", "0s", *files)

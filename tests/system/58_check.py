@@ -214,6 +214,31 @@ def test_an_empty_disk_lacks_all_that_it_owns(world):
     assert world.named(node) == held
 
 
+def test_what_is_damaged_wherever_it_lies_is_lost_until_it_is_put_again(world):
+    message = bytearray(next(frames(world.stamped(1, "damaged"))))
+    message[-5] ^= 0x55  # values that no other run holds: a copy there would be as good
+    message = bytes(message)
+    digest = hashlib.sha256(message).hexdigest()
+    world.nodes[0].ingest("bad", message)
+    world.indexer.await_messages("bad", 1, copies=2)
+    field, = world.indexer.fields(source="bad")
+    holders = {node.name: node for node in world.nodes if node.name in {place["node"] for place in field["locations"]}}
+    for place in field["locations"]:
+        with open(holders[place["node"]].data / "runs" / "bad" / BASE / place["file"], "r+b") as file:
+            file.seek(place["offset"] + len(message) - 6)
+            file.write(bytes([message[-6] ^ 0xff]))
+    for node in holders.values():
+        assert node.post("/cluster/scrub").status_code == 202
+    for node in holders.values():
+        await_condition(lambda node=node: node.json("/cluster/scrub")["missing"] == 1, f"{node.name} has found it")
+    report = world.check("--source", "bad", expected=7)
+    assert report["found"] == {("lost", None): 1, **{("damaged", name): 1 for name in holders}}
+    assert report["findings"][0]["examples"] == [digest]
+    world.nodes[0].ingest("bad", message)
+    await_condition(lambda: all(node.json("/cluster/scrub")["missing"] == 0 for node in holders.values()), "it is there again")
+    world.check()
+
+
 def test_another_map_and_another_state_are_followed_and_then_all_is_clean(world):
     before = world.indexer.json("/v1/cluster/map")
     run, = world.indexer.runs(source="check")
