@@ -109,9 +109,9 @@ static void reasons_data(struct reasons *reasons, enum cluster_action action, co
             reason_add(reasons, REASON_HAS_DATA,
                        "%s holds %" PRIu64 " messages already: only an empty node comes in",
                        node->id, node->messages);
-        if (node->comes && (!node->reachable || !node->listed))
-            reason_add(reasons, REASON_NOT_REACHABLE, "%s does not say what it holds: %s", node->id,
-                       node->reachable ? node->listed_err.text : node->err.text);
+        if (node->comes && node->other_cluster && node->epoch > 0) /* since the plan was made */
+            reason_add(reasons, REASON_NOT_REACHABLE, "%s (%s) belongs to another cluster by now",
+                       node->id, node->url);
         if (action == CLUSTER_REMOVE && strcmp(node->id, subject) == 0 && node->holdings_count > 0)
             reason_add(reasons, REASON_HAS_DATA,
                        "%s holds %" PRIu64 " messages still (%" PRIu64

@@ -12,7 +12,7 @@
 enum {
     SURVEY_TIMEOUT_MS = 10000,
     SURVEY_STALL_MS = 30000,       /* of a listing */
-    SURVEY_AT_ONCE = 32,           /* nodes asked at the same time */
+    SURVEY_AT_ONCE = 16,           /* nodes asked at the same time */
     SURVEY_LISTING_MAX = 64 << 20, /* bytes of one node's listing */
     SURVEY_ANSWER_MAX = 8 << 20,   /* of its other answers but the map */
     SURVEY_HOLDINGS_MAX = 1 << 20, /* (run, shard) pairs of one node */

@@ -193,8 +193,13 @@ static void only_the_empty_come_and_leave(void **state)
     assert_int_equal(world.moves.nodes[3].in.messages, 20); /* what it brings is not this cluster's */
     assert_int_equal(world_reasons(&world, CLUSTER_ADD, "n3"), 1u << REASON_HAS_DATA);
     says(&world, "n3 holds 1 messages already");
+    world.survey.nodes[3].holdings_count = world.survey.nodes[3].messages = 0;
+    world.survey.nodes[3].other_cluster = true;
+    assert_int_equal(world_reasons(&world, CLUSTER_ADD, "n3"), 1u << REASON_NOT_REACHABLE);
+    says(&world, "n3 (http://n3:1) belongs to another cluster by now");
+    world.survey.nodes[3].other_cluster = false;
     world.survey.nodes[3].reachable = false;
-    assert_true(world_reasons(&world, CLUSTER_ADD, "n3") & 1u << REASON_NOT_REACHABLE);
+    assert_int_equal(world_reasons(&world, CLUSTER_ADD, "n3"), 1u << REASON_NOT_REACHABLE);
     world_end(&world);
     world_begin(&world, 3, 3);
     world_move(&world);
