@@ -792,6 +792,8 @@ static void readers_find_messages_or_do_not_find_them(void **state)
                              STATUS_OK);
         assert_int_equal(fixture_give_up(&fixture->store, &fixture->run, &old, store_unlink, NULL),
                          STATUS_OK);
+        for (unsigned i = 0; i < MESSAGES; i++) /* however often it went and came */
+            assert_true(is_found(fixture, i));
     }
     atomic_store(&reader.stop, true);
     uv_thread_join(&thread);
