@@ -187,6 +187,10 @@ static void batch_on_done(struct copy_batch *batch, enum status status, const st
     list_for_each (item, &open)
         container_of(item, struct copy, list)->over_quota = batch->over_quota;
     copies_finish(&open, status, err);
+    if (status == STATUS_OK && !batch->asks)
+        peer_kept(channel->peer);
+    if (status == STATUS_TIMEOUT && !batch->answered)
+        peer_stalled(channel->peer);
     if (!batch->answered && !peer_is_up(channel->peer))
         channel_fail_waiting(channel, status, err);
     if (!list_empty(&channel->lanes[batch->lane].waiting))

@@ -113,6 +113,31 @@ void peer_failed(struct peer *peer, const struct error *err)
 
 void peer_refused(struct peer *peer)
 {
-    atomic_store_explicit(&peer->refused_until_ms, clock_monotonic_ms() + PEER_REFUSED_DELAY_MS,
-                          memory_order_relaxed);
+    uint64_t until = clock_monotonic_ms() + PEER_REFUSED_DELAY_MS;
+
+    if (atomic_load_explicit(&peer->refused_until_ms, memory_order_relaxed) < until)
+        atomic_store_explicit(&peer->refused_until_ms, until, memory_order_relaxed);
+}
+
+/* Requests that were under way together fail together, and count once. Two loops at once may count twice. */
+void peer_stalled(struct peer *peer)
+{
+    uint64_t now = clock_monotonic_ms();
+    uint64_t delay = PEER_STALLED_DELAY_MIN_MS;
+
+    if (atomic_load_explicit(&peer->refused_until_ms, memory_order_relaxed) > now + PEER_REFUSED_DELAY_MS)
+        return;
+    unsigned stalls = atomic_fetch_add_explicit(&peer->stalls, 1, memory_order_relaxed);
+    while (stalls-- > 0 && delay < PEER_STALLED_DELAY_MAX_MS)
+        delay *= 2;
+    delay = delay < PEER_STALLED_DELAY_MAX_MS ? delay : PEER_STALLED_DELAY_MAX_MS;
+    atomic_store_explicit(&peer->refused_until_ms, now + delay, memory_order_relaxed);
+}
+
+void peer_kept(struct peer *peer)
+{
+    if (atomic_load_explicit(&peer->stalls, memory_order_relaxed) == 0)
+        return;
+    atomic_store_explicit(&peer->stalls, 0, memory_order_relaxed);
+    atomic_store_explicit(&peer->refused_until_ms, 0, memory_order_relaxed);
 }

@@ -24,6 +24,7 @@ from processes import await_condition
 SHARDS = 32
 RUN = "20200102T0300Z"
 STALL_S = 10        # a node that moves no byte for so long is given up (PEER_STALL_TIMEOUT_MS)
+STALLED_S = 5       # it is asked for no copies for so long then (PEER_STALLED_DELAY_MIN_MS)
 REQUESTS_MAX = 4    # for copies, under way to one node (copies.c)
 TIMEOUT_S = 60
 DRIP = os.environ.get("GRIBSTORE_TEST_DRIP")  # set: also what takes half a minute
@@ -278,6 +279,11 @@ def test_a_node_that_never_answers_holds_up_no_other(beside, fake):
     # One time limit for all of them: what had gathered behind the silent requests did not wait for its own.
     assert late or len(fake.batches) == REQUESTS_MAX
     assert late or max(ends) - min(ends) < STALL_S
+    # It answers probes, and is asked for no copies for a while all the same.
+    asked = len(fake.batches)
+    for message in messages_of(0, 5, first=4000):
+        check_kept(first.put("/ingest/silent/", message), [message], (first, third))
+    assert late or time.monotonic() - max(ends) > STALLED_S or len(fake.batches) == asked
 
 
 @pytest.mark.skipif(not DRIP, reason="takes half a minute: GRIBSTORE_TEST_DRIP=1")

@@ -71,6 +71,31 @@ static void a_failure_takes_it_down_until_it_answers(void **state)
     assert_int_equal(peer_silent_ms(peer), 0);
 }
 
+static void one_that_leaves_copies_unanswered_gets_none_for_longer_each_time(void **state)
+{
+    uint64_t delay = PEER_STALLED_DELAY_MIN_MS;
+
+    (void)state;
+    struct peer *peer = peers_get(&peers, "n1", "http://a:1");
+    for (unsigned i = 0; i < 40; i++) {
+        peer_stalled(peer);
+        peer_stalled(peer);  /* others that were under way with it */
+        peer_answered(peer); /* a probe */
+        assert_true(peer_is_up(peer));
+        now_ms += delay - 1;
+        peer_refused(peer); /* shortens nothing, and is over soon */
+        assert_false(peer_takes_puts(peer));
+        now_ms += PEER_REFUSED_DELAY_MS;
+        assert_true(peer_takes_puts(peer));
+        delay = delay * 2 < PEER_STALLED_DELAY_MAX_MS ? delay * 2 : PEER_STALLED_DELAY_MAX_MS;
+    }
+    peer_kept(peer);
+    peer_stalled(peer);
+    assert_int_equal(atomic_load(&peer->refused_until_ms), now_ms + PEER_STALLED_DELAY_MIN_MS);
+    peer_kept(peer);
+    assert_true(peer_takes_puts(peer));
+}
+
 static void probes_come_after_a_growing_bounded_delay(void **state)
 {
     uint64_t before = 0;
@@ -106,6 +131,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_same_name_and_url_is_the_same_peer, setup, teardown),
         cmocka_unit_test_setup_teardown(a_new_peer_is_up, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_takes_it_down_until_it_answers, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            one_that_leaves_copies_unanswered_gets_none_for_longer_each_time, setup, teardown),
         cmocka_unit_test_setup_teardown(probes_come_after_a_growing_bounded_delay, setup, teardown),
         cmocka_unit_test_setup_teardown(a_peer_that_refuses_is_up_but_takes_no_puts_for_a_while,
                                         setup, teardown),
