@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BATCH_STALL_MS = 30000 };
+enum { BATCH_STALL_MS = 10000 };
 
 struct batch *batch_new(struct gs_session *session, const char *url)
 {
@@ -147,7 +147,9 @@ static void batch_on_done(struct transfer_request *request, enum status status, 
 
     (void)unused;
     if (batch->node != NULL && status != STATUS_CANCELLED) {
-        if (request->http_status == 0)
+        if (status == STATUS_TIMEOUT)
+            node_stalled(batch->node, clock_monotonic_ms());
+        else if (request->http_status == 0)
             node_failed(batch->node, clock_monotonic_ms());
         else
             node_answered(batch->node);
@@ -189,8 +191,12 @@ void batch_start(struct batch *batch)
         batch_let_go(batch);
         return;
     }
-    batch_print(batch);
     batch->node = fetch_node_of(batch->session, batch->url);
+    if (batch->node != NULL && node_is_away(batch->node, clock_monotonic_ms())) {
+        batch_let_go(batch); /* found out since it was put together: each finds another copy */
+        return;
+    }
+    batch_print(batch);
     batch->request.method = "GET";
     batch->request.url = batch->url;
     batch->request.stall_timeout_ms = BATCH_STALL_MS;

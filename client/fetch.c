@@ -7,7 +7,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { FETCH_RETRY_MS = 250, FETCH_RETRY_MAX_MS = 5000, FETCH_STALL_MS = 30000 };
+enum {
+    FETCH_RETRY_MS = 250,
+    FETCH_RETRY_MAX_MS = 5000,
+    FETCH_STALL_MS = 30000,
+    FETCH_RANGE_STALL_MS = 10000
+};
 
 void fetch_init(struct fetch *fetch, struct gs_session *session, const struct digest *digest)
 {
@@ -90,7 +95,9 @@ static void fetch_on_done(struct transfer_request *request, enum status done, co
     if (fetch->done)
         return;
     enum status status = transfer_answer_status(request, &err);
-    if (fetch->node != NULL && status_is_temporary(status))
+    if (fetch->node != NULL && done == STATUS_TIMEOUT)
+        node_stalled(fetch->node, clock_monotonic_ms());
+    else if (fetch->node != NULL && status_is_temporary(status))
         node_failed(fetch->node, clock_monotonic_ms());
     else if (fetch->node != NULL)
         node_answered(fetch->node);
@@ -133,7 +140,8 @@ static void fetch_start(struct fetch *fetch)
     transfer_request_init(&fetch->request);
     fetch->request.method = "GET";
     fetch->request.url = fetch->url;
-    fetch->request.stall_timeout_ms = FETCH_STALL_MS;
+    /* A range comes from its node's disk; /sha256/ may be waiting for others. */
+    fetch->request.stall_timeout_ms = fetch->range[0] != '\0' ? FETCH_RANGE_STALL_MS : FETCH_STALL_MS;
     fetch->request.on_data = fetch_on_data;
     fetch->request.on_done = fetch_on_done;
     if (fetch->range[0] != '\0')
@@ -191,7 +199,7 @@ static void fetch_round_over(struct fetch *fetch)
 
 static bool fetch_is_down(const struct node *node)
 {
-    return node != NULL && node->down_until_ms > clock_monotonic_ms();
+    return node != NULL && node_is_away(node, clock_monotonic_ms());
 }
 
 void fetch_offer(struct fetch *fetch, struct buf *bytes, const char *url)

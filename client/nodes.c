@@ -139,8 +139,20 @@ void node_failed(struct node *node, uint64_t now_ms)
     node->down_until_ms = now_ms + wait;
 }
 
+void node_stalled(struct node *node, uint64_t now_ms)
+{
+    node_failed(node, now_ms);
+    node->stalled_until_ms = now_ms + NODES_STALLED_MS;
+}
+
+bool node_is_away(const struct node *node, uint64_t now_ms)
+{
+    return node->down_until_ms > now_ms || node->stalled_until_ms > now_ms;
+}
+
 void node_answered(struct node *node)
 {
+    node->stalled_until_ms = 0;
     node->failures = 0;
     node->down_until_ms = 0;
 }

@@ -10,7 +10,7 @@ struct node {
     unsigned under_way;            /* requests sent and not answered */
     unsigned failures;             /* in a row */
     uint64_t down_until_ms;        /* monotonic; 0: up */
-    uint64_t no_copies_until_ms;   /* it took a copy and did not answer */
+    uint64_t stalled_until_ms; /* it took a request and did not answer: others are asked first */
 };
 
 struct nodes {
@@ -19,7 +19,7 @@ struct nodes {
     unsigned turn; /* where the next pick begins, so that equals take turns */
 };
 
-enum { NODES_BACKOFF_MIN_MS = 200, NODES_BACKOFF_MAX_MS = 10000 };
+enum { NODES_BACKOFF_MIN_MS = 200, NODES_BACKOFF_MAX_MS = 10000, NODES_STALLED_MS = 120000 };
 
 void nodes_fini(struct nodes *nodes);
 
@@ -35,7 +35,9 @@ struct node *nodes_by_id(struct nodes *nodes, const char *id); /* NULL: not ther
 /* When the next one is worth a try (now_ms or later). */
 uint64_t nodes_next_ms(const struct nodes *nodes, uint64_t now_ms);
 
-void node_failed(struct node *node, uint64_t now_ms); /* waits longer each time */
+void node_failed(struct node *node, uint64_t now_ms);  /* waits longer each time */
+void node_stalled(struct node *node, uint64_t now_ms); /* failed so that it cost a long wait */
 void node_answered(struct node *node);
+bool node_is_away(const struct node *node, uint64_t now_ms); /* is there another one, ask that */
 
 #endif

@@ -306,9 +306,9 @@ static void job_note_node(struct put_job *job, enum status status)
 {
     uint64_t now_ms = clock_monotonic_ms();
 
-    if (job->kind == PUT_COPY && status == STATUS_TIMEOUT)
-        job->node->no_copies_until_ms = now_ms + PUT_COPY_AGAIN_MS;
-    if (is_worth_another(status))
+    if (status == STATUS_TIMEOUT)
+        node_stalled(job->node, now_ms);
+    else if (is_worth_another(status))
         node_failed(job->node, now_ms);
     else if (status != STATUS_CANCELLED)
         node_answered(job->node);
@@ -359,10 +359,8 @@ static struct node *job_owner(const struct put_job *job, uint64_t now_ms)
 {
     struct node *node = job->owner[0] != '\0' ? nodes_by_id(&job->push->session->nodes, job->owner)
                                               : NULL;
-    bool up = node != NULL && node->down_until_ms <= now_ms &&
-              (job->kind != PUT_COPY || node->no_copies_until_ms <= now_ms);
 
-    return up ? node : NULL;
+    return node != NULL && !node_is_away(node, now_ms) ? node : NULL;
 }
 
 /* Copies whose owner is away, and where `further` all that are not for a first owner, find others by way of a coordinator. */

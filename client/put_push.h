@@ -27,7 +27,6 @@ enum {
     PUT_WINDOWS_MAX = 4,
     PUT_STALL_MS = 60000,
     PUT_COPY_STALL_MS = 20000, /* an owner that takes so long: a coordinator knows better whom to ask */
-    PUT_COPY_AGAIN_MS = 120000, /* and it gets no copies from here for that long */
     PUT_ANSWER_MAX = 64 << 20,
 };
 

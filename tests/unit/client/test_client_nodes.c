@@ -100,6 +100,22 @@ static void a_map_replaces_the_list_and_keeps_what_is_known(void **state)
     nodes_fini(&nodes);
 }
 
+static void a_node_that_stalled_is_away_longer_than_one_that_failed_until_it_answers(void **state)
+{
+    struct node node = { .failures = 0 };
+
+    (void)state;
+    node_failed(&node, 1000);
+    assert_true(node_is_away(&node, 1000 + NODES_BACKOFF_MIN_MS - 1));
+    assert_false(node_is_away(&node, 1000 + NODES_BACKOFF_MIN_MS));
+    node_stalled(&node, 2000);
+    assert_true(node.down_until_ms < 2000 + NODES_STALLED_MS); /* who has no other one tries it again soon */
+    assert_true(node_is_away(&node, 2000 + NODES_STALLED_MS - 1));
+    assert_false(node_is_away(&node, 2000 + NODES_STALLED_MS));
+    node_answered(&node);
+    assert_false(node_is_away(&node, 2001));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +124,7 @@ int main(void)
         cmocka_unit_test(equals_take_turns_and_the_least_busy_comes_first),
         cmocka_unit_test(who_failed_is_left_alone_longer_each_time),
         cmocka_unit_test(a_map_replaces_the_list_and_keeps_what_is_known),
+        cmocka_unit_test(a_node_that_stalled_is_away_longer_than_one_that_failed_until_it_answers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
