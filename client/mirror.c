@@ -198,6 +198,42 @@ static enum status await_index(struct mirror *mirror, const struct mirror_list *
 
 /* --- the same? --- */
 
+/* Do index and nodes here agree on the run? */
+static enum status nodes_agree(struct mirror *mirror, bool *agree, struct error *err)
+{
+    char name[RUN_TEXT_SIZE], path[sizeof INDEXER_RUNS_PATH + RUN_TEXT_SIZE + 16];
+    const struct call call = { .to = CALL_INDEXERS, .method = "GET", .path = path };
+    json_t *json = NULL;
+
+    run_key_print(&mirror->run->run, name);
+    snprintf(path, sizeof path, INDEXER_RUNS_PATH "/%s?fingerprint=1", name);
+    enum status status = call_json(mirror->to, &call, &json, err);
+    *agree = status == STATUS_OK &&
+             json_is_true(json_object_get(json_object_get(json, "nodes"), "equal"));
+    json_decref(json);
+    return status;
+}
+
+/* Copies that are on their way, or that a node just took in for another, are waited for. */
+static enum status await_nodes(struct mirror *mirror, struct error *err)
+{
+    uint64_t until_ms = clock_monotonic_ms() + mirror->options->wait_ms;
+    bool agree = false;
+    enum status status = nodes_agree(mirror, &agree, err);
+
+    while (status == STATUS_OK && !agree && clock_monotonic_ms() < until_ms) {
+        status = session_wait(mirror->to, MIRROR_POLL_MAX_MS / 4, err);
+        if (status == STATUS_OK)
+            status = nodes_agree(mirror, &agree, err);
+    }
+    if (status != STATUS_OK || agree)
+        return status;
+    mirror->run->result = MIRROR_DIFFERS;
+    snprintf(mirror->run->detail, sizeof mirror->run->detail,
+             "the indexes are equal, but index and nodes here are not: gribstore check");
+    return STATUS_OK;
+}
+
 /* What is on one side only, and what is the current issue of something on one side only. */
 static void compare_lists(struct mirror_run *run, const struct mirror_list *there,
                           const struct mirror_list *here)
@@ -335,7 +371,9 @@ static enum status judge(struct mirror *mirror, bool equal, struct error *err)
         run->result = MIRROR_UNREAD;
     } else if (equal) {
         run->result = MIRROR_EQUAL;
-        return follow_state(mirror, err);
+        enum status status = mirror->options->dry_run || run->messages == 0 ? STATUS_OK
+                                                                            : await_nodes(mirror, err);
+        return status == STATUS_OK && run->result == MIRROR_EQUAL ? follow_state(mirror, err) : status;
     } else if (mirror->options->dry_run && run->lacking > 0) {
         run->result = MIRROR_LACKS;
     } else {
