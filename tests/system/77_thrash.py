@@ -1,12 +1,16 @@
 """A short, seeded form of the thrasher (ops/thrash has the long one): a whole cluster on hosts of its own, cut, killed, filled and wiped under load."""
 
+import concurrent.futures
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
+from links import Links, NoLinks
 from mongod import die_with_parent
 from processes import BIN, ROOT
 
@@ -14,6 +18,58 @@ SEED = 20261121
 SKIPPED = 77
 # What is cheap: none of them has to wait for another.
 KINDS = ("kill", "stop", "cut-one-way", "cut-node", "cut-colos", "flapping", "slow", "lossy", "full", "clock", "map", "kill-indexer")
+
+
+@pytest.fixture
+def links():
+    try:
+        with Links(BIN / "links", ["control", "n1"]) as found:
+            yield found
+    except NoLinks as reason:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(reason))
+
+
+def test_wires_are_cut_slow_and_lossy_on_command(links):
+    def on(host, action):
+        """By a thread of its own, which stays on that host until it ends."""
+        def run():
+            links.enter(host)
+            return action()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(run).result()
+
+    server = on("n1", lambda: socket.create_server(("0.0.0.0", 7)))
+    address = (links.address("n1"), 7)
+
+    def seconds(timeout_s):
+        """To connect; None: not in that time."""
+        def connect():
+            began = time.monotonic()
+            try:
+                socket.create_connection(address, timeout_s).close()
+            except TimeoutError:
+                return None
+            return time.monotonic() - began
+        return on("control", connect)
+
+    assert seconds(60) is not None
+    for pair in (("control", "n1"), ("n1", "control")):
+        links.cut(*pair)
+        assert seconds(0.5) is None
+        assert links.counts(*pair)[1] > 0
+        links.join(*pair)
+        assert seconds(60) is not None
+    links.delay("control", "n1", 200)
+    assert seconds(60) > 0.15  # counted in whole milliseconds on the way
+    links.heal()
+    links.loss("n1", "control", 100)
+    assert seconds(0.5) is None
+    links.add("n2")
+    with pytest.raises(ValueError, match="not a new name"):
+        links.add("n2")
+    server.close()
 
 
 def thrash(*arguments, **environment):

@@ -70,7 +70,12 @@ class Disk:
     def digests(self, path):
         run = self.run(path)
         with self.lock:
-            return set(run.good) if run else set()
+            return frozenset(run.good) if run else frozenset()
+
+    def has(self, path, digest):
+        """Its journal says so."""
+        run = self.run(path)
+        return run is not None and digest in run.good
 
     def listed(self):
         """Runs that have a directory."""

@@ -181,8 +181,8 @@ class Getter(Worker):
             self.load.findings.lost.append(f"{way}: {promise.message.run.path} {promise.message.digest} could not be read, and was reachable: {text}")
 
     def holders(self, promise):
-        return [node for node in list(self.ground.nodes)
-                if node.disk.holds(promise.message.run.path, promise.message.digest)]
+        """Who has it now: asked before a read begins, as it may come to others meanwhile."""
+        return [node for node in list(self.ground.nodes) if node.disk.has(promise.message.run.path, promise.message.digest)]
 
     def check(self, way, promise, data):
         if hashlib.sha256(data).hexdigest() == promise.message.digest:
@@ -191,7 +191,7 @@ class Getter(Worker):
             self.load.findings.wrong.append(f"{way}: other bytes for {promise.message.digest}")
 
     def by_digest(self, promise):
-        node = self.random.choice(self.load.targets())
+        node, holders = self.random.choice(self.load.targets()), self.holders(promise)
         began = time.monotonic()
         try:
             status, _, data = self.ask(node.url, "GET", f"/sha256/{promise.message.digest}")
@@ -200,7 +200,7 @@ class Getter(Worker):
         if status == 200:
             self.check("/sha256/", promise, data)
             return
-        self.failed("/sha256/", promise, lambda: [self.ground.reachable_since(node, holder) for holder in self.holders(promise)], began,
+        self.failed("/sha256/", promise, lambda: [self.ground.reachable_since(node, holder) for holder in holders], began,
                     f"{node.name}: {status} {data[:300]!r}")
 
     def by_location(self, promise):
@@ -235,6 +235,7 @@ class Getter(Worker):
                                                   if up is not None and index is not None], began, "; ".join(tried))
 
     def by_command(self, promise):
+        holders = self.holders(promise)
         began = time.monotonic()
         done = self.load.client().run("get", "--quiet", "--retry", "30s", f"sha256:{promise.message.digest}", expected=None)
         self.counts.commands += 1
@@ -243,7 +244,7 @@ class Getter(Worker):
             return
         if done.returncode == 7:
             self.load.findings.wrong.append(f"gribstore get {promise.message.digest}: {done.stderr!r}")
-        self.failed("gribstore get", promise, lambda: [holder.up_since for holder in self.holders(promise)], began,
+        self.failed("gribstore get", promise, lambda: [holder.up_since for holder in holders], began,
                     f"{done.returncode} {done.stderr[-300:]!r}")
 
 

@@ -9,6 +9,7 @@ from thrash import Campaign
 from traffic import ERRORS, Connection
 
 STEADY_MESSAGES = 400
+KILLS_A_MOVE = 10
 
 
 class Trial(Campaign):
@@ -28,7 +29,7 @@ class Rebalance(Trial):
         super().__init__(folder, seed, arguments=["--sync-rate", "2MiB"], **settings)
         self.wanted = faults
         self.fired = {"kill": 0, "kill-indexer": 0, "map": 0}
-        self.told = {"killed_while_moving": 0}
+        self.told = {"killed_while_moving": 0, "resumed_s": []}
 
     def is_moving(self):
         return bool(Judge(self).lacking(1))
@@ -36,10 +37,18 @@ class Rebalance(Trial):
     def play(self):
         self.await_messages(STEADY_MESSAGES)
         while self.fired["kill"] < self.wanted and not self.findings.lost and not self.findings.wrong:
-            if not self.is_moving():
-                self.fired["map"] += self.ground.change_map()
-            time.sleep(self.random.uniform(0, 0.7))
-            self.kill_some()
+            self.fired["map"] += self.ground.change_map()
+            for _ in range(KILLS_A_MOVE):
+                time.sleep(self.random.uniform(0, 0.7))
+                self.kill_some()
+            self.let_it_end()
+
+    def let_it_end(self):
+        """What was moved of it is not moved again: it comes to its end, with writers beside it."""
+        began = time.monotonic()
+        owed = set(self.book.owed())
+        await_condition(lambda: not any(digest in owed for digest, _ in Judge(self).lacking()), "shards are where the map has them")
+        self.told["resumed_s"].append(round(time.monotonic() - began, 1))
 
     def kill_some(self):
         self.number += 1
