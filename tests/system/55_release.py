@@ -575,6 +575,26 @@ def test_a_map_that_changes_under_a_judgement_is_seen(releases):
     assert releases.locks() == {}
 
 
+def test_an_indexer_that_stops_ends_its_judgements_and_leaves_no_lock(releases):
+    birth = releases.some_file("n3")
+    question = releases.question("n3", [birth])
+    released, reached = threading.Event(), threading.Event()
+    releases.fronts["n2"].held = ("/have", released, reached)
+    told = []
+    thread = threading.Thread(target=lambda: told.append(releases.indexer.post("/v1/releases", data=json.dumps(question))))
+    thread.start()
+    assert reached.wait(60)
+    releases.indexer.stop()
+    thread.join()
+    released.set()
+    releases.fronts["n2"].held = None
+    assert told[0].status_code == 503 or not told[0].json()["granted"], told[0].text
+    assert releases.locks() == {}
+    releases.indexer.start().wait_ready()
+    releases.await_indexed(4)
+    releases.granted("n3", [birth])
+
+
 # --- what is sent ---
 
 
