@@ -47,30 +47,6 @@ static void ask_fail(struct release_ask *ask, enum release_code code, const char
 
 /* --- drop --- */
 
-/* The writer has the last word on each granted file. */
-static void on_dropped(struct store_drop *drop, enum status status)
-{
-    struct release_ask *ask = container_of(drop, struct release_ask, drop);
-    unsigned at = 0;
-
-    for (unsigned i = 0; i < ask->count; i++) {
-        if (!ask->verdicts[i].granted)
-            continue;
-        enum status of_file = status == STATUS_OK ? drop->files[at].status : status;
-        at++;
-        if (of_file == STATUS_OK)
-            continue;
-        ask->verdicts[i] = (struct release_verdict){
-            .code = of_file == STATUS_TIMEOUT ? RELEASE_LATE : RELEASE_FAILED,
-        };
-        if (ask->why[0] == '\0')
-            snprintf(ask->why, sizeof ask->why, "%s: %.200s", release_code_name(ask->verdicts[i].code),
-                     status != STATUS_OK ? drop->err.text : status_title(of_file));
-    }
-    ask->records = drop->records;
-    ask_finish(ask);
-}
-
 /* A newer map, heard of since, may give the shard to this node: what it would pull again at once it does not drop. */
 static void ask_look_at_map(struct release_ask *ask)
 {
@@ -83,22 +59,67 @@ static void ask_look_at_map(struct release_ask *ask)
     cluster_view_release(view);
 }
 
-static void ask_drop(struct release_ask *ask)
+static void ask_drop_next(struct release_ask *ask);
+
+/* The writer has the last word on each granted file. */
+static void ask_note_dropped(struct release_ask *ask, unsigned at, enum status status)
+{
+    unsigned i = ask->dropped_at[at];
+
+    if (status == STATUS_OK)
+        return;
+    ask->verdicts[i] = (struct release_verdict){
+        .code = status == STATUS_TIMEOUT ? RELEASE_LATE : RELEASE_FAILED,
+    };
+    if (ask->why[0] == '\0')
+        snprintf(ask->why, sizeof ask->why, "%s: %.200s", release_code_name(ask->verdicts[i].code),
+                 ask->drop.err.text[0] != '\0' ? ask->drop.err.text : status_title(status));
+}
+
+static void on_dropped(struct store_drop *drop, enum status status)
+{
+    struct release_ask *ask = container_of(drop, struct release_ask, drop);
+
+    for (unsigned at = 0; at < drop->count; at++)
+        ask_note_dropped(ask, at, status == STATUS_OK ? drop->files[at].status : status);
+    ask->records = drop->records;
+    ask_drop_next(ask);
+}
+
+/* The next granted files, a piece at a time: the writer goes back to its appends in between. */
+static void ask_drop_next(struct release_ask *ask)
 {
     struct store_drop *drop = &ask->drop;
+    size_t messages = 0;
 
-    ask_look_at_map(ask);
     drop->files = ask->dropped;
     drop->count = 0;
-    for (unsigned i = 0; i < ask->count; i++)
-        if (ask->verdicts[i].granted)
-            ask->dropped[drop->count++] = ask->files[i];
+    for (; ask->next < ask->count; ask->next++) {
+        if (!ask->verdicts[ask->next].granted)
+            continue;
+        if (ask->stop) {
+            ask->verdicts[ask->next] = (struct release_verdict){ .code = RELEASE_FAILED };
+            continue;
+        }
+        messages += ask->messages[ask->next];
+        if (drop->count > 0 && messages > RELEASE_DROP_MESSAGES)
+            break;
+        ask->dropped_at[drop->count] = ask->next;
+        ask->dropped[drop->count++] = ask->files[ask->next];
+    }
     if (drop->count == 0) {
         ask_finish(ask);
         return;
     }
     drop->on_done = on_dropped;
     store_drop(ask->loop->node->store, drop);
+}
+
+static void ask_drop(struct release_ask *ask)
+{
+    ask_look_at_map(ask);
+    ask->next = 0;
+    ask_drop_next(ask);
 }
 
 /* --- ask --- */
@@ -195,6 +216,7 @@ static void list_sort(struct release_ask *ask, size_t ends[RELEASE_FILES_MAX])
         next[i] = end;
         end += count;
         ends[i] = end;
+        ask->messages[i] = count;
     }
     ask->digests = malloc((ask->listed_count + 1) * sizeof *ask->digests);
     if (ask->digests == NULL)

@@ -2,10 +2,11 @@
  *
  *     SEAL --> LIST their digests (pool) --> ASK an indexer, the next one while none answers --> DROP what it granted --> done
  *
- * A grant is used by the asking that it answers and by nothing else: it lies in this struct, between one answer and the store's
- * writer, and dies with it (another asking, a stop, the end of the process). RELEASE_GRANT_US count from before the first byte
- * of the question leaves, by the monotonic clock; the writer looks at them last (store/drop.h). A transfer ends before that. So once
- * on_done() was called no grant for these files can be used any more. */
+ * A grant is used by the asking that it answers and by nothing else: it lies in this struct, between one answer and the
+ * store's writer, which drops a piece of it at a time and looks at the clock for each, and dies with it (another asking, a
+ * stop, the end of the process). RELEASE_GRANT_US count from before the first byte of the question leaves, by the monotonic
+ * clock; the writer looks at them last (store/drop.h). A transfer ends before that. So once on_done() was called no grant for
+ * these files can be used any more. */
 #ifndef STORAGED_PEERS_RELEASE_ASK_H
 #define STORAGED_PEERS_RELEASE_ASK_H
 
@@ -18,6 +19,7 @@
 enum {
     RELEASE_FILES_MAX = 512, /* of an asking */
     RELEASE_ASK_TIMEOUT_MS = 50000,
+    RELEASE_DROP_MESSAGES = 16384, /* that the writer drops at once, or one file */
     RELEASE_URL_SIZE = URL_SIZE_MAX + 32,
 };
 #define RELEASE_GRANT_US UINT64_C(60000000)
@@ -48,6 +50,9 @@ struct release_ask {
     struct cluster_view *view;
     struct store_drop drop;
     struct store_drop_file dropped[RELEASE_FILES_MAX];
+    unsigned dropped_at[RELEASE_FILES_MAX]; /* theirs among files */
+    unsigned next; /* of files: the first that the writer was not asked about */
+    size_t messages[RELEASE_FILES_MAX]; /* of files: what they hold */
     struct work work;
     struct transfer_request request;
     bool asking; /* the request is under way */
