@@ -434,10 +434,11 @@ static void a_start_begins_the_grace_anew(void **state)
     answer_removed(fixture);
     await_final_question(fixture);
     node_end(fixture); /* before an answer */
-    close(fixture->asked);
     node_begin(fixture);
-    await_question(fixture, "/v1/releases/dropped");
-    assert_false(question_is_final(fixture));
+    do { /* what the first process asked twice may be in line yet */
+        close(fixture->asked);
+        await_question(fixture, "/v1/releases/dropped");
+    } while (question_is_final(fixture));
     assert_int_equal(state_of(fixture), STORE_FILE_DROPPED);
 }
 
