@@ -88,6 +88,14 @@ enum status nodes_from_map(struct nodes *nodes, const struct cluster_map *map,
     return STATUS_OK;
 }
 
+/* Who stalled comes behind all others, then who has more to do. */
+static bool node_before(const struct node *node, const struct node *other, uint64_t now_ms)
+{
+    bool stalled = node->stalled_until_ms > now_ms, other_stalled = other->stalled_until_ms > now_ms;
+
+    return stalled != other_stalled ? other_stalled : node->under_way < other->under_way;
+}
+
 struct node *nodes_pick(struct nodes *nodes, uint64_t now_ms)
 {
     struct node *best = NULL;
@@ -97,7 +105,7 @@ struct node *nodes_pick(struct nodes *nodes, uint64_t now_ms)
 
         if (node->down_until_ms > now_ms)
             continue;
-        if (best == NULL || node->under_way < best->under_way)
+        if (best == NULL || node_before(node, best, now_ms))
             best = node;
     }
     if (best != NULL)

@@ -29,7 +29,7 @@ enum status nodes_from_text(struct nodes *nodes, const char *text, struct error 
 enum status nodes_from_map(struct nodes *nodes, const struct cluster_map *map,
                            const char *first_url, struct error *err);
 
-/* The least busy of those that are not waited for; NULL: none now. */
+/* The least busy of those that are not waited for, who stalled last of all; NULL: none now. */
 struct node *nodes_pick(struct nodes *nodes, uint64_t now_ms);
 struct node *nodes_by_id(struct nodes *nodes, const char *id); /* NULL: not there */
 /* When the next one is worth a try (now_ms or later). */

@@ -48,6 +48,7 @@ static void disk_read_line(const char *line, struct probe_disk *disk)
     (void)metric_value(line, "gribstore_disk_bytes{state=\"reserved\"}", &disk->reserved);
     (void)metric_value(line, "gribstore_disk_high_water_bytes", &disk->high_water);
     (void)metric_value(line, "gribstore_sync_bytes_left", &disk->sync_left);
+    (void)metric_value(line, "gribstore_release_bytes_left", &disk->release_left);
     disk->has_growth |= metric_number(line, "gribstore_disk_growth_bytes_per_second", &disk->growth);
     disk->has_full |= metric_number(line, "gribstore_disk_full_seconds", &disk->full_seconds) &&
                       disk->full_seconds >= 0;

@@ -7,7 +7,8 @@
 
 enum { PROBE_TIMEOUT_MS = 5000, PROBE_URL_MAX = 512 };
 
-/* Taken from a node's /metrics: gribstore_disk_bytes{state="free|used|reserved"}, gribstore_disk_..., gribstore_sync_bytes_left. */
+/* Taken from a node's /metrics: gribstore_disk_bytes{state="free|used|reserved"}, gribstore_disk_..., gribstore_sync_bytes_left,
+ * gribstore_release_bytes_left. */
 struct probe_disk {
     bool known;
     uint64_t free, used, reserved; /* bytes; free includes what is reserved */
@@ -15,6 +16,7 @@ struct probe_disk {
     bool has_growth, has_full;
     double growth, full_seconds; /* bytes a second; until nothing but the reserve is free */
     uint64_t sync_left;          /* bytes that it lacks and another node has, as far as it knows */
+    uint64_t release_left;       /* bytes that it holds and does not own */
 };
 
 struct probe {
@@ -26,7 +28,7 @@ struct probe {
     struct cluster_map *map; /* owned; NULL: it gave none */
     struct error map_err;
     struct probe_disk disk;
-    char *nodes_json;  /* owned; of an indexer: what it says of its nodes */
+    char *nodes_json; /* owned; of an indexer: what it says of its nodes */
     char *status_json; /* owned; of an indexer: what it says of all indexers, its tails, sweeps; NULL: it said nothing */
 };
 

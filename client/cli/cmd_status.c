@@ -15,9 +15,9 @@ struct status_settings {
 static const struct config_option status_options[] = { COMMON_OPTIONS, { 0 } };
 
 static const struct table_column status_columns[] = {
-    { "server", false }, { "id", false },     { "colo", false }, { "state", false },
-    { "epoch", true },   { "used", true },    { "free", true },  { "full", true },
-    { "full in", true }, { "to pull", true },
+    { "server", false }, { "id", false },     { "colo", false },      { "state", false },
+    { "epoch", true },   { "used", true },    { "free", true },       { "full", true },
+    { "full in", true }, { "to pull", true }, { "to give up", true },
 };
 
 static const char *probe_state(const struct probe *probe)
@@ -56,7 +56,7 @@ static const char *health_color(const struct cli *cli, enum health health)
 /* How full, for how long there is room at the present rate, and what it has still to fetch. */
 static void status_row_disk(const struct probe_disk *disk, struct table *table)
 {
-    char used[CLI_SIZE_TEXT], left[CLI_SIZE_TEXT], pull[CLI_SIZE_TEXT];
+    char used[CLI_SIZE_TEXT], left[CLI_SIZE_TEXT], pull[CLI_SIZE_TEXT], give[CLI_SIZE_TEXT];
     double all = (double)disk->used + (double)disk->free;
 
     table_cell(table, disk->known ? text_of_size(disk->used, used) : NULL);
@@ -70,6 +70,7 @@ static void status_row_disk(const struct probe_disk *disk, struct table *table)
     else
         table_cell(table, NULL);
     table_cell(table, disk->sync_left > 0 ? text_of_size(disk->sync_left, pull) : NULL);
+    table_cell(table, disk->release_left > 0 ? text_of_size(disk->release_left, give) : NULL);
 }
 
 static void status_row(const struct probe *probe, const struct cluster_map *map, struct table *table)
@@ -127,6 +128,7 @@ static void status_json_disk(const struct probe_disk *disk, struct json_writer *
     if (disk->has_full)
         json_put_double(json, "disk_full_in_seconds", disk->full_seconds);
     json_put_u64(json, "sync_bytes_left", disk->sync_left);
+    json_put_u64(json, "release_bytes_left", disk->release_left);
 }
 
 static void status_json_probe(const struct probe *probe, const struct cluster_map *map,
@@ -222,7 +224,7 @@ const struct command command_status = {
              "NODE_NOT_READY, DATA_UNREACHABLE, OTHER_CLUSTER, STALE_MAP, PAUSED, CATCHING_UP, NEARFULL, FILLING, FULL,\n"
              "INDEXER_DOWN, INDEXER_NOT_READY, INDEX_CUT_OFF, INDEX_LAG, INDEX_DIFFERS. The exit code is the health: 0, 1 or 2.\n"
              "Then the servers: how full their disks are, when they will be at the rate of the last hour, what they have still to\n"
-             "fetch from others; which indexer tails which node and how far behind it is; the index's database, and its sweeps\n"
+             "fetch from others, and to give up; which indexer tails which node and how far behind it is; the index's database, and its sweeps\n"
              "(with --json an indexer has all that as `index`).",
     .options = status_options,
     .settings_size = sizeof(struct status_settings),

@@ -112,11 +112,17 @@ static void a_disk_is_judged_by_its_own_marks_and_by_how_soon_it_is_full(void **
         { { .free = 599, .used = 9401, .reserved = 500, .high_water = 9000 }, HEALTH_ERR, "NEARFULL", false },
         { { .free = 500, .used = 9500, .reserved = 500, .high_water = 9000 }, HEALTH_ERR, "FULL", false },
         { { .free = 1000, .used = 9000, .reserved = 500, .high_water = 9000, .has_full = true, .full_seconds = 21600 },
-          HEALTH_WARN, "NEARFULL", false },
+          HEALTH_WARN,
+          "NEARFULL",
+          false },
         { { .free = 1000, .used = 9000, .reserved = 500, .high_water = 9000, .has_full = true, .full_seconds = 21599 },
-          HEALTH_ERR, "NEARFULL", true },
+          HEALTH_ERR,
+          "NEARFULL",
+          true },
         { { .free = 5000, .used = 5000, .reserved = 500, .high_water = 9000, .has_full = true, .full_seconds = 60 },
-          HEALTH_OK, "", false },
+          HEALTH_OK,
+          "",
+          false },
         { { .free = 5000, .used = 5000, .reserved = 500, .sync_left = 1 << 30 }, HEALTH_WARN, "CATCHING_UP", false },
         { { .free = 5000, .used = 5000, .reserved = 500, .sync_left = (1 << 30) - 1 }, HEALTH_OK, "", false },
     };
@@ -198,12 +204,14 @@ static void disks_are_read_from_metrics(void **state)
                                "gribstore_disk_high_water_bytes 90\ngribstore_disk_low_water_bytes 85\n"
                                "gribstore_disk_growth_bytes_per_second -2.5\ngribstore_disk_full_seconds 7\n"
                                "gribstore_sync_bytes_left 12\ngribstore_sync_bytes_left_over 13\n"
+                               "gribstore_release_bytes_left 14\n"
                                "gribstore_disk_bytes{state=\"reserved\"} 30"),
                     &disk);
     assert_int_equal(disk.high_water, 90);
     assert_true(disk.has_growth && disk.growth == -2.5);
     assert_true(disk.has_full && disk.full_seconds == 7);
     assert_int_equal(disk.sync_left, 12);
+    assert_int_equal(disk.release_left, 14);
     assert_true(disk.known);
     assert_int_equal(disk.free, 15000000000);
     assert_int_equal(disk.used, 20);
@@ -212,7 +220,9 @@ static void disks_are_read_from_metrics(void **state)
     assert_false(disk.known);
     probe_disk_read(slice_text("gribstore_disk_bytes{state=\"free\"} -5\n"), &disk);
     assert_false(disk.known);
-    probe_disk_read(slice_text("gribstore_disk_full_seconds nan\ngribstore_disk_growth_bytes_per_second 1e400\n"), &disk);
+    probe_disk_read(
+        slice_text("gribstore_disk_full_seconds nan\ngribstore_disk_growth_bytes_per_second 1e400\n"),
+        &disk);
     assert_false(disk.has_full || disk.has_growth);
     probe_disk_read(slice_of(NULL, 0), &disk);
     assert_false(disk.known);

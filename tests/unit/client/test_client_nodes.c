@@ -116,6 +116,22 @@ static void a_node_that_stalled_is_away_longer_than_one_that_failed_until_it_ans
     assert_false(node_is_away(&node, 2001));
 }
 
+static void who_stalled_is_picked_only_where_nobody_else_is_up(void **state)
+{
+    struct node items[2] = { { .under_way = 0 }, { .under_way = 5 } };
+    struct nodes nodes = { .items = items, .count = 2 };
+    uint64_t later = 1000 + NODES_BACKOFF_MAX_MS;
+
+    (void)state;
+    node_stalled(&items[0], 1000);
+    for (int i = 0; i < 4; i++)
+        assert_ptr_equal(nodes_pick(&nodes, later), &items[1]);
+    items[1].down_until_ms = later + 1;
+    assert_ptr_equal(nodes_pick(&nodes, later), &items[0]);
+    items[1].down_until_ms = 0;
+    assert_ptr_equal(nodes_pick(&nodes, 1000 + NODES_STALLED_MS), &items[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +140,7 @@ int main(void)
         cmocka_unit_test(equals_take_turns_and_the_least_busy_comes_first),
         cmocka_unit_test(who_failed_is_left_alone_longer_each_time),
         cmocka_unit_test(a_map_replaces_the_list_and_keeps_what_is_known),
+        cmocka_unit_test(who_stalled_is_picked_only_where_nobody_else_is_up),
         cmocka_unit_test(a_node_that_stalled_is_away_longer_than_one_that_failed_until_it_answers),
     };
 
