@@ -122,10 +122,10 @@ static void register_refused(void)
 void node_metrics_register(void)
 {
     static struct metric *const all[] = {
-        &metric_copies_kept, &metric_copies_failed,  &metric_handoffs,     &metric_body_memory,
-        &metric_body_waits,  &metric_copies_damaged, &metric_repaired,     &metric_missing,
-        &metric_forwarded,   &metric_range_parts,    &metric_copy_batches, &metric_synced,
-        &metric_synced_bytes, &metric_sync_left, &metric_release_left, &metric_released,
+        &metric_copies_kept,    &metric_copies_failed,  &metric_handoffs,     &metric_body_memory,
+        &metric_body_waits,     &metric_copies_damaged, &metric_repaired,     &metric_missing,
+        &metric_forwarded,      &metric_range_parts,    &metric_copy_batches, &metric_synced,
+        &metric_synced_bytes,   &metric_sync_left,      &metric_release_left, &metric_released,
         &metric_released_bytes,
     };
 

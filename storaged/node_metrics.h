@@ -13,7 +13,8 @@ extern struct metric metric_copies_damaged; /* found on the way out, here or fro
 extern struct metric metric_repaired, metric_missing; /* bad messages: stored anew; not yet */
 extern struct metric metric_release_left, metric_released, metric_released_bytes; /* copies that are given up */
 extern struct metric metric_release_refused[]; /* by enum release_code */
-extern struct metric metric_synced, metric_synced_bytes, metric_sync_left; /* from other nodes: so far; of this look */
+extern struct metric metric_synced, metric_synced_bytes,
+    metric_sync_left;                    /* from other nodes: so far; of this look */
 extern struct metric metric_forwarded;   /* messages passed through from another node */
 extern struct metric metric_range_parts; /* of answers with ranges */
 

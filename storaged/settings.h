@@ -21,22 +21,22 @@ struct settings {
     uint64_t shards;
     bool check_config;
 
-    uint64_t loops;        /* event loops */
-    uint64_t pool_threads; /* that may wait for the disk */
-    uint64_t body_memory;  /* bytes for bodies under way */
-    uint64_t reserve;      /* bytes kept free on the disk; 0: max(5 %, 5 GiB) */
+    uint64_t loops;                 /* event loops */
+    uint64_t pool_threads;          /* that may wait for the disk */
+    uint64_t body_memory;           /* bytes for bodies under way */
+    uint64_t reserve;               /* bytes kept free on the disk; 0: max(5 %, 5 GiB) */
     uint64_t high_water, low_water; /* percent of the file system */
     uint64_t batch_size;
     uint64_t flush_threads;
     uint64_t direct_size; /* written around the page cache from so many bytes a file on; 0: never */
     uint64_t run_memory_ms;
     bool redirect; /* /sha256/ of another node's message: 307 instead of passing it through */
-    uint64_t message_max; /* bytes of one GRIB message */
-    uint64_t sync_rate;   /* bytes a second that are pulled from other nodes; 0: any */
-    uint64_t sync_period_ms; /* between two looks at another node; 0: none is looked at */
+    uint64_t message_max;       /* bytes of one GRIB message */
+    uint64_t sync_rate;         /* bytes a second that are pulled from other nodes; 0: any */
+    uint64_t sync_period_ms;    /* between two looks at another node; 0: none is looked at */
     uint64_t release_period_ms; /* between two rounds of giving up copies; 0: none is */
     uint64_t release_grace_ms;  /* that a dropped file is served */
-    uint64_t scrub_rate;  /* bytes a second that are read again; 0: no scrub */
+    uint64_t scrub_rate;        /* bytes a second that are read again; 0: no scrub */
 
     struct http_settings http;
     uint64_t ranges_max;

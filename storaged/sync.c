@@ -20,7 +20,7 @@ struct sync_peer {
     uint64_t due_ms, looked_us; /* monotonic; wall clock of the end of the last look */
     bool was_down, settled;
     uint64_t messages, bytes, failed; /* of all looks */
-    char error[160]; /* of the last look; "": it came to its end */
+    char error[160];                  /* of the last look; "": it came to its end */
 };
 
 struct sync {
@@ -28,7 +28,7 @@ struct sync {
     uv_timer_t timer;
     uint64_t epoch; /* that the peers are those of */
     struct sync_look look;
-    size_t looked; /* its peer */
+    size_t looked;                /* its peer */
     bool looking, stopped, waits; /* waits: for the rate */
     struct token_bucket bucket;
     uv_mutex_t mutex;        /* of what follows: any loop prints it */
@@ -131,7 +131,8 @@ static void on_looked(struct sync_look *look, enum status status, const struct e
     look_log(look, status, err);
     uv_mutex_lock(&sync->mutex);
     memcpy(peer->seq, look->seq, sizeof peer->seq);
-    peer->due_ms = clock_monotonic_ms() + (look->more && period_ms > SYNC_MORE_MS ? SYNC_MORE_MS : period_ms);
+    peer->due_ms = clock_monotonic_ms() +
+                   (look->more && period_ms > SYNC_MORE_MS ? SYNC_MORE_MS : period_ms);
     peer->looked_us = clock_wall_us();
     peer->settled = look->settled;
     peer->messages += look->progress.messages;

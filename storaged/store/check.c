@@ -36,7 +36,7 @@ struct check_file {
 /* A message that the journal says is bad. */
 struct check_bad {
     struct digest digest;
-    uint64_t stored;  /* number of its *stored* record */
+    uint64_t stored; /* number of its *stored* record */
     unsigned shard;
     bool is_replaced; /* a good record of its digest follows */
 };

@@ -42,9 +42,9 @@ struct store_file {
     uint32_t record;          /* number of its *file* record */
     uint32_t count;           /* good messages; the run's lock */
     uint16_t shard;
-    bool own;                /* made by this process: may be written */
-    bool direct_refused;     /* the writer's: its file system has no writes around the page cache */
-    bool is_void : 1;  /* dropped, missing or empty; the run's lock */
+    bool own;            /* made by this process: may be written */
+    bool direct_refused; /* the writer's: its file system has no writes around the page cache */
+    bool is_void : 1;    /* dropped, missing or empty; the run's lock */
     bool is_dropped : 1, in_grace : 1; /* in_grace: dropped, and served until it is unlinked; the run's lock */
     _Atomic bool is_damaged; /* damaged is worth a look */
     _Atomic bool is_gone;    /* as purged, read without the mutex */
