@@ -250,6 +250,7 @@ static void start_services(struct node *node, const struct settings *settings)
     node->repair = repair_start(loop);
     node->space_watch = space_watch_start(loop);
     node->sync = sync_start(loop);
+    node->release = release_start(loop);
     for (unsigned i = 0; i < ARRAY_COUNT(numbers); i++) {
         uv_signal_init(&loop->uv, &node->signals[i]);
         node->signals[i].data = node;
@@ -276,7 +277,6 @@ static void log_serving(struct node *node)
     log_u64(&line, "loops", node->loops_count);
     log_u64(&line, "runs", stats.runs);
     log_u64(&line, "messages", stats.messages);
-    node->release = release_start(loop);
     log_end(&line);
     cluster_view_release(view);
 }
@@ -361,6 +361,7 @@ static void stop_services(struct node *node)
     repair_stop(node->repair);
     space_watch_stop(node->space_watch);
     sync_stop(node->sync);
+    release_stop(node->release);
     /* Signals stay until the loop has nothing else: the second one must be heard. They do not keep the loop. */
     for (unsigned i = 0; node->signals_opened && i < ARRAY_COUNT(node->signals); i++)
         uv_unref((uv_handle_t *)&node->signals[i]);
@@ -387,13 +388,13 @@ void node_close(struct node *node)
         uv_close((uv_handle_t *)&node->signals[i], NULL);
     for (unsigned i = 0; node->loops != NULL && i < node->loops_count; i++)
         node_loop_close(&node->loops[i]);
-    release_stop(node->release);
     join_free(node->join);
     map_sync_free(node->map_sync);
     probe_free(node->probe);
     repair_free(node->repair);
     space_watch_free(node->space_watch);
     sync_free(node->sync);
+    release_free(node->release);
     if (node->store != NULL)
         store_close(node->store);
     cluster_fini(&node->cluster);
@@ -420,7 +421,6 @@ void node_set_serving(struct node *node)
 
 /* The count goes up before the flag is looked at, the flag before the count: one of the two sees the other. */
 bool node_ingest_begin(struct node *node, struct error *err)
-    release_free(node->release);
 {
     atomic_fetch_add(&node->ingests, 1);
     if (atomic_load(&node->state) == NODE_JOINING || atomic_load(&node->frozen)) {
