@@ -154,19 +154,19 @@ class CutColos(Wires):
 
 
 class CutIndexer(Wires):
-    name, about, weight = "cut-control", "what one node sends to the indexer and to clients is lost", 5
+    name, about, weight, needs_node = "cut-control", "what one node sends to the indexer and to clients is lost", 5, True
     length_s = (1.0, 8.0)
 
     def pairs(self):
-        return [(self.random.choice(self.names()), CONTROL)]
+        return [(self.node.name, CONTROL)]
 
     def begin(self):
         super().begin()
-        self.ground.node(self.chosen[0][0]).up_since = None
+        self.node.up_since = None
 
     def end(self):
         super().end()
-        self.ground.node(self.chosen[0][0]).up_since = time.monotonic()
+        self.node.up_since = time.monotonic()
 
 
 class Flapping(Wires):

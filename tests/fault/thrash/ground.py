@@ -20,7 +20,7 @@ from traffic import ERRORS, Connection
 
 CONTROL = "control"
 PORT = 8410
-DISK_SIZE = 512 << 20
+DISK_SIZE = 1 << 30  # of memory, as far as it is used
 RESERVE = 4 << 20
 STATE_STOPPED = "T"
 SETTINGS = {"--insecure": None, "--sync-period": "2s", "--release-period": "2s", "--release-grace": "3s", "--loops": "2", "--scrub-rate": "0", "--pool-threads": "8"}

@@ -70,7 +70,9 @@ class Judge:
             time.sleep(0.3)
         told = {"left": left, "seconds": round(time.monotonic() - began, 1)}
         if left > 0:
-            told["why"] = {node.name: node.json("/cluster/releases") for node in self.ground.nodes if node.name in {name for _, name in self.extra()}}
+            # An older version has no such page, and gives nothing up.
+            told["why"] = {node.name: node.get("/cluster/releases").text[:1000] for node in self.ground.nodes
+                           if node.name in {name for _, name in self.extra()}}
         return told
 
     # --- reads ---

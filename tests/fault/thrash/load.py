@@ -152,7 +152,7 @@ class LibraryPutter(Putter):
         self.counts.commands += 1
         if done.returncode == 0:
             self.load.take_promises(messages, epochs, wipes, self.ground.min_replicas)
-        self.rest(0.3)
+        self.rest(3 * self.load.put_pause_s)
         return f"gribstore put: {done.returncode}"
 
 

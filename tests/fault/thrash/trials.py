@@ -25,7 +25,7 @@ class Rebalance(Trial):
     name, about = "rebalance", "kill -9 at random moments while shards move to other nodes, readers and writers beside it"
 
     def __init__(self, folder, seed, *, faults, **settings):
-        settings["load"] = {"rotate_pause_s": 0, "fields_a_run": 100000, "put_pause_s": 0.5}
+        settings["load"] = {"rotate_pause_s": 0, "fields_a_run": 100000, "putters": 2, "put_pause_s": 2}
         super().__init__(folder, seed, arguments=["--sync-rate", "2MiB"], **settings)
         self.wanted = faults
         self.fired = {"kill": 0, "kill-indexer": 0, "map": 0}
