@@ -711,10 +711,11 @@ static void live_leave(struct life *life, enum cluster_action action)
             continue;
         }
         members_of(before, life->map, era, take);
-        if (hosts_taken(life->map, take) >= life->map->replicas)
-            ideal += assert_era_balanced(life->map, era, take, before->eras[era].owners);
-        else
-            ideal += had;
+        if (hosts_taken(life->map, take) < life->map->replicas) { /* then all that are in are asked */
+            for (unsigned i = 0; i < life->map->nodes_count; i++)
+                take[i] = take[i] || life->map->nodes[i].state == NODE_IN;
+        }
+        ideal += assert_era_balanced(life->map, era, take, before->eras[era].owners);
     }
     life_moved(life, made.moved, ideal);
     map_unref(before);
