@@ -73,8 +73,8 @@ def test_wires_are_cut_slow_and_lossy_on_command(links):
 
 
 def thrash(*arguments, **environment):
-    done = subprocess.run([sys.executable, ROOT / "tests/fault/thrash/main.py", "--seed", str(SEED), "--quiet", *arguments],
-                          env={**os.environ, "GRIBSTORE_BIN": str(BIN), **environment}, capture_output=True, text=True, check=False, timeout=900,
+    done = subprocess.run([sys.executable, ROOT / "tests/fault/thrash/main.py", "--seed", str(SEED), "--quiet", "--disk-mib", "192",
+                           *arguments], env={**os.environ, "GRIBSTORE_BIN": str(BIN), "GRIBSTORE_THRASH_REACHABLE": "60", **environment}, capture_output=True, text=True, check=False, timeout=900,
                           preexec_fn=die_with_parent)
     if done.returncode == SKIPPED and not os.environ.get("CI"):
         pytest.skip(done.stderr.strip())

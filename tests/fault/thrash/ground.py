@@ -20,7 +20,6 @@ from traffic import ERRORS, Connection
 
 CONTROL = "control"
 PORT = 8410
-DISK_SIZE = 1 << 30  # of memory, as far as it is used
 RESERVE = 4 << 20
 STATE_STOPPED = "T"
 SETTINGS = {"--insecure": None, "--sync-period": "2s", "--release-period": "2s", "--release-grace": "3s", "--loops": "2", "--scrub-rate": "0", "--pool-threads": "8"}
@@ -36,10 +35,10 @@ def settings_of(program):
 class HostNode(DrillNode):
     """A storaged on a host of its own, under the shim (its clock), with a small disk. Its files are read by `disk`."""
 
-    def __init__(self, name, folder, links, colo, arguments=(), program=None, shim=True):
+    def __init__(self, name, folder, links, colo, disk_mib, arguments=(), program=None, shim=True):
         data = folder / f"{name}.disk"
         data.mkdir()
-        if not mount_small(data, DISK_SIZE, "tmpfs"):
+        if not mount_small(data, disk_mib << 20, "tmpfs"):
             raise OSError("a tmpfs could not be mounted")
         self.mounted = data
         super().__init__(name, folder, [*settings_of(program or BIN / "storaged"), *arguments], data=data / "data", shim=shim)
@@ -150,7 +149,7 @@ class HostIndexer(Indexer):
 class Ground:
     """All of it, from nothing to gone. Everything is started by the thread that made it: children don't outlive theirs."""
 
-    def __init__(self, folder, *, colos, random_, replicas=2, min_replicas=2, mongo=False, old_bin=None, shards=32, spare=4, arguments=()):
+    def __init__(self, folder, *, colos, random_, replicas=2, min_replicas=2, mongo=False, old_bin=None, shards=32, spare=4, disk_mib=512, arguments=()):
         try:
             own_mounts()
         except OSError as error:
@@ -161,8 +160,8 @@ class Ground:
         self.spare = [f"s{place}" for place in range(1, spare + 1)]
         self.links = Links(BIN / "links", [CONTROL, *names, *self.spare])
         self.links.enter(CONTROL)
-        self.arguments = arguments
-        self.nodes = [HostNode(name, folder, self.links, colo, arguments, program=old_bin / "storaged" if old_bin and place % 2 else None)
+        self.arguments, self.disk_mib = arguments, disk_mib  # of memory, as far as they are used
+        self.nodes = [HostNode(name, folder, self.links, colo, disk_mib, arguments, program=old_bin / "storaged" if old_bin and place % 2 else None)
                       for place, (name, colo) in enumerate(zip(names, colos))]
         self.mongod = OwnMongod(folder) if mongo else None
         self.indexer = None
@@ -282,7 +281,7 @@ class Ground:
     def new_node(self):
         """An empty node on a host that has none, running: nobody has it in a map yet."""
         name = self.spare.pop(0)
-        node = HostNode(name, self.folder, self.links, self.random.choice(self.nodes).colo, self.arguments)
+        node = HostNode(name, self.folder, self.links, self.random.choice(self.nodes).colo, self.disk_mib, self.arguments)
         node.command += ["--join", ",".join(other.url for other in self.nodes)]
         node.start()
         return node

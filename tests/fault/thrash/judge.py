@@ -1,6 +1,6 @@
 """The last look: every message that was promised lies where it belongs, on disk, and the index says the same."""
 
-import json
+import hashlib
 import os
 import random
 import time
@@ -83,14 +83,27 @@ class Judge:
         connections = {node.name: Connection(node.url, 60) for node in self.ground.nodes}
         for digest in self.random.sample(sorted(owed), min(READS, len(owed))):
             node = self.random.choice(self.ground.nodes)
-            try:
-                status, _, data = connections[node.name].ask("GET", f"/sha256/{digest}")
-            except ERRORS as error:
-                status, data = 0, repr(error).encode()
-            if status != 200 or len(data) != owed[digest].length:
-                self.findings.lost.append(f"/sha256/{digest} on {node.name}: {status} {data[:200]!r}")
+            self.await_read(connections[node.name], node, digest, owed[digest].length)
         for connection in connections.values():
             connection.close()
+
+    def await_read(self, connection, node, digest, length):
+        """A 503 says that it is to be asked again."""
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            try:
+                status, _, data = connection.ask("GET", f"/sha256/{digest}")
+            except ERRORS as error:
+                status, data = 0, repr(error).encode()
+            if status == 200 and hashlib.sha256(data).hexdigest() == digest and len(data) == length:
+                return
+            if status == 200:
+                self.findings.wrong.append(f"/sha256/{digest} on {node.name}: other bytes")
+                return
+            if status not in (0, 503) or time.monotonic() > deadline:
+                self.findings.lost.append(f"/sha256/{digest} on {node.name}: {status} {data[:200]!r}")
+                return
+            time.sleep(0.2)
 
     # --- the index ---
 

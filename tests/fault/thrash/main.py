@@ -34,6 +34,7 @@ def arguments():
     parser.add_argument("--mongo", action="store_true", help="with a MongoDB of its own rather than SQLite")
     parser.add_argument("--old-bin", metavar="DIR", type=pathlib.Path, help="every other node runs that folder's storaged")
     parser.add_argument("--length", type=float, default=1.0, metavar="X", help="faults stand so much longer or shorter")
+    parser.add_argument("--disk-mib", type=int, default=512, metavar="N", help="the size of each node's disk, a tmpfs (512)")
     parser.add_argument("--keep", metavar="DIR", help="logs and directories of a failure are moved there")
     parser.add_argument("--list", action="store_true", help="name the kinds of faults and leave")
     parser.add_argument("--quiet", action="store_true", help="say no fault")
@@ -68,7 +69,7 @@ def main():
 
     print(f"seed {seed}, {count} nodes, min_replicas {min_replicas}", flush=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="gribstore-thrash-"))
-    settings = {"colos": colos_of(count), "faults": options.faults, "min_replicas": min_replicas, "said": said, "mongo": options.mongo,
+    settings = {"colos": colos_of(count), "faults": options.faults, "min_replicas": min_replicas, "said": said, "mongo": options.mongo, "disk_mib": options.disk_mib,
                 "old_bin": options.old_bin}
     if options.trial:
         thrash = TRIALS[options.trial](folder, seed, **settings)

@@ -26,7 +26,7 @@ class Rebalance(Trial):
 
     def __init__(self, folder, seed, *, faults, **settings):
         settings["load"] = {"rotate_pause_s": 0, "fields_a_run": 100000, "putters": 2, "put_pause_s": 2}
-        super().__init__(folder, seed, arguments=["--sync-rate", "2MiB"], **settings)
+        super().__init__(folder, seed, arguments=["--sync-rate", "2MiB"], **{**settings, "disk_mib": 1024})
         self.wanted = faults
         self.fired = {"kill": 0, "kill-indexer": 0, "map": 0}
         self.told = {"killed_while_moving": 0, "resumed_s": []}
