@@ -7,6 +7,7 @@
 #include "client/runs.h"
 #include "proto/base/clock.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ struct mirror {
     struct gs_session *from, *to;
     const struct mirror_options *options;
     struct mirror_report *report;
-    struct mirror_run *run; /* the one under way */
+    struct mirror_run run_now, *run; /* the one under way */
     uint64_t said_ms;
 };
 
@@ -457,20 +458,21 @@ static bool is_wanted(const struct mirror *mirror, const struct gs_run *run, con
 /* A run that is retired there and unknown here is no business of ours. */
 static enum status mirror_run_of(struct mirror *mirror, const struct gs_run *there, struct error *err)
 {
-    struct mirror_run run = { .result = MIRROR_EQUAL };
     bool retired = !takes_messages(there->state);
-    enum status status = run_key_parse(slice_text(there->source), slice_text(there->base_time),
-                                       &run.run, err);
+    struct mirror_run *run = &mirror->run_now;
 
-    if (status != STATUS_OK || !is_wanted(mirror, there, &run.run))
+    *run = (struct mirror_run){ .result = MIRROR_EQUAL };
+    mirror->run = run;
+    enum status status = run_key_parse(slice_text(there->source), slice_text(there->base_time),
+                                       &run->run, err);
+    if (status != STATUS_OK || !is_wanted(mirror, there, &run->run))
         return status;
-    mirror->run = &run;
     status = retired ? retire_one(mirror, err) : mirror_one(mirror, err);
-    if (status != STATUS_OK || (retired && run.state_here[0] == '\0'))
+    if (status != STATUS_OK || (retired && run->state_here[0] == '\0'))
         return status;
-    report_add(mirror->report, &run);
+    report_add(mirror->report, run);
     if (mirror->options->on_run != NULL)
-        mirror->options->on_run(mirror->options->user, &run);
+        mirror->options->on_run(mirror->options->user, run);
     return STATUS_OK;
 }
 
@@ -487,7 +489,7 @@ static enum status take_map(struct gs_session *session, struct error *err)
         map_unref(session->map);
         session->map = map_parse(answer.body.data, answer.body.size, err);
         status = session->map != NULL ? nodes_from_map(&session->nodes, session->map, answer.url, err)
-                                      : error_of_answer(err->status, err, answer.url);
+                                      : error_of_answer(STATUS_BAD_VALUE, err, answer.url);
     }
     call_answer_fini(&answer);
     return status;
@@ -505,6 +507,7 @@ enum status mirror_cluster(struct gs_session *to, const struct mirror_options *o
     if (status != STATUS_OK)
         return error_wrap(err, "the other cluster");
     status = take_map(to, err);
+    assert(status != STATUS_OK || (options->from->map != NULL && to->map != NULL));
     if (status == STATUS_OK && strcmp(options->from->map->cluster, to->map->cluster) == 0)
         status = error_set(err, STATUS_BAD_VALUE, "both are the same cluster, %s", to->map->cluster);
     if (status == STATUS_OK)

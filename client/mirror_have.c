@@ -128,8 +128,11 @@ enum status mirror_have(struct mirror_window *window, struct error *err)
     unsigned *places = calloc(MIRROR_WINDOW_MESSAGES, sizeof *places);
     enum status status = STATUS_OK;
 
-    if (asked == NULL || places == NULL)
-        status = error_set(err, STATUS_NO_MEMORY, "no memory for messages");
+    if (asked == NULL || places == NULL) {
+        free(asked);
+        free(places);
+        return error_set(err, STATUS_NO_MEMORY, "no memory for messages");
+    }
     for (unsigned node = 0;
          status == STATUS_OK && node < window->mirroring->copy->to->map->nodes_count; node++)
         status = have_node(window, node, asked, places, err);

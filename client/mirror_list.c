@@ -64,13 +64,14 @@ static int line_compare(const void *a, const void *b)
 static void place_add(struct mirror_list *list, struct mirror_message *message, const struct line *line)
 {
     const struct mirror_place place = { line->birth, line->offset, line->node };
-    const struct mirror_place *last = &list->places[list->places_count - 1];
 
     if (line->node == NODE_NONE) /* a node that has left the map */
         return;
-    if (message->places_count > 0 && last->node == place.node && last->birth == place.birth &&
-        last->offset == place.offset)
-        return; /* another field of the message */
+    if (message->places_count > 0) {
+        const struct mirror_place *last = &list->places[list->places_count - 1];
+        if (last->node == place.node && last->birth == place.birth && last->offset == place.offset)
+            return; /* another field of the message */
+    }
     list->places[list->places_count++] = place;
     message->places_count++;
 }
@@ -100,6 +101,18 @@ static void list_fill(struct mirror_list *list, const struct lines *lines)
     }
 }
 
+static enum status list_make(struct mirror_list *list, struct lines *lines, struct error *err)
+{
+    list->messages = calloc(lines->count + 1, sizeof *list->messages);
+    list->places = calloc(lines->count + 1, sizeof *list->places);
+    if (list->messages == NULL || list->places == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "no memory for %zu places", lines->count);
+    if (lines->count > 1)
+        qsort(lines->items, lines->count, sizeof *lines->items, line_compare);
+    list_fill(list, lines);
+    return STATUS_OK;
+}
+
 enum status mirror_list_get(struct gs_session *session, const struct run_key *run,
                             struct mirror_list *list, struct error *err)
 {
@@ -111,17 +124,8 @@ enum status mirror_list_get(struct gs_session *session, const struct run_key *ru
     lines.map = session->map;
     if (status == STATUS_OK)
         status = locations_get(session, run, &taker, err);
-    if (status == STATUS_OK) {
-        list->messages = calloc(lines.count + 1, sizeof *list->messages);
-        list->places = calloc(lines.count + 1, sizeof *list->places);
-        if (list->messages == NULL || list->places == NULL)
-            status = error_set(err, STATUS_NO_MEMORY, "no memory for %zu places", lines.count);
-    }
-    if (status == STATUS_OK) {
-        if (lines.count > 1)
-            qsort(lines.items, lines.count, sizeof *lines.items, line_compare);
-        list_fill(list, &lines);
-    }
+    if (status == STATUS_OK)
+        status = list_make(list, &lines, err);
     free(lines.items);
     return status;
 }
