@@ -47,7 +47,8 @@ static void add_quarantined(const struct run_key *key, unsigned first, unsigned 
     struct quarantine_entry *entries = calloc(count, sizeof *entries);
     struct field_location *locations = calloc(count, sizeof *locations);
 
-    assert_true(entries != NULL && locations != NULL);
+    assert_non_null(entries);
+    assert_non_null(locations);
     for (unsigned i = 0; i < count; i++) {
         locations[i] = make_location(key, "n1", 2, first + i);
         entries[i] = (struct quarantine_entry){ .run = *key,
