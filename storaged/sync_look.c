@@ -4,7 +4,8 @@
  *     --> TASK (a shard) --> LACK --> PULL --> TASK ... --> DRAIN --> DONE
  *
  * PULL is left when the last message of the shard is on its way, not when it is here: pulls go on beside what the machine does, each
- * with its own copy of what it fetches, and DRAIN, which is the way of every failure too, waits for them. */
+ * with its own copy of what it fetches, and DRAIN, which is the way of every failure too, waits for them. So a pull that comes back
+ * touches nothing that the pool may be writing: of `missing` only while PULL waits. */
 #include "storaged/sync_look.h"
 
 #include "storaged/node.h"
@@ -494,7 +495,7 @@ static void on_pulled(struct sync_pull *pull, enum status status, const struct e
     metric_add(&metric_synced_bytes, pull->bytes);
     if (pull->stored < pull->count) {
         progress->failed += pull->count - pull->stored;
-        look->settled = false;
+        look->pulls_lacked = true;
     }
     if (status != STATUS_OK && look->pull_status == STATUS_OK &&
         (is_ours(status) || !peer_is_up(look->peer))) {
@@ -560,6 +561,11 @@ static void pulls_begin(struct sync_look *look)
     }
 }
 
+static bool pulls_are_begun(const struct sync_look *look)
+{
+    return look->missing_next == look->missing_count || look->pull_status != STATUS_OK || look->stop;
+}
+
 /* A pull may be over within its start: that is another turn, not a deeper call. */
 void sync_look_go(struct sync_look *look)
 {
@@ -572,9 +578,7 @@ void sync_look_go(struct sync_look *look)
         pulls_begin(look);
     }
     look->going = false;
-    bool begun = look->missing_next == look->missing_count || look->pull_status != STATUS_OK ||
-                 look->stop;
-    if (look->pulling && begun) {
+    if (look->pulling && pulls_are_begun(look)) {
         look->pulling = false;
         look->task++;
         fsm_resume(&look->fsm, STATUS_OK, NULL); /* look may be gone */
@@ -612,7 +616,8 @@ static enum fsm_next look_done(struct fsm *fsm)
     enum status status = fsm->status != STATUS_OK ? fsm->status : look->pull_status;
     struct error err = fsm->status != STATUS_OK ? fsm->err : look->pull_err;
 
-    look->settled = look->settled && status == STATUS_OK && !look->stop && !look->more;
+    look->settled = look->settled && !look->pulls_lacked && status == STATUS_OK && !look->stop &&
+                    !look->more;
     if (look->settled)
         memcpy(look->seq, look->next_seq, sizeof look->seq);
     transfer_request_fini(&look->request);
@@ -636,7 +641,7 @@ void sync_look_start(struct sync_look *look)
     look->missing = NULL;
     look->runs_count = look->run = look->tasks_count = look->tasks_size = look->task = 0;
     look->missing_count = look->missing_next = 0;
-    look->pulling = look->draining = false;
+    look->pulling = look->draining = look->pulls_lacked = false;
     look->flying = 0;
     look->status = look->pull_status = STATUS_OK;
     transfer_request_init(&look->request);

@@ -67,7 +67,8 @@ struct sync_look {
     struct sync_slot slots[SYNC_SLOTS];
     enum status pull_status; /* the first failure of a pull that ends the look */
     struct error pull_err;
-    uint64_t flying; /* bytes of pulls under way */
+    bool pulls_lacked; /* some of what was to be fetched did not come */
+    uint64_t flying;   /* bytes of pulls under way */
     bool pulling;  /* the machine waits for slots: the rest of the task's messages is to be begun */
     bool draining; /* it waits for the last pull to come back */
     bool going, again; /* sync_look_go() is on the stack, and was called once more */
