@@ -24,10 +24,10 @@ struct put_message {
     uint32_t file; /* index into the files of the put */
     bool missing;  /* the cluster lacks it */
     /* of a missing one that is on its way (put_push.h) */
-    bool is_new;     /* a node did not have it */
-    bool by_others;  /* a node that was to have it did not take it: it goes by way of a coordinator */
-    uint8_t copies;  /* that are durable */
-    uint8_t awaited; /* further owners that have not answered */
+    bool is_new;    /* a node did not have it */
+    bool by_others; /* a node that was to have it did not take it: it goes by way of a coordinator */
+    uint8_t copies;                     /* that are durable */
+    uint8_t awaited;                    /* further owners that have not answered */
     uint64_t stored_at_us, incarnation; /* as the first owner has it */
 };
 

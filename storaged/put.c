@@ -139,7 +139,8 @@ static enum status put_find_here(struct put *put, bool may_block)
 {
     struct store_place place;
 
-    enum status status = store_find(put->body->loop->node->store, &put->run, &put->digest, may_block, &place, NULL);
+    enum status status = store_find(put->body->loop->node->store, &put->run, &put->digest,
+                                    may_block, &place, NULL);
     if (status != STATUS_OK)
         return status;
     put->known_here = true;
