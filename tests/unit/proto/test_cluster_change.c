@@ -630,10 +630,11 @@ static void members_of(const struct cluster_map *before, const struct cluster_ma
                                     weights;
 }
 
-/* In one colo each change is near the ideal by itself; where copies are to be kept apart by colo, that may take more. */
+/* In one colo each change is near the ideal by itself (which is a lower bound: a host that is full makes it too low now and then);
+ * where copies are to be kept apart by colo, that may take more. All together: within a tenth. */
 static void life_moved(struct life *life, uint64_t moved, double ideal)
 {
-    if (life->colos == 1 && (double)moved > 1.1 * ideal + 4)
+    if (life->colos == 1 && (double)moved > 1.25 * ideal + 4)
         fail_msg("%" PRIu64 " moved, ideal %f", moved, ideal);
     life->moved += (double)moved;
     life->ideal += ideal;
