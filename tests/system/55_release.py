@@ -316,7 +316,8 @@ def test_an_index_that_has_not_read_the_node_at_all_is_behind(own_run):
         gone = database.execute("DELETE FROM cursors WHERE doc ->> 'node' = 'n3' AND doc ->> 'base_time' = ?", (own_run.time,))
         assert gone.rowcount == 1
         database.commit()
-    assert "has read nothing" in own_run.refused("behind")
+    # The indexer that meets the loss begins anew at 0: before that, or behind it.
+    assert own_run.refused("behind").startswith(("the index has read nothing", "the index has read 0 of"))
 
 
 def test_each_owner_has_to_have_each_message_now(own_run):
