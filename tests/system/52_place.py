@@ -131,7 +131,7 @@ def test_an_owner_that_dies_meanwhile_costs_no_message_and_no_copy(healing, tmp_
     process = subprocess.Popen(
         [BIN / "gribstore", "put", "--source", "dies", "--way", way, "--json", "--body-size", "40KiB", file],
         env={**os.environ, "GRIBSTORE_NODE": healing[0].url}, stdout=subprocess.PIPE)
-    await_condition(lambda: healing[1].metric("gribstore_messages") > 100, "some messages are there")
+    await_condition(lambda: healing[1].metric("gribstore_put_messages_total") > 100, "some messages are there")
     healing[1].kill()
     told = json.loads(process.communicate(timeout=300)[0])
     assert process.returncode == 0 and told["stored"] + told["known"] == 2000 and told["copies"] == 2, told
@@ -151,7 +151,7 @@ def test_a_newer_map_is_heard_of_and_followed(nodes, tmp_path):
         [BIN / "gribstore", "put", "--source", "moved", "--way", "direct", "--json", "--body-size", "2KiB", "--parallel", "2",
          write(tmp_path / "a.grib", messages)],
         env={**os.environ, "GRIBSTORE_NODE": nodes[0].url}, stdout=subprocess.PIPE)
-    await_condition(lambda: sum(node.metric("gribstore_messages") for node in nodes) > 200, "it is on its way")
+    await_condition(lambda: sum(node.metric("gribstore_put_messages_total") for node in nodes) > 200, "it is on its way")
     process.send_signal(signal.SIGSTOP)
     older = nodes[0].json("/cluster/map")
     newer = make_map(nodes, older["cluster"], epoch=2, turn=1)
@@ -178,11 +178,11 @@ def test_a_client_that_is_killed_and_begins_again_leaves_whole_copies_with_one_s
         messages = [message(100000 * (1 + number) + i, 1000) for i in range(800)]
         everything += messages
         file = write(tmp_path / f"{number}.grib", messages)
-        before = sum(node.metric("gribstore_messages") for node in nodes)
+        before = sum(node.metric("gribstore_put_messages_total") for node in nodes)
         process = subprocess.Popen([BIN / "gribstore", "put", "--source", "killed", "--way", way, "--body-size", "20KiB", file],
                                    env={**os.environ, "GRIBSTORE_NODE": nodes[0].url}, stderr=subprocess.DEVNULL)
         enough = before + chance.randrange(1, 1500)
-        await_condition(lambda: sum(node.metric("gribstore_messages") for node in nodes) >= enough, "it is on its way")  # noqa: B023
+        await_condition(lambda: sum(node.metric("gribstore_put_messages_total") for node in nodes) >= enough, "it is on its way")  # noqa: B023
         process.kill()
         process.wait()
         told = put(nodes, way, "killed", file)
