@@ -13,6 +13,7 @@ from processes import BIN, Daemon, await_condition
 from traffic import ERRORS, Connection
 
 FELT_S = 8
+SPARE_LEFT = 4  # hosts that are kept for replacements
 QUICK_S, LONG_S = (0.3, 2.0), (2.0, 14.0)
 
 
@@ -431,7 +432,7 @@ class AddNode(Admin):
 
     @classmethod
     def can(cls, thrash):
-        return super().can(thrash) and bool(thrash.ground.spare)
+        return super().can(thrash) and len(thrash.ground.spare) > SPARE_LEFT
 
     def begin(self):
         node = self.ground.new_node()

@@ -149,7 +149,7 @@ class HostIndexer(Indexer):
 class Ground:
     """All of it, from nothing to gone. Everything is started by the thread that made it: children don't outlive theirs."""
 
-    def __init__(self, folder, *, colos, random_, replicas=2, min_replicas=2, mongo=False, old_bin=None, shards=32, spare=4, disk_mib=512, arguments=()):
+    def __init__(self, folder, *, colos, random_, replicas=2, min_replicas=2, mongo=False, old_bin=None, shards=32, spare=8, disk_mib=512, arguments=()):
         try:
             own_mounts()
         except OSError as error:

@@ -151,7 +151,7 @@ class Thrash(Campaign):
         kinds = [kind for kind in self.kinds]
         self.random.shuffle(kinds)
         next_at = time.monotonic() + 1
-        while sum(self.fired.values()) + len(self.standing) < self.wanted and not self.is_hopeless():
+        while (sum(self.fired.values()) + len(self.standing) < self.wanted or self.lacking()) and not self.is_hopeless():
             self.end_due()
             self.look_at_late()
             self.look_at_leaving()
@@ -159,6 +159,10 @@ class Thrash(Campaign):
                 self.begin_some(kinds)
                 next_at = time.monotonic() + self.length * self.random.uniform(0, GAP_S)
             time.sleep(0.05)
+
+    def lacking(self):
+        """Kinds that have not fired yet, and don't stand."""
+        return [kind for kind in self.kinds if self.fired[kind.name] == 0 and not self.stands(kind.name)]
 
     def is_hopeless(self):
         return self.findings.lost or self.findings.wrong or self.number > 4 * self.wanted + 40
@@ -182,6 +186,8 @@ class Thrash(Campaign):
             fault.begin()
         except NotNow as reason:
             self.say(f"{fault.describe()}: not now: {reason}")
+            if self.fired[kind.name] == 0:
+                kinds.append(kind)
             return
         length = self.length * self.random.uniform(*kind.length_s)
         self.say(f"{fault.describe()}, {length:.1f} s")
