@@ -147,7 +147,8 @@ static bool dropped_on_lock(void *data, const struct catalog_lock *lock)
     return true;
 }
 
-/* The node asks for a file no more once it is dropped, so no taking of its lock is newer than what is known here. */
+/* The node asks for a file no more once it is dropped, so no taking of its lock is newer than what is known here. And its messages are in no
+ * answer of the node's any more: nobody can count on them, so nobody has to wait for its grace. */
 static enum status dropped_unlock(struct dropped *dropped, struct error *err)
 {
     struct dropped_locks locks = { .dropped = dropped };
@@ -181,7 +182,7 @@ static void dropped_run(struct work *work)
         work->status = dropped_look_cursor(dropped, &work->err);
     if (work->status == STATUS_OK && !dropped->behind && (dropped->request.final || dropped->out))
         work->status = dropped_remove(dropped, &work->err);
-    if (work->status == STATUS_OK && !dropped->behind && dropped->request.final)
+    if (work->status == STATUS_OK && !dropped->behind)
         work->status = dropped_unlock(dropped, &work->err);
 }
 

@@ -412,10 +412,10 @@ def test_a_node_that_is_out_and_comes_back_may_give_up_what_it_has(releases):
     birth = releases.some_file("n3")
     releases.leave("n3", states={"n3": "out"})
     releases.granted("n3", [birth])
-    assert releases.dropped("n3", [birth], False).json() == {"removed": [birth]}
     assert releases.locks() == releases.lock_of("n3", birth)
-    assert releases.dropped("n3", [birth], True).json() == {"removed": [birth]}
+    assert releases.dropped("n3", [birth], False).json() == {"removed": [birth]}
     assert releases.locks() == {}
+    assert releases.dropped("n3", [birth], True).json() == {"removed": [birth]}
     releases.await_back()
 
 
@@ -508,17 +508,17 @@ def test_a_lock_that_an_older_database_lost_lets_no_second_copy_go(releases):
 # --- dropped ---
 
 
-def test_what_was_dropped_leaves_the_index_by_name_and_then_its_lock_goes(own_run):
+def test_what_was_dropped_frees_its_lock_and_leaves_the_index_by_name(own_run):
     birth = own_run.some_file("n3")
     own_run.granted("n3", [birth])
     records = own_run.listed("n3")["records"]
     assert own_run.dropped("n3", [birth], False, records=records + 1).json() == {"removed": []}
     assert own_run.dropped("n3", [birth], True, records=records + 1).json() == {"removed": []}
     assert own_run.dropped("n3", [birth], True, journal="00" * 8).json() == {"removed": []}
-    assert own_run.dropped("n3", [birth], False).json() == {"removed": [birth]}
     assert own_run.locks() == own_run.lock_of("n3", birth)
-    assert own_run.dropped("n3", [birth], True).json() == {"removed": [birth]}
+    assert own_run.dropped("n3", [birth], False).json() == {"removed": [birth]}
     assert own_run.locks() == {}
+    assert own_run.dropped("n3", [birth], True).json() == {"removed": [birth]}
     for field in own_run.fields():
         assert not any(birth in at["file"] for at in field["locations"])
         assert {"n1", "n2", "n4"} <= {at["node"] for at in field["locations"]}
