@@ -80,8 +80,9 @@ bool release_judge_any(const struct release_judge *judge)
     return false;
 }
 
-static void refuse_list(struct release_judge *judge, size_t file, enum release_code code,
-                        const char *format, va_list list)
+static void __attribute__((format(printf, 4, 0)))
+refuse_list(struct release_judge *judge, size_t file, enum release_code code, const char *format,
+            va_list list)
 {
     struct release_verdict *verdict = &judge->verdicts[file];
 
