@@ -5,6 +5,7 @@
 #include "client/check_pass.h"
 #include "client/indexer_api.h"
 #include "proto/base/json_write.h"
+#include "proto/digest_json.h"
 #include "proto/node_api.h"
 
 #include <stdio.h>
@@ -41,19 +42,12 @@ static enum status request_with(struct check_repair *repair, struct call *call, 
 static void print_digests(const struct digest *digests, size_t count, struct buf *body)
 {
     struct json_writer json;
-    char text[DIGEST_TEXT_SIZE];
 
     if (count == 0)
         return;
     json_init(&json, body);
     json_object_begin(&json);
-    json_key(&json, "digests");
-    json_array_begin(&json);
-    for (size_t i = 0; i < count; i++) {
-        digest_print(&digests[i], text);
-        json_text(&json, text);
-    }
-    json_array_end(&json);
+    digest_json_put(&json, "digests", digests, count);
     json_object_end(&json);
 }
 

@@ -6,6 +6,7 @@
 #include "client/query.h"
 #include "proto/base/json_read.h"
 #include "proto/base/json_write.h"
+#include "proto/digest_json.h"
 #include "proto/node_api.h"
 
 #include <stdio.h>
@@ -199,17 +200,10 @@ void runs_past_retention(const struct run_list *list, unsigned keep, const int64
 static void check_write(const struct digest *digests, size_t count, struct buf *body)
 {
     struct json_writer json;
-    char text[DIGEST_TEXT_SIZE];
 
     json_init(&json, body);
     json_object_begin(&json);
-    json_key(&json, "digests");
-    json_array_begin(&json);
-    for (size_t i = 0; i < count; i++) {
-        digest_print(&digests[i], text);
-        json_text(&json, text);
-    }
-    json_array_end(&json);
+    digest_json_put(&json, "digests", digests, count);
     json_object_end(&json);
 }
 

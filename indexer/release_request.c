@@ -2,6 +2,7 @@
 #include "indexer/release_request.h"
 
 #include "proto/base/json_read.h"
+#include "proto/digest_json.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -130,10 +131,10 @@ static enum status request_digests(struct release_request *request, struct relea
     file->first = request->members_count;
     file->count = json_array_size(array);
     for (size_t i = 0; i < file->count; i++) {
-        const char *text = json_string_value(json_array_get(array, i));
         struct digest digest;
-        if (text == NULL || !digest_parse(slice_text(text), &digest))
-            return error_set(err, STATUS_BAD_VALUE, "digests[%zu]: not 64 lower-case hex digits", i);
+        enum status status = digest_json_item(array, "digests", i, &digest, err);
+        if (status != STATUS_OK)
+            return status;
         size_t slot = request_slot(request, &digest);
         if (request->slots[slot] == RELEASE_NONE) {
             request->slots[slot] = (uint32_t)request->digests_count;

@@ -11,6 +11,7 @@
 #include "proto/base/json_read.h"
 #include "proto/base/json_write.h"
 #include "proto/base/log.h"
+#include "proto/digest_json.h"
 #include "proto/node_api.h"
 
 #include <assert.h>
@@ -131,9 +132,7 @@ static enum status reread_parse(struct reread *reread, struct slice body, struct
         assert(reread->digests != NULL);
     }
     for (size_t i = 0; status == STATUS_OK && i < json_array_size(list); i++) {
-        const char *text = json_string_value(json_array_get(list, i));
-        if (text == NULL || !digest_parse(slice_text(text), &reread->digests[i]))
-            status = error_set(err, STATUS_BAD_VALUE, "digests[%zu]: not 64 lower-case hex digits", i);
+        status = digest_json_item(list, "digests", i, &reread->digests[i], err);
         reread->digests_count++;
     }
     json_decref(value);

@@ -8,6 +8,7 @@
 #include "proto/base/config.h"
 #include "proto/base/json_read.h"
 #include "proto/base/json_write.h"
+#include "proto/digest_json.h"
 #include "proto/http/http_auth.h"
 #include "proto/node_api.h"
 
@@ -468,11 +469,8 @@ static enum status run_check_parse(struct run_check *check, struct slice body, s
         check->answers = calloc(check->count + 1, sizeof *check->answers);
         assert(check->digests != NULL && check->answers != NULL);
     }
-    for (size_t i = 0; status == STATUS_OK && i < check->count; i++) {
-        const char *text = json_string_value(json_array_get(list, i));
-        if (text == NULL || !digest_parse(slice_text(text), &check->digests[i]))
-            status = error_set(err, STATUS_BAD_VALUE, "digests[%zu]: not 64 lower-case hex digits", i);
-    }
+    for (size_t i = 0; status == STATUS_OK && i < check->count; i++)
+        status = digest_json_item(list, "digests", i, &check->digests[i], err);
     json_decref(value);
     return status;
 }

@@ -3,6 +3,7 @@
 
 #include "proto/base/json_read.h"
 #include "proto/base/json_write.h"
+#include "proto/digest_json.h"
 #include "proto/node_api.h"
 
 #include <stdlib.h>
@@ -31,9 +32,9 @@ static enum status read_digests(const json_t *array, struct have_request *reques
     if (request->digests == NULL || request->missing == NULL)
         return error_set(err, STATUS_NO_MEMORY, "%zu digests", count);
     for (size_t i = 0; i < count; i++) {
-        const char *text = json_string_value(json_array_get(array, i));
-        if (text == NULL || !digest_parse(slice_text(text), &request->digests[i]))
-            return error_set(err, STATUS_BAD_VALUE, "digests[%zu]: not 64 lower-case hex digits", i);
+        enum status status = digest_json_item(array, "digests", i, &request->digests[i], err);
+        if (status != STATUS_OK)
+            return status;
         request->missing[i] = true;
     }
     request->count = (unsigned)count;
@@ -99,9 +100,9 @@ static enum status match_missing(const json_t *array, const struct have_request 
 
     for (unsigned i = 0; i < request->count && at < count; i++) {
         struct digest digest;
-        const char *text = json_string_value(json_array_get(array, at));
-        if (text == NULL || !digest_parse(slice_text(text), &digest))
-            return error_set(err, STATUS_BAD_VALUE, "missing[%zu]: not 64 lower-case hex digits", at);
+        enum status status = digest_json_item(array, "missing", at, &digest, err);
+        if (status != STATUS_OK)
+            return status;
         if (!mask[i] || digest_compare(&digest, &request->digests[i]) != 0)
             continue;
         missing[i] = true;

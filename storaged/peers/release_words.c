@@ -2,6 +2,7 @@
 #include "storaged/peers/release_words.h"
 
 #include "proto/base/json_read.h"
+#include "proto/digest_json.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -56,15 +57,7 @@ static void print_file(struct json_writer *json, const struct store_drop_file *f
     json_put_u64(json, "shard", file->shard);
     json_key(json, "birth");
     json_format(json, "%016" PRIx64, file->birth);
-    json_key(json, "digests");
-    json_array_begin(json);
-    for (size_t i = 0; i < count; i++) {
-        char text[DIGEST_TEXT_SIZE];
-
-        digest_print(&digests[i], text);
-        json_text(json, text);
-    }
-    json_array_end(json);
+    digest_json_put(json, "digests", digests, count);
     json_object_end(json);
 }
 
