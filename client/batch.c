@@ -208,3 +208,22 @@ void batch_start(struct batch *batch)
     else
         batch_let_go(batch); /* alone it says what is wrong */
 }
+
+void batches_step(struct list *batches, unsigned parallel)
+{
+    unsigned active = 0;
+
+    for (struct list *item = batches->next, *next; item != batches; item = next) {
+        struct batch *batch = container_of(item, struct batch, list);
+
+        next = item->next;
+        if (!batch->done && batch->request.transfer == NULL && active < parallel)
+            batch_start(batch);
+        if (batch->done && batch->request.transfer == NULL) {
+            list_remove(&batch->list);
+            batch_free(batch);
+        } else {
+            active += batch->request.transfer != NULL;
+        }
+    }
+}

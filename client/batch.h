@@ -40,5 +40,7 @@ void batch_free(struct batch *batch); /* cancels; its fetches go on alone */
 /* Takes one in, by the location of its that is in this file; false: the batch is full, or it is no such. */
 bool batch_add(struct batch *batch, struct fetch *fetch);
 void batch_start(struct batch *batch);
+/* A list of them: of those that wait as many are started as may be under way; those that are over go. */
+void batches_step(struct list *batches, unsigned parallel);
 
 #endif

@@ -170,26 +170,6 @@ static void get_hand_over(struct get *get, struct fetch *fetch)
     get_drop(get, fetch);
 }
 
-/* As many batches as may be under way are started; those that are over go. */
-static void get_step_batches(struct get *get)
-{
-    unsigned active = 0;
-
-    for (struct list *item = get->batches.next, *next; item != &get->batches; item = next) {
-        struct batch *batch = container_of(item, struct batch, list);
-
-        next = item->next;
-        if (!batch->done && batch->request.transfer == NULL && active < GET_BATCHES_PARALLEL)
-            batch_start(batch);
-        if (batch->done && batch->request.transfer == NULL) {
-            list_remove(&batch->list);
-            batch_free(batch);
-        } else {
-            active += batch->request.transfer != NULL;
-        }
-    }
-}
-
 /* Moves everything on; returns how long to wait. */
 static uint64_t get_step(struct get *get)
 {
@@ -204,7 +184,7 @@ static uint64_t get_step(struct get *get)
         get_hand_over(get, first);
         wait_ms = 0;
     }
-    get_step_batches(get);
+    batches_step(&get->batches, GET_BATCHES_PARALLEL);
     list_for_each (item, &get->fetches) {
         struct fetch *fetch = container_of(item, struct fetch, list);
 

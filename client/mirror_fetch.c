@@ -59,30 +59,12 @@ bool mirror_fetch_start(struct mirror_window *window)
     return true;
 }
 
-static void batches_step(struct mirror_window *window)
-{
-    unsigned active = 0;
-
-    for (struct list *at = window->batches.next, *next; at != &window->batches; at = next) {
-        struct batch *batch = container_of(at, struct batch, list);
-        next = at->next;
-        if (!batch->done && batch->request.transfer == NULL && active < MIRROR_BATCHES)
-            batch_start(batch);
-        if (batch->done && batch->request.transfer == NULL) {
-            list_remove(&batch->list);
-            batch_free(batch);
-        } else {
-            active += batch->request.transfer != NULL;
-        }
-    }
-}
-
 bool mirror_fetch_step(struct mirror_window *window)
 {
     unsigned active = 0;
     bool done = true;
 
-    batches_step(window);
+    batches_step(&window->batches, MIRROR_BATCHES);
     for (unsigned i = 0; i < window->count; i++) {
         struct fetch *fetch = window->items[i].fetch;
         if (fetch == NULL || fetch->done)
