@@ -249,7 +249,6 @@ static int check_run(struct cli *cli, void *data, char **arguments, size_t count
                                      .wait_ms = settings->wait_ms,
                                      .on_text = check_on_text,
                                      .user = &talk };
-    struct run_name name;
     struct run_key run;
 
     (void)arguments;
@@ -258,8 +257,7 @@ static int check_run(struct cli *cli, void *data, char **arguments, size_t count
     if (settings->source != NULL && !source_valid(slice_text(settings->source)))
         return cli_usage(cli, "--source: %s is none", settings->source);
     if (settings->run != NULL) {
-        run_name_split(settings->run, &name);
-        if (run_key_parse(slice_text(name.source), slice_text(name.base_time), &run, NULL) != STATUS_OK)
+        if (!run_name_key(settings->run, &run))
             return cli_usage(cli, "--run: write SOURCE/BASE_TIME, as in hres/20130408T0000Z");
         options.run = &run;
         options.source = run.source;

@@ -2,6 +2,8 @@
 #ifndef CLIENT_CLI_RUN_NAME_H
 #define CLIENT_CLI_RUN_NAME_H
 
+#include "proto/run.h"
+
 enum { RUN_NAME_PART_SIZE = 128 };
 
 struct run_name {
@@ -11,5 +13,7 @@ struct run_name {
 /* "hres/20130408T0000Z": at the first slash; whether the parts make sense is for who uses them. Overlong parts are cut,
  * and make no sense then either. */
 void run_name_split(const char *text, struct run_name *name);
+/* The same as a key; false: it is no run's name. */
+bool run_name_key(const char *text, struct run_key *run);
 
 #endif
