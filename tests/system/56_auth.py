@@ -798,10 +798,10 @@ def test_a_clients_certificate_counts_as_its_token(daemons, tmp_path, grib):
 
     def answers():
         try:
-            return ask("GET", "/healthz").status_code == 200
+            return ask("GET", "/readyz").status_code == 200
         except requests.ConnectionError:
             return False
-    await_condition(answers, "https is served")
+    await_condition(answers, "https is served and the node is ready")
     assert ask("PUT", "/ingest/hres/", "job", data=message).status_code == 201
     assert ask("PUT", "/ingest/gfs/", "job", data=message).status_code == 403
     assert ask("GET", "/metrics", "job").status_code == 200
