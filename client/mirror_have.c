@@ -5,7 +5,7 @@
 #include "client/error.h"
 #include "client/put_answer.h"
 #include "proto/base/clock.h"
-#include "proto/base/json_write.h"
+#include "proto/have_question.h"
 #include "proto/placement.h"
 
 #include <stdlib.h>
@@ -34,22 +34,12 @@ static bool owns(const struct mirroring *mirroring, const struct digest *digest,
 static void have_print(const struct mirroring *mirroring, const struct put_message *asked,
                        unsigned count, struct buf *body)
 {
-    char base_time[BASE_TIME_TEXT_SIZE], text[DIGEST_TEXT_SIZE];
     struct json_writer json;
 
-    base_time_print(mirroring->copy->run.base_time, base_time);
-    json_init(&json, body);
-    json_object_begin(&json);
-    json_put_string(&json, "source", mirroring->copy->run.source);
-    json_put_string(&json, "base_time", base_time);
-    json_key(&json, "digests");
-    json_array_begin(&json);
-    for (unsigned i = 0; i < count; i++) {
-        digest_print(&asked[i].digest, text);
-        json_text(&json, text);
-    }
-    json_array_end(&json);
-    json_object_end(&json);
+    have_question_begin(&json, body, &mirroring->copy->run, false);
+    for (unsigned i = 0; i < count; i++)
+        digest_json_put_one(&json, &asked[i].digest);
+    have_question_end(&json);
 }
 
 static enum status have_ask(struct mirroring *mirroring, unsigned node, struct put_message *asked,

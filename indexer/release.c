@@ -55,8 +55,8 @@ struct releases {
     uint64_t reserved; /* bytes of bodies */
 };
 
-static struct metric release_metrics[RELEASE_CODES];
-static char release_labels[RELEASE_CODES][40];
+static struct metric release_metrics[RELEASE_ANSWERS];
+static char release_labels[RELEASE_ANSWERS][40];
 
 static void releases_next(struct indexer *indexer);
 
@@ -465,7 +465,7 @@ enum status releases_start(struct indexer *indexer, struct error *err)
     if (indexer->releases == NULL)
         return error_set(err, STATUS_NO_MEMORY, "releases");
     list_init(&indexer->releases->waiting);
-    for (unsigned code = 0; code < RELEASE_CODES; code++) {
+    for (unsigned code = 0; code < RELEASE_ANSWERS; code++) {
         snprintf(release_labels[code], sizeof release_labels[code], "outcome=\"%s\"",
                  release_code_name(code));
         release_metrics[code] = (struct metric){ .name = "gribstore_releases_total",

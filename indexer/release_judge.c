@@ -2,7 +2,7 @@
 #include "indexer/release_judge.h"
 
 #include "proto/base/json_read.h"
-#include "proto/base/json_write.h"
+#include "proto/have_question.h"
 #include "proto/node_api.h"
 #include "proto/placement.h"
 
@@ -13,27 +13,6 @@
 #include <string.h>
 
 enum release_named { NAMED_SEEN = 1, NAMED_LACKING = 2 };
-
-static const char *const code_names[RELEASE_CODES] = {
-    [RELEASE_GRANTED] = "granted",
-    [RELEASE_STALE_RUN] = "stale-run",
-    [RELEASE_RUN_RETIRED] = "run-retired",
-    [RELEASE_PURGED] = "purged",
-    [RELEASE_PAUSED] = "paused",
-    [RELEASE_NOT_FOUND] = "not-found",
-    [RELEASE_OWNER] = "owner",
-    [RELEASE_LOCKED] = "locked",
-    [RELEASE_BEHIND] = "behind",
-    [RELEASE_TOO_FEW_COPIES] = "too-few-copies",
-    [RELEASE_NOT_INDEXED] = "not-indexed",
-    [RELEASE_INCOMPLETE] = "incomplete",
-};
-
-const char *release_code_name(enum release_code code)
-{
-    assert(code < RELEASE_CODES);
-    return code_names[code];
-}
 
 void release_judge_init(struct release_judge *judge, const struct release_request *request)
 {
@@ -240,23 +219,12 @@ size_t release_owner_question(const struct release_judge *judge, const struct re
     const struct release_request *request = judge->request;
     size_t left = owner->asked_count - owner->told_count;
     size_t count = left < RELEASE_ASK_MAX ? left : RELEASE_ASK_MAX;
-    char text[DIGEST_TEXT_SIZE];
     struct json_writer json;
 
-    base_time_print_rfc3339(request->run.base_time, text);
-    json_init(&json, body);
-    json_object_begin(&json);
-    json_put_string(&json, "source", request->run.source);
-    json_put_string(&json, "base_time", text);
-    json_put_bool(&json, "places", true);
-    json_key(&json, "digests");
-    json_array_begin(&json);
-    for (size_t i = 0; i < count; i++) {
-        digest_print(&request->digests[owner->asked[owner->told_count + i]], text);
-        json_text(&json, text);
-    }
-    json_array_end(&json);
-    json_object_end(&json);
+    have_question_begin(&json, body, &request->run, true);
+    for (size_t i = 0; i < count; i++)
+        digest_json_put_one(&json, &request->digests[owner->asked[owner->told_count + i]]);
+    have_question_end(&json);
     return count;
 }
 

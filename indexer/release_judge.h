@@ -7,26 +7,10 @@
 
 #include "indexer/catalog/catalog.h"
 #include "indexer/release_request.h"
-
-enum release_code {
-    RELEASE_GRANTED,
-    RELEASE_STALE_RUN,
-    RELEASE_RUN_RETIRED,
-    RELEASE_PURGED,
-    RELEASE_PAUSED,
-    RELEASE_NOT_FOUND,
-    RELEASE_OWNER,
-    RELEASE_LOCKED,
-    RELEASE_BEHIND,
-    RELEASE_TOO_FEW_COPIES,
-    RELEASE_NOT_INDEXED,
-    RELEASE_INCOMPLETE,
-    RELEASE_CODES,
-};
-const char *release_code_name(enum release_code code); /* "too-few-copies" */
+#include "proto/release_code.h"
 
 struct release_verdict {
-    enum release_code code;
+    enum release_code code; /* one of an answer */
     char why[256];
 };
 

@@ -1,16 +1,20 @@
 /* digest_json.c: lists of digests in JSON. */
 #include "proto/digest_json.h"
 
-void digest_json_put(struct json_writer *json, const char *key, const struct digest *digests, size_t count)
+void digest_json_put_one(struct json_writer *json, const struct digest *digest)
 {
     char text[DIGEST_TEXT_SIZE];
 
+    digest_print(digest, text);
+    json_text(json, text);
+}
+
+void digest_json_put(struct json_writer *json, const char *key, const struct digest *digests, size_t count)
+{
     json_key(json, key);
     json_array_begin(json);
-    for (size_t i = 0; i < count; i++) {
-        digest_print(&digests[i], text);
-        json_text(json, text);
-    }
+    for (size_t i = 0; i < count; i++)
+        digest_json_put_one(json, &digests[i]);
     json_array_end(json);
 }
 

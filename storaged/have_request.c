@@ -2,8 +2,7 @@
 #include "storaged/have_request.h"
 
 #include "proto/base/json_read.h"
-#include "proto/base/json_write.h"
-#include "proto/digest_json.h"
+#include "proto/have_question.h"
 #include "proto/node_api.h"
 
 #include <stdlib.h>
@@ -71,25 +70,13 @@ void have_request_fini(struct have_request *request)
 
 void have_request_print(const struct have_request *request, const bool *mask, struct buf *body)
 {
-    char text[BASE_TIME_TEXT_SIZE];
     struct json_writer json;
 
-    base_time_print_rfc3339(request->run.base_time, text);
-    json_init(&json, body);
-    json_object_begin(&json);
-    json_put_string(&json, "source", request->run.source);
-    json_put_string(&json, "base_time", text);
-    json_key(&json, "digests");
-    json_array_begin(&json);
-    for (unsigned i = 0; i < request->count; i++) {
-        char digest[DIGEST_TEXT_SIZE];
-        if (!mask[i])
-            continue;
-        digest_print(&request->digests[i], digest);
-        json_text(&json, digest);
-    }
-    json_array_end(&json);
-    json_object_end(&json);
+    have_question_begin(&json, body, &request->run, false);
+    for (unsigned i = 0; i < request->count; i++)
+        if (mask[i])
+            digest_json_put_one(&json, &request->digests[i]);
+    have_question_end(&json);
 }
 
 /* The answer names the missing ones in the order of the question. */

@@ -107,7 +107,7 @@ static void register_refused(void)
 {
     static char labels[RELEASE_CODES][32];
 
-    for (unsigned code = 0; code < RELEASE_CODES; code++) {
+    for (unsigned code = RELEASE_GRANTED + 1; code < RELEASE_CODES; code++) {
         struct metric *metric = &metric_release_refused[code];
 
         snprintf(labels[code], sizeof labels[code], "code=\"%s\"", release_code_name(code));

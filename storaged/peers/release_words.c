@@ -4,35 +4,9 @@
 #include "proto/base/json_read.h"
 #include "proto/digest_json.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-static const char *const code_names[RELEASE_CODES] = {
-    [RELEASE_STALE_RUN] = "stale-run",
-    [RELEASE_RUN_RETIRED] = "run-retired",
-    [RELEASE_PURGED] = "purged",
-    [RELEASE_PAUSED] = "paused",
-    [RELEASE_NOT_FOUND] = "not-found",
-    [RELEASE_OWNER] = "owner",
-    [RELEASE_LOCKED] = "locked",
-    [RELEASE_BEHIND] = "behind",
-    [RELEASE_TOO_FEW_COPIES] = "too-few-copies",
-    [RELEASE_NOT_INDEXED] = "not-indexed",
-    [RELEASE_INCOMPLETE] = "incomplete",
-    [RELEASE_UNREACHABLE] = "unreachable",
-    [RELEASE_LATE] = "late",
-    [RELEASE_TOO_LARGE] = "too-large",
-    [RELEASE_FAILED] = "failed",
-    [RELEASE_OTHER] = "other",
-};
-
-const char *release_code_name(enum release_code code)
-{
-    assert(code < RELEASE_CODES);
-    return code_names[code];
-}
 
 /* --- written --- */
 
@@ -113,12 +87,12 @@ static unsigned find_birth(const json_t *text, const struct store_drop_file *fil
     return at;
 }
 
-static enum release_code find_code(const char *name)
+/* What is refused is not granted, whatever else it says. */
+static enum release_code refusal_code(const char *name)
 {
-    for (unsigned code = 0; code < RELEASE_CODES; code++)
-        if (strcmp(code_names[code], name) == 0)
-            return (enum release_code)code;
-    return RELEASE_OTHER;
+    enum release_code code = release_code_parse(slice_text(name));
+
+    return code == RELEASE_GRANTED ? RELEASE_OTHER : code;
 }
 
 static enum status read_refusal(const json_t *refusal, const struct store_drop_file *files,
@@ -134,7 +108,7 @@ static enum status read_refusal(const json_t *refusal, const struct store_drop_f
         return status;
     unsigned at = find_birth(json_object_get(refusal, "birth"), files, count);
     if (at < count)
-        verdicts[at] = (struct release_verdict){ .code = find_code(code) };
+        verdicts[at] = (struct release_verdict){ .code = refusal_code(code) };
     if (at < count && why[0] == '\0')
         snprintf(why, why_size, "%s: %s", code, text);
     return STATUS_OK;

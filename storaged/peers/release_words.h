@@ -5,6 +5,7 @@
 #define STORAGED_PEERS_RELEASE_WORDS_H
 
 #include "proto/base/buf.h"
+#include "proto/release_code.h"
 #include "storaged/store/store.h"
 
 enum {
@@ -13,28 +14,6 @@ enum {
     RELEASE_BODY_MAX = 72 << 20,
     RELEASE_ANSWER_MAX = 4 << 20,
 };
-
-/* Why a file is not given up. */
-enum release_code {
-    RELEASE_STALE_RUN,
-    RELEASE_RUN_RETIRED,
-    RELEASE_PURGED,
-    RELEASE_PAUSED,
-    RELEASE_NOT_FOUND, /* the map has not got this node */
-    RELEASE_OWNER,
-    RELEASE_LOCKED,
-    RELEASE_BEHIND,
-    RELEASE_TOO_FEW_COPIES,
-    RELEASE_NOT_INDEXED,
-    RELEASE_INCOMPLETE,
-    RELEASE_UNREACHABLE, /* no indexer answered as it should */
-    RELEASE_LATE,        /* granted, and the time was over */
-    RELEASE_TOO_LARGE,   /* more digests than one may ask about */
-    RELEASE_FAILED,      /* here: the store could not read, or write */
-    RELEASE_OTHER,       /* a code that is not among these */
-    RELEASE_CODES,
-};
-const char *release_code_name(enum release_code code); /* "too-few-copies" */
 
 /* The question: the drop's run, journal, records and files; digests by file: those of file i are digests[ends[i - 1]] up to
  * digests[ends[i]]. */
