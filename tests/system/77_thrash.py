@@ -12,7 +12,7 @@ import pytest
 
 from links import Links, NoLinks
 from mongod import die_with_parent
-from processes import BIN, ROOT
+from processes import BIN, ROOT, await_condition
 
 SEED = 20261121
 SKIPPED = 77
@@ -58,7 +58,7 @@ def test_wires_are_cut_slow_and_lossy_on_command(links):
     for pair in (("control", "n1"), ("n1", "control")):
         links.cut(*pair)
         assert seconds(0.5) is None
-        assert links.counts(*pair)[1] > 0
+        await_condition(lambda pair=pair: links.counts(*pair)[1] > 0, "what was lost is counted")
         links.join(*pair)
         assert seconds(60) is not None
     links.delay("control", "n1", 200)

@@ -13,7 +13,7 @@ from processes import BIN, Daemon, await_condition
 from traffic import ERRORS, Connection
 
 FELT_S = 8
-SPARE_LEFT = 4  # hosts that are kept for replacements
+NODES_MIN, NODES_MAX = 3, 6
 QUICK_S, LONG_S = (0.3, 2.0), (2.0, 14.0)
 
 
@@ -432,7 +432,7 @@ class AddNode(Admin):
 
     @classmethod
     def can(cls, thrash):
-        return super().can(thrash) and len(thrash.ground.spare) > SPARE_LEFT
+        return super().can(thrash) and bool(thrash.ground.spare) and len(thrash.ground.nodes) < NODES_MAX
 
     def begin(self):
         node = self.ground.new_node()
@@ -447,7 +447,7 @@ class Evacuate(Admin):
     @classmethod
     def can(cls, thrash):
         staying = [node for node in thrash.ground.map["nodes"] if node["state"] == "in"]
-        return super().can(thrash) and len(staying) > 3 and not thrash.leaving
+        return super().can(thrash) and len(staying) > NODES_MIN and not thrash.leaving
 
     def begin(self):
         self.fired = self.command("evacuate", self.node.name)
@@ -464,6 +464,8 @@ class Replace(Admin):
         return super().can(thrash) and bool(thrash.ground.spare) and not thrash.leaving
 
     def begin(self):
+        if any(promise.copies > 1 for promise in self.thrash.only_on(self.node)):
+            raise NotNow("other disks are not whole yet")
         new = self.ground.new_node()
         self.node.blow()
         only = self.thrash.only_on(self.node)

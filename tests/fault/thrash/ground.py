@@ -32,6 +32,13 @@ def settings_of(program):
     return [word for flag, value in SETTINGS.items() if flag in known for word in (flag, value) if word is not None]
 
 
+def peak_kib(pid):
+    """0: it is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return next((int(line.split()[1]) for line in file if line.startswith("VmHWM:")), 0)
+    return 0
+
+
 class HostNode(DrillNode):
     """A storaged on a host of its own, under the shim (its clock), with a small disk. Its files are read by `disk`."""
 
@@ -149,7 +156,7 @@ class HostIndexer(Indexer):
 class Ground:
     """All of it, from nothing to gone. Everything is started by the thread that made it: children don't outlive theirs."""
 
-    def __init__(self, folder, *, colos, random_, replicas=2, min_replicas=2, mongo=False, old_bin=None, shards=32, spare=8, disk_mib=512, arguments=()):
+    def __init__(self, folder, *, colos, random_, replicas=2, min_replicas=2, mongo=False, old_bin=None, shards=32, spare=20, disk_mib=512, arguments=()):
         try:
             own_mounts()
         except OSError as error:
@@ -161,6 +168,8 @@ class Ground:
         self.links = Links(BIN / "links", [CONTROL, *names, *self.spare])
         self.links.enter(CONTROL)
         self.arguments, self.disk_mib = arguments, disk_mib  # of memory, as far as they are used
+        self.has_older = old_bin is not None
+        self.memory = {}        # program -> KiB that one of its processes had at most
         self.nodes = [HostNode(name, folder, self.links, colo, disk_mib, arguments, program=old_bin / "storaged" if old_bin and place % 2 else None)
                       for place, (name, colo) in enumerate(zip(names, colos))]
         self.mongod = OwnMongod(folder) if mongo else None
@@ -214,6 +223,16 @@ class Ground:
 
     def by_url(self, url):
         return next((node for node in [*self.nodes, *self.gone] if url.startswith(node.url + "/") or url == node.url), None)
+
+    def look_at_memory(self):
+        """The kernel keeps each process's peak: what is missed is what it took in its last second before a kill."""
+        for program, daemon in [("indexer", self.indexer), *(("storaged", node) for node in self.nodes)]:
+            process = daemon.process
+            if process is not None:
+                self.memory[program] = max(self.memory.get(program, 0), peak_kib(process.pid))
+
+    def memory_mib(self):
+        return {program: round(kib / 1024) for program, kib in self.memory.items()}
 
     # --- the map ---
 

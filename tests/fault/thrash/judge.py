@@ -1,6 +1,7 @@
 """The last look: every message that was promised lies where it belongs, on disk, and the index says the same."""
 
 import hashlib
+import json
 import os
 import random
 import time
@@ -9,7 +10,7 @@ from traffic import ERRORS, Connection
 
 SETTLE_S = float(os.environ.get("GRIBSTORE_THRASH_SETTLE", 180))
 READS = 300
-RELEASE_S = 60
+CHECK_SETTLE, CHECK_WAIT = "1s", "60s"
 
 
 class Judge:
@@ -64,15 +65,17 @@ class Judge:
         return found
 
     def await_given_up(self):
-        """Where nodes give up what they don't own: until they have. How many copies are left, and after how long."""
+        """Until nodes have given up what they don't own. After how long; what is left then is a finding, unless older nodes are there
+        that don't do it."""
         began = time.monotonic()
-        while (left := len(self.extra())) > 0 and time.monotonic() < began + RELEASE_S:
+        while (left := len(self.extra())) > 0 and time.monotonic() < began + SETTLE_S:
             time.sleep(0.3)
         told = {"left": left, "seconds": round(time.monotonic() - began, 1)}
         if left > 0:
-            # An older version has no such page, and gives nothing up.
             told["why"] = {node.name: node.get("/cluster/releases").text[:1000] for node in self.ground.nodes
                            if node.name in {name for _, name in self.extra()}}
+            if not self.ground.has_older:
+                self.findings.other.append(f"copies that nobody needs stay: {told}")
         return told
 
     # --- reads ---
@@ -142,6 +145,24 @@ class Judge:
                 status, answer = self.ask_index("GET", f"/v1/runs/{path}?fingerprint=1")
                 return status == 200 and answer["nodes"]["equal"], answer
             self.await_index(agrees, f"{path} has the nodes' fingerprint")
+
+    def check_by_command(self):
+        """`gribstore check` as an admin runs it. What it finds has to go; where nothing is left to be done it is clean at once."""
+        began, first, looks = time.monotonic(), None, 0
+        while True:
+            done = self.thrash.load.client().run("check", "--json", "--quiet", "--settle", CHECK_SETTLE, "--wait", CHECK_WAIT, expected=None)
+            looks += 1
+            report = json.loads(done.stdout or b"{}")
+            found = [{key: finding[key] for key in ("finding", "run", "node", "count", "examples", "detail")} for finding in report.get("findings", [])]
+            first = first or found
+            is_clean = done.returncode == 0 and report.get("clean") and (not found or self.ground.has_older)
+            if is_clean or time.monotonic() > began + SETTLE_S:
+                break
+        told = {"exit": done.returncode, "looks": looks, "findings": found, "first_findings": first,
+                **{key: report.get(key) for key in ("runs", "nodes", "nodes_listed", "copies", "locations", "seconds")}}
+        if not is_clean:
+            self.findings.other.append(f"gribstore check: {told} {done.stderr[-500:]!r}")
+        return told
 
     # --- at rest ---
 

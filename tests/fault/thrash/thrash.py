@@ -11,13 +11,54 @@ from check import Findings
 from faults import KINDS, NotNow
 from fields import Fields
 from ground import Ground
-from judge import Judge
+from judge import SETTLE_S, Judge
 from links import NoLinks
 from load import Load
 from messages import Run
 
 AT_ONCE = 2
 GAP_S = 1.5
+NOT_NOW_S = 4.0     # what was refused is tried again after that
+WEIGHT_A_CARD = 4
+MEMORY_PERIOD_S = 1.0
+
+
+class Deck:
+    """Kinds of faults as cards: first each once, then each as often as its weight says, again and again. What can't be played now
+    stays on top, so that each kind has its turn sooner or later."""
+
+    def __init__(self, kinds, random_):
+        self.kinds, self.random = kinds, random_
+        self.cards = []  # (not before, kind)
+        self.add(list(kinds))
+
+    def add(self, kinds):
+        self.random.shuffle(kinds)
+        self.cards += [(0.0, kind) for kind in kinds]
+
+    def draw(self, can):
+        """The first one that can be played; None: there is none now."""
+        return self.draw_held(can) or self.draw_new(can)
+
+    def draw_held(self, can):
+        now = time.monotonic()
+        card = next((card for card in self.cards if card[0] <= now and can(card[1])), None)
+        if card is None:
+            return None
+        self.cards.remove(card)
+        return card[1]
+
+    def draw_new(self, can):
+        """Kinds that are held back, as they were refused just now, are not asked again by the new cards."""
+        held = {kind for _, kind in self.cards}
+        possible = [kind for kind in self.kinds if kind not in held and can(kind)]
+        if not possible:
+            return None
+        self.add([kind for kind in self.kinds if kind not in held for _ in range(max(1, round(kind.weight / WEIGHT_A_CARD)))])
+        return self.draw_held(can)
+
+    def put_back(self, kind):
+        self.cards.insert(0, (time.monotonic() + NOT_NOW_S, kind))
 
 
 class Campaign:
@@ -71,8 +112,15 @@ class Campaign:
         judge.check_reads()
         judge.check_index()
         self.told["given_up_by_others"] = judge.await_given_up()
+        self.finish()
         judge.check_index()
+        if self.settle_s is not None:
+            self.told["check"] = judge.check_by_command()
+        self.ground.look_at_memory()
         judge.check_at_rest()
+
+    def finish(self):
+        """What was begun and needs quiet to end."""
 
     def say(self, text):
         self.said(f"[{self.number}] {text}")
@@ -86,10 +134,10 @@ class Campaign:
         counts = self.load.counts if self.load else None
         return {
             "seed": self.seed, "good": self.is_good(), "seconds": round(self.seconds, 1), "settle_seconds": self.settle_s, "faults": sum(self.fired.values()),
-            "fired": self.fired, "tried": {name: count for name, count in self.tried.items() if count != self.fired[name]},
+            "fired": self.fired, "never_fired": [name for name, count in self.fired.items() if count == 0], "tried": {name: count for name, count in self.tried.items() if count != self.fired[name]},
             "acknowledged": self.book.acknowledged, "promises": len(self.book.promises), "given_up": self.book.given_up,
             "lost": len(self.findings.lost), "wrong": len(self.findings.wrong), "other": len(self.findings.other),
-            **self.told, **({} if counts is None else {
+            **self.told, "max_rss_mib": self.ground.memory_mib() if self.ground else {}, **({} if counts is None else {
                 "puts": {str(key): count for key, count in counts.puts.items()}, "copies": counts.copies, "short": counts.short,
                 "reads": {" ".join(key): count for key, count in counts.reads.items()}, "purges": counts.purges, "reopened": counts.reopened,
                 "slowest": [f"{seconds} s: {text}" for seconds, text in counts.slowest]}),
@@ -147,17 +195,18 @@ class Thrash(Campaign):
         self.end_all()
 
     def thrash(self):
-        # Each kind once, in any order; then by weight.
-        kinds = [kind for kind in self.kinds]
-        self.random.shuffle(kinds)
-        next_at = time.monotonic() + 1
+        deck = Deck(self.kinds, self.random)
+        next_at, memory_at = time.monotonic() + 1, 0.0
         while (sum(self.fired.values()) + len(self.standing) < self.wanted or self.lacking()) and not self.is_hopeless():
-            self.end_due()
+            self.end_due(deck)
             self.look_at_late()
             self.look_at_leaving()
             if time.monotonic() >= next_at and len(self.standing) < AT_ONCE:
-                self.begin_some(kinds)
+                self.begin_some(deck)
                 next_at = time.monotonic() + self.length * self.random.uniform(0, GAP_S)
+            if time.monotonic() >= memory_at:
+                self.ground.look_at_memory()
+                memory_at = time.monotonic() + MEMORY_PERIOD_S
             time.sleep(0.05)
 
     def lacking(self):
@@ -167,27 +216,18 @@ class Thrash(Campaign):
     def is_hopeless(self):
         return self.findings.lost or self.findings.wrong or self.number > 4 * self.wanted + 40
 
-    def begin_some(self, kinds):
-        kind = next((kind for kind in kinds if kind.can(self) and not self.is_busy(kind)), None)
-        if kind is not None:
-            kinds.remove(kind)
-        else:
-            possible = [kind for kind in self.kinds if kind.can(self) and not self.is_busy(kind)]
-            if not possible:
-                return
-            kind = self.random.choices(possible, weights=[kind.weight for kind in possible])[0]
-        node = self.free_node() if kind.needs_node else None
-        if kind.needs_node and node is None:
+    def begin_some(self, deck):
+        kind = deck.draw(lambda kind: kind.can(self) and not self.is_busy(kind) and not (kind.needs_node and not self.free_nodes()))
+        if kind is None:
             return
         self.number += 1
-        fault = kind(self, node)
+        fault = kind(self, self.random.choice(self.free_nodes()) if kind.needs_node else None)
         self.tried[kind.name] += 1
         try:
             fault.begin()
         except NotNow as reason:
             self.say(f"{fault.describe()}: not now: {reason}")
-            if self.fired[kind.name] == 0:
-                kinds.append(kind)
+            deck.put_back(kind)
             return
         length = self.length * self.random.uniform(*kind.length_s)
         self.say(f"{fault.describe()}, {length:.1f} s")
@@ -199,15 +239,16 @@ class Thrash(Campaign):
         wires = {"cut-one-way", "cut-node", "cut-colos", "flapping", "slow", "lossy"}
         return kind.name in names or (kind.name in wires and names & wires)
 
-    def free_node(self):
+    def free_nodes(self):
         taken = {fault.node for _, fault in self.standing} | set(self.late) | set(self.leaving)
-        free = [node for node in self.ground.nodes if node not in taken and node.up_since is not None]
-        return self.random.choice(free) if free else None
+        return [node for node in self.ground.nodes if node not in taken and node.up_since is not None]
 
-    def end_due(self):
+    def end_due(self, deck):
         for due in [entry for entry in self.standing if entry[0] <= time.monotonic()]:
             self.standing.remove(due)
             self.end(due[1])
+            if not due[1].fired:
+                deck.put_back(type(due[1]))
 
     def end(self, fault):
         fault.end()
@@ -247,3 +288,12 @@ class Thrash(Campaign):
         for node in list(self.late):
             node.wait_up()
         self.late.clear()
+
+    def finish(self):
+        """Who was being emptied can be taken out now."""
+        deadline = time.monotonic() + SETTLE_S
+        while self.leaving and time.monotonic() < deadline:
+            self.look_at_leaving()
+            time.sleep(0.3)
+        for node in self.leaving:
+            self.findings.other.append(f"{node.name} was evacuated, and can't be removed")
