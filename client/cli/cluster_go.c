@@ -323,7 +323,7 @@ static int go_put(struct cli *cli, const struct change_plan *plan)
 struct go_wait {
     struct cli *cli;
     struct progress progress;
-    struct cluster_progress last;
+    uint64_t pull_first; /* the most that was left */
 };
 
 static void wait_event(const struct cluster_progress *progress)
@@ -347,21 +347,36 @@ static void wait_event(const struct cluster_progress *progress)
     buf_fini(&buf);
 }
 
+/* What is not bytes: who does not answer, who has yet to hear of the map. */
+static void wait_on_nodes(const struct cluster_progress *progress, char *text, size_t size)
+{
+    size_t used = strlen(text);
+
+    if (progress->behind > 0 || progress->silent > 0)
+        snprintf(text + used, size - used, ", %u nodes behind, %u silent", progress->behind,
+                 progress->silent);
+}
+
+/* Pulling has a rate and an end; giving up goes by rounds of the nodes, so no rate is made up for it. */
 static void wait_on_look(const struct cluster_progress *progress, void *data)
 {
     struct go_wait *wait = data;
-    uint64_t left = progress->pull_bytes + progress->give_up_bytes;
-    char text[160], pull[CLI_SIZE_TEXT], give_up[CLI_SIZE_TEXT];
+    uint64_t pull = progress->pull_bytes;
+    char text[160], give_up[CLI_SIZE_TEXT];
 
     if (wait->cli->settings->json && wait->cli->settings->progress)
         wait_event(progress);
-    wait->last = *progress;
-    snprintf(text, sizeof text, "to pull %s, to give up %s", text_of_size(progress->pull_bytes, pull),
-             text_of_size(progress->give_up_bytes, give_up));
-    if (progress->behind > 0 || progress->silent > 0)
-        snprintf(text + strlen(text), sizeof text - strlen(text), ", %u nodes behind, %u silent",
-                 progress->behind, progress->silent);
-    progress_show(&wait->progress, progress->bytes_first - left, progress->bytes_first, text);
+    wait->pull_first = pull > wait->pull_first ? pull : wait->pull_first;
+    text_of_size(progress->give_up_bytes, give_up);
+    if (pull > 0) {
+        snprintf(text, sizeof text, "then to give up %s", give_up);
+        wait_on_nodes(progress, text, sizeof text);
+        progress_show(&wait->progress, wait->pull_first - pull, wait->pull_first, text);
+        return;
+    }
+    snprintf(text, sizeof text, "nothing left to pull; to give up: %s, in rounds a minute apart", give_up);
+    wait_on_nodes(progress, text, sizeof text);
+    progress_say(&wait->progress, text);
 }
 
 static int go_wait(struct cli *cli, const struct change_settings *settings, const struct change_plan *plan)

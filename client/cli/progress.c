@@ -12,7 +12,8 @@ enum {
     PROGRESS_BAR_WIDTH = 24,
     PROGRESS_TTY_MS = 200,
     PROGRESS_LINE_MS = 10000,
-    PROGRESS_COLUMNS = 80
+    PROGRESS_COLUMNS = 80,
+    PROGRESS_LINE_COLUMNS = 1000
 };
 
 void progress_init(struct progress *progress, const struct cli *cli)
@@ -65,26 +66,65 @@ static unsigned terminal_columns(void)
                                                                             : PROGRESS_COLUMNS;
 }
 
-void progress_show(struct progress *progress, uint64_t bytes, uint64_t bytes_total, const char *text)
+/* Whether it is time for another line; then it is counted as shown. */
+static bool progress_due(struct progress *progress)
 {
     const struct cli *cli = progress->cli;
     uint64_t now_ms = clock_monotonic_ms();
-    struct buf line;
 
     if (!cli->settings->progress || cli->settings->quiet || cli->settings->json ||
         now_ms - progress->shown_ms < (cli->err_tty ? PROGRESS_TTY_MS : PROGRESS_LINE_MS))
+        return false;
+    progress->shown_ms = now_ms;
+    return true;
+}
+
+static void progress_draw(struct progress *progress, struct buf *line)
+{
+    if (progress->cli->err_tty)
+        fprintf(stderr, "\r\033[K%s", buf_string(line));
+    else
+        fprintf(stderr, "%s\n", buf_string(line));
+    progress->drawn = progress->cli->err_tty;
+    fflush(stderr);
+}
+
+void progress_show(struct progress *progress, uint64_t bytes, uint64_t bytes_total, const char *text)
+{
+    struct buf line;
+
+    if (!progress_due(progress))
+        return;
+    buf_init(&line, 4096);
+    progress_print(bytes, bytes_total, progress->shown_ms - progress->started_ms, text,
+                   progress->cli->err_tty ? terminal_columns() : PROGRESS_LINE_COLUMNS, &line);
+    progress_draw(progress, &line);
+    buf_fini(&line);
+}
+
+void progress_say(struct progress *progress, const char *text)
+{
+    struct buf line;
+
+    if (!progress_due(progress))
+        return;
+    buf_init(&line, 4096);
+    buf_format(&line, "%.*s",
+               (int)(progress->cli->err_tty ? terminal_columns() : PROGRESS_LINE_COLUMNS), text);
+    progress_draw(progress, &line);
+    buf_fini(&line);
+}
+
+void progress_step(void *user, const char *text)
+{
+    struct progress *progress = user;
+    const struct cli *cli = progress->cli;
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (!cli->settings->progress || (!cli->err_tty && now_ms - progress->shown_ms < PROGRESS_LINE_MS))
         return;
     progress->shown_ms = now_ms;
-    buf_init(&line, 4096);
-    progress_print(bytes, bytes_total, now_ms - progress->started_ms, text,
-                   cli->err_tty ? terminal_columns() : 1000, &line);
-    if (cli->err_tty)
-        fprintf(stderr, "\r\033[K%s", buf_string(&line));
-    else
-        fprintf(stderr, "%s\n", buf_string(&line));
-    progress->drawn = cli->err_tty;
-    fflush(stderr);
-    buf_fini(&line);
+    cli_say(cli, "%s", text);
 }
 
 void progress_clear(struct progress *progress)
