@@ -11,8 +11,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { CHECK_SAY_MS = 10000 };
-
 struct check_settings {
     struct common_settings common;
     char *source, *run;
@@ -44,23 +42,6 @@ static const char *const weight_names[] = {
     [CHECK_NOTE] = "note", [CHECK_UNSEEN] = "unseen", [CHECK_DIFFERENCE] = "difference", [CHECK_LOSS] = "loss"
 };
 
-struct check_talk {
-    struct cli *cli;
-    uint64_t said_ms;
-};
-
-/* On a terminal each run; elsewhere a line every ten seconds at most. */
-static void check_on_text(void *user, const char *text)
-{
-    struct check_talk *talk = user;
-    uint64_t now_ms = clock_monotonic_ms();
-
-    if (!talk->cli->settings->progress || (!talk->cli->err_tty && now_ms - talk->said_ms < CHECK_SAY_MS))
-        return;
-    talk->said_ms = now_ms;
-    cli_say(talk->cli, "%s", text);
-}
-
 /* --- JSON --- */
 
 static void put_run(struct json_writer *json, bool has_run, const struct run_key *run)
@@ -70,11 +51,6 @@ static void put_run(struct json_writer *json, bool has_run, const struct run_key
     if (has_run)
         run_key_print(run, name);
     json_put_string(json, "run", has_run ? name : NULL);
-}
-
-static const char *text_or_null(const char *text)
-{
-    return text[0] != '\0' ? text : NULL;
 }
 
 static void put_finding(struct json_writer *json, const struct check_finding *finding)
@@ -223,16 +199,16 @@ static int check_code(const struct check_report *report)
     return codes[check_report_weight(report)];
 }
 
-static int check_go(struct check_talk *talk, const struct check_options *options)
+static int check_go(struct cli *cli, const struct check_options *options)
 {
     struct check_report report;
     struct error err;
 
     error_init(&err);
-    enum status status = check_cluster(talk->cli->session, options, &report, &err);
-    int code = status != STATUS_OK         ? cli_fail_status(talk->cli, status, &err)
-               : talk->cli->settings->json ? print_json(&report)
-                                           : print_people(talk->cli, &report);
+    enum status status = check_cluster(cli->session, options, &report, &err);
+    int code = status != STATUS_OK         ? cli_fail_status(cli, status, &err)
+               : cli->settings->json ? print_json(&report)
+                                           : print_people(cli, &report);
     if (status == STATUS_OK && code == GS_OK)
         code = check_code(&report);
     check_report_fini(&report);
@@ -242,27 +218,20 @@ static int check_go(struct check_talk *talk, const struct check_options *options
 static int check_run(struct cli *cli, void *data, char **arguments, size_t count)
 {
     const struct check_settings *settings = data;
-    struct check_talk talk = { .cli = cli };
+    struct progress progress = { .cli = cli };
     struct check_options options = { .source = settings->source,
                                      .repair = settings->repair,
                                      .settle_ms = settings->settle_ms,
                                      .wait_ms = settings->wait_ms,
-                                     .on_text = check_on_text,
-                                     .user = &talk };
+                                     .on_text = progress_step,
+                                     .user = &progress };
     struct run_key run;
 
     (void)arguments;
     if (count > 0)
         return cli_usage(cli, "it takes no names: --run SOURCE/BASE_TIME checks one run");
-    if (settings->source != NULL && !source_valid(slice_text(settings->source)))
-        return cli_usage(cli, "--source: %s is none", settings->source);
-    if (settings->run != NULL) {
-        if (!run_name_key(settings->run, &run))
-            return cli_usage(cli, "--run: write SOURCE/BASE_TIME, as in hres/20130408T0000Z");
-        options.run = &run;
-        options.source = run.source;
-    }
-    return check_go(&talk, &options);
+    int code = run_name_choose(cli, settings->run, &run, &options.source, &options.run);
+    return code == GS_OK ? check_go(cli, &options) : code;
 }
 
 const struct command command_check = {

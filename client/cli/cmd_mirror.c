@@ -1,17 +1,14 @@
 /* cmd_mirror.c: gribstore mirror: this cluster is brought to another one's runs. */
 #include "client/cli/cmd.h"
 #include "client/cli/output.h"
+#include "client/cli/progress.h"
 #include "client/cli/run_name.h"
 #include "client/cli/table.h"
 #include "client/cli/token_file.h"
 #include "client/mirror.h"
 
-#include "proto/base/clock.h"
-
 #include <inttypes.h>
 #include <stdio.h>
-
-enum { MIRROR_SAY_MS = 10000 };
 
 struct mirror_settings {
     struct common_settings common;
@@ -51,23 +48,14 @@ struct mirror_talk {
     const struct mirror_settings *settings;
     struct table table;
     struct buf buf;
-    uint64_t said_ms;
+    struct progress progress;
 };
 
 static void mirror_on_text(void *user, const char *text)
 {
     struct mirror_talk *talk = user;
-    uint64_t now_ms = clock_monotonic_ms();
 
-    if (!talk->cli->settings->progress || (!talk->cli->err_tty && now_ms - talk->said_ms < MIRROR_SAY_MS))
-        return;
-    talk->said_ms = now_ms;
-    cli_say(talk->cli, "%s", text);
-}
-
-static const char *text_or_null(const char *text)
-{
-    return text[0] != '\0' ? text : NULL;
+    progress_step(&talk->progress, text);
 }
 
 static void print_json(struct mirror_talk *talk, const struct mirror_run *run)
@@ -234,7 +222,7 @@ static int mirror_open(struct mirror_talk *talk, struct mirror_options *options)
 static int mirror_run(struct cli *cli, void *data, char **arguments, size_t count)
 {
     const struct mirror_settings *settings = data;
-    struct mirror_talk talk = { .cli = cli, .settings = settings };
+    struct mirror_talk talk = { .cli = cli, .settings = settings, .progress = { .cli = cli } };
     struct mirror_options options = { .source = settings->source,
                                       .ready_only = settings->ready,
                                       .dry_run = settings->dry_run,
@@ -250,15 +238,8 @@ static int mirror_run(struct cli *cli, void *data, char **arguments, size_t coun
         return cli_usage(cli, "--from says which cluster's runs are wanted, as in --from http://other:8400");
     if (count > 0)
         return cli_usage(cli, "it takes no names: --run SOURCE/BASE_TIME mirrors one run");
-    if (settings->source != NULL && !source_valid(slice_text(settings->source)))
-        return cli_usage(cli, "--source: %s is none", settings->source);
-    if (settings->run != NULL) {
-        if (!run_name_key(settings->run, &run))
-            return cli_usage(cli, "--run: write SOURCE/BASE_TIME, as in hres/20130408T0000Z");
-        options.run = &run;
-        options.source = run.source;
-    }
-    return mirror_open(&talk, &options);
+    int code = run_name_choose(cli, settings->run, &run, &options.source, &options.run);
+    return code == GS_OK ? mirror_open(&talk, &options) : code;
 }
 
 const struct command command_mirror = {

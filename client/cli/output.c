@@ -121,6 +121,11 @@ const char *text_of_size(uint64_t size, char text[CLI_SIZE_TEXT])
     return text;
 }
 
+const char *text_or_null(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
 const char *text_of_ms(uint64_t ms, char text[CLI_SIZE_TEXT])
 {
     unsigned long long seconds = ms / 1000;

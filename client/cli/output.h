@@ -29,6 +29,7 @@ int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((for
 
 /* "1.5 GB", "12.0 kB", "740 B"; "2:05", "1:02:03", "0.8 s". Pure. */
 const char *text_of_size(uint64_t size, char text[CLI_SIZE_TEXT]);
+const char *text_or_null(const char *text); /* NULL for "" */
 const char *text_of_ms(uint64_t ms, char text[CLI_SIZE_TEXT]);
 
 /* Members of a JSON object. */

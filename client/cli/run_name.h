@@ -1,7 +1,8 @@
-/* run_name.h: runs as users write them. Pure. */
+/* run_name.h: runs as users write them. */
 #ifndef CLIENT_CLI_RUN_NAME_H
 #define CLIENT_CLI_RUN_NAME_H
 
+#include "client/cli/output.h"
 #include "proto/run.h"
 
 enum { RUN_NAME_PART_SIZE = 128 };
@@ -15,5 +16,10 @@ struct run_name {
 void run_name_split(const char *text, struct run_name *name);
 /* The same as a key; false: it is no run's name. */
 bool run_name_key(const char *text, struct run_key *run);
+
+/* Which runs --source (*source, may be NULL) and --run (name, may be NULL) leave: with a name *only is run, and *source its
+ * source. GS_OK, or the exit code of what was said against them. */
+int run_name_choose(const struct cli *cli, const char *name, struct run_key *run,
+                    const char **source, const struct run_key **only);
 
 #endif
