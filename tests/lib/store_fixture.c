@@ -203,6 +203,17 @@ enum status fixture_put(struct store_fixture *fixture, const struct run_key *run
     return status;
 }
 
+void fixture_fill(struct store_fixture *fixture, const struct run_key *run, unsigned count,
+                  size_t size, struct store_place *places)
+{
+    for (unsigned i = 0; i < count; i++) {
+        enum status status = fixture_put(fixture, run, i, size, &places[i]);
+
+        assert(status == STATUS_OK);
+        (void)status;
+    }
+}
+
 struct fixture_change {
     struct run_change change;
     bool is_done;

@@ -54,6 +54,10 @@ void fixture_wait(struct store_fixture *fixture, const bool *is_done);
 enum status fixture_put(struct store_fixture *fixture, const struct run_key *run, uint64_t number,
                         size_t size, struct store_place *place);
 
+/* Messages 0 to count - 1, all of one size, each acknowledged; the places of them. */
+void fixture_fill(struct store_fixture *fixture, const struct run_key *run, unsigned count,
+                  size_t size, struct store_place *places);
+
 enum status fixture_tell(struct store_fixture *fixture, const struct run_key *run,
                          uint64_t incarnation, uint64_t version, enum run_state state);
 enum status fixture_purge(struct store_fixture *fixture, const struct run_key *run,

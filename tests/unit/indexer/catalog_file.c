@@ -11,6 +11,29 @@
 
 #include <cmocka.h>
 
+struct catalog *catalog_file_open(char *folder)
+{
+    struct catalog *catalog;
+    struct error err;
+    char uri[512];
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(uri, sizeof uri, "sqlite:%s/index.sqlite", folder);
+    if (catalog_open(uri, &catalog, &err) != STATUS_OK)
+        fail_msg("%s", err.text);
+    return catalog;
+}
+
+void catalog_file_close(struct catalog *catalog, const char *folder)
+{
+    char path[512];
+
+    catalog_close(catalog);
+    snprintf(path, sizeof path, "%s/index.sqlite", folder);
+    catalog_file_remove(path);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 enum status catalog_file_add(struct catalog *catalog, const struct run_key *run, unsigned first,
                              unsigned count)
 {

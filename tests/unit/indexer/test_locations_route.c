@@ -80,16 +80,11 @@ static int start(void **state)
         .loop = &fixture.loop, .listen = "127.0.0.1:0", .routes = routes, .context = &indexer
     };
     struct error err;
-    char uri[128];
 
     (void)state;
     run = make_run("hres", "20130408T0000Z");
     other = make_run("hres", "20130408T1200Z");
-    if (mkdtemp(folder) == NULL)
-        return -1;
-    snprintf(uri, sizeof uri, "sqlite:%s/index.sqlite", folder);
-    if (catalog_open(uri, &indexer.catalog, &err) != STATUS_OK)
-        return -1;
+    indexer.catalog = catalog_file_open(folder);
     add_run(&run);
     add_run(&other);
     add_fields(&run, 0, FIELDS, 1, "n1");
@@ -113,16 +108,12 @@ static void on_stopped(struct indexer *stopped)
 
 static int stop(void **state)
 {
-    char path[128];
-
     (void)state;
     run_states_stop(&indexer, on_stopped);
     work_stop(&fixture.loop);
     fixture_stop(&fixture);
-    catalog_close(indexer.catalog);
-    snprintf(path, sizeof path, "%s/index.sqlite", folder);
-    catalog_file_remove(path);
-    return rmdir(folder);
+    catalog_file_close(indexer.catalog, folder);
+    return 0;
 }
 
 static struct answer ask(const char *run_name)

@@ -1,5 +1,6 @@
 /* test_query_route.c: GET /v1/fields over a real socket, answered from a real catalog. */
 #include "../proto/http/http_fixture.h"
+#include "catalog_file.h"
 #include "field_make.h"
 #include "indexer/indexer.h"
 #include "indexer/query.h"
@@ -44,15 +45,10 @@ static int start(void **state)
         .loop = &fixture.loop, .listen = "127.0.0.1:0", .routes = routes, .context = &indexer
     };
     struct error err;
-    char uri[128];
 
     (void)state;
     run = make_run("hres", "20130408T0000Z");
-    if (mkdtemp(folder) == NULL)
-        return -1;
-    snprintf(uri, sizeof uri, "sqlite:%s/index.sqlite", folder);
-    if (catalog_open(uri, &indexer.catalog, &err) != STATUS_OK)
-        return -1;
+    indexer.catalog = catalog_file_open(folder);
     fill();
     uv_loop_init(&fixture.loop);
     return http_server_start(&options, &fixture.server, &err) == STATUS_OK ? 0 : -1;
@@ -60,19 +56,11 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    static const char *const files[] = { "index.sqlite", "index.sqlite-wal", "index.sqlite-shm",
-                                         "index.sqlite.lock" };
-    char path[128];
-
     (void)state;
     work_stop(&fixture.loop);
     fixture_stop(&fixture);
-    catalog_close(indexer.catalog);
-    for (unsigned i = 0; i < ARRAY_COUNT(files); i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        unlink(path);
-    }
-    return rmdir(folder);
+    catalog_file_close(indexer.catalog, folder);
+    return 0;
 }
 
 static struct answer ask(const char *target, const char *more)

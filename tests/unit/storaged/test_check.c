@@ -41,9 +41,7 @@ static int setup(void **state)
     fixture_init(&fixture->store);
     fixture_open(&fixture->store);
     fixture->run = fixture_run(0);
-    for (unsigned i = 0; i < MESSAGES; i++)
-        assert_int_equal(fixture_put(&fixture->store, &fixture->run, i, SIZE, &fixture->places[i]),
-                         STATUS_OK);
+    fixture_fill(&fixture->store, &fixture->run, MESSAGES, SIZE, fixture->places);
     assert_int_equal(store_run_get(fixture->store.store, &fixture->run, &info), STATUS_OK);
     fixture->records = info.records;
     store_run_info_fini(&info);

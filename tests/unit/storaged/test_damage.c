@@ -28,9 +28,7 @@ static int setup(void **state)
     fixture_init(&fixture->store);
     fixture_open(&fixture->store);
     fixture->run = fixture_run(0);
-    for (unsigned i = 0; i < MESSAGES; i++)
-        assert_int_equal(fixture_put(&fixture->store, &fixture->run, i, SIZE, &fixture->places[i]),
-                         STATUS_OK);
+    fixture_fill(&fixture->store, &fixture->run, MESSAGES, SIZE, fixture->places);
     *state = fixture;
     return 0;
 }

@@ -32,9 +32,7 @@ static int setup(void **state)
     fixture_init(&fixture->store);
     fixture_open(&fixture->store);
     fixture->run = fixture_run(0);
-    for (unsigned i = 0; i < MESSAGES; i++)
-        assert_int_equal(fixture_put(&fixture->store, &fixture->run, i, SIZE, &fixture->places[i]),
-                         STATUS_OK);
+    fixture_fill(&fixture->store, &fixture->run, MESSAGES, SIZE, fixture->places);
     fixture->victim = &fixture->places[7];
     *state = fixture;
     return 0;
@@ -787,9 +785,7 @@ static void readers_find_messages_or_do_not_find_them(void **state)
         struct store_place old = *fixture->victim;
 
         drop_victim(fixture);
-        for (unsigned i = 0; i < MESSAGES; i++)
-            assert_int_equal(fixture_put(&fixture->store, &fixture->run, i, SIZE, &fixture->places[i]),
-                             STATUS_OK);
+        fixture_fill(&fixture->store, &fixture->run, MESSAGES, SIZE, fixture->places);
         assert_int_equal(fixture_give_up(&fixture->store, &fixture->run, &old, store_unlink, NULL),
                          STATUS_OK);
         for (unsigned i = 0; i < MESSAGES; i++) /* however often it went and came */
