@@ -26,6 +26,7 @@ struct recovering {
     const struct store_progress *progress; /* borrowed */
     uv_loop_t loop;
     uv_async_t stop;
+    uv_sem_t stopped; /* it accepts nobody any more */
     uv_thread_t thread;
     struct http_server *server;
     bool told; /* to stop */
@@ -113,6 +114,7 @@ static void on_stop(uv_async_t *stop)
 
     uv_close((uv_handle_t *)stop, NULL);
     http_server_drain(recovering->server, on_drained, NULL);
+    uv_sem_post(&recovering->stopped);
 }
 
 /* Until it has drained. */
@@ -183,7 +185,8 @@ struct recovering *recovering_start(const struct settings *settings, const struc
         free(recovering);
         return NULL;
     }
-    if (uv_thread_create(&recovering->thread, recovering_main, recovering) != 0)
+    if (uv_sem_init(&recovering->stopped, 0) != 0 ||
+        uv_thread_create(&recovering->thread, recovering_main, recovering) != 0)
         abort();
     return recovering;
 }
@@ -193,12 +196,15 @@ const struct http_server *recovering_server(const struct recovering *recovering)
     return recovering != NULL ? recovering->server : NULL;
 }
 
+/* The socket is shared with the loops: were it left to a thread that has not had its turn yet, who comes after the first 200 could meet
+ * a refusal. */
 void recovering_stop(struct recovering *recovering)
 {
     if (recovering == NULL || recovering->told)
         return;
     recovering->told = true;
     uv_async_send(&recovering->stop);
+    uv_sem_wait(&recovering->stopped);
 }
 
 void recovering_free(struct recovering *recovering)
@@ -207,6 +213,7 @@ void recovering_free(struct recovering *recovering)
         return;
     recovering_stop(recovering);
     uv_thread_join(&recovering->thread);
+    uv_sem_destroy(&recovering->stopped);
     recovering_close(recovering);
     free(recovering);
 }

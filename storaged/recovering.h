@@ -18,7 +18,7 @@ struct recovering *recovering_start(const struct settings *settings, const struc
                                     const char *id, const struct store_progress *progress);
 /* For the loop that takes over its listening socket (http_server_options.shares); NULL when recovering is. */
 const struct http_server *recovering_server(const struct recovering *recovering);
-void recovering_stop(struct recovering *recovering); /* no new connections; NULL is fine, and twice */
+void recovering_stop(struct recovering *recovering); /* when it returns it takes no new connections; NULL is fine, and twice */
 void recovering_free(struct recovering *recovering); /* stops it, waits for its end; NULL is fine */
 
 #endif
