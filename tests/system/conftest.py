@@ -40,8 +40,8 @@ class Daemons:
     def indexer(self, nodes, name="indexer", ready=True, **options):
         return self.begin(Indexer(name, self.folder, nodes, **options), ready)
 
-    def cluster(self, colos=("a", "a", "b"), catalog=None):
-        nodes = [self.node(f"n{place}", colo=colo) for place, colo in enumerate(colos, 1)]
+    def cluster(self, colos=("a", "a", "b"), catalog=None, node_arguments=()):
+        nodes = [self.node(f"n{place}", colo=colo, arguments=node_arguments) for place, colo in enumerate(colos, 1)]
         # Ready only once the nodes are one cluster.
         cluster = Cluster(nodes, self.indexer(nodes, catalog=catalog, ready=False)).init()
         cluster.indexer.wait_ready()

@@ -30,17 +30,26 @@ LEAK_FREE = {
 SANITIZER_REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", ": runtime error: ")
 
 
+class NotNow(AssertionError):
+    """A daemon said 503 or 504: ask again. await_condition() does."""
+
+
 def await_condition(condition, what, timeout_s=READY_TIMEOUT_S):
     """What condition() returns as soon as that is true. It is asked again and again until the deadline, then it fails. A shorter
-    time than usual is not taken: how soon it is true depends on the machine."""
+    time than usual is not taken: how soon it is true depends on the machine. An answer of 503 or 504 to one of its questions is no failure
+    yet: databases and nodes of tests are given short times, and a busy machine takes longer now and then."""
     timeout_s = max(timeout_s, READY_TIMEOUT_S)
     deadline = time.monotonic() + timeout_s
     while True:
-        result = condition()
+        told = ""
+        try:
+            result = condition()
+        except NotNow as answer:
+            result, told = None, f"; {answer}"
         if result:
             return result
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {what}")
+            raise AssertionError(f"not within {timeout_s} s: {what}{told}")
         time.sleep(POLL_S)
 
 
@@ -156,6 +165,8 @@ class Daemon:
 
     def json(self, path, **options):
         answer = self.get(path, **options)
+        if answer.status_code in (503, 504):
+            raise NotNow(f"{path}: {answer.status_code} {answer.text}")
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
         return answer.json()
 
@@ -274,6 +285,7 @@ class Cluster:
         self.client.run("cluster", "init", *[node.url for node in self.nodes])
         for node in self.nodes:
             await_condition(lambda node=node: node.json("/cluster/map")["epoch"] > 0, f"{node.name} has the map")
+            node.wait_ready()
         return self
 
     def by_url(self, url):
