@@ -66,12 +66,12 @@ def test_every_real_file_comes_back_byte_for_byte(node, grib):
 
 def test_curl_sends_a_file_and_is_told_to_go_on_at_once(node, grib):
     path = grib.GRIB_DIR / "gfs-flux.grib2"
-    done = subprocess.run(["curl", "-sS", "-D", "-", "--max-time", "20", "-H", "Expect: 100-continue", "-w",
-                           "\n%{time_total}", "-T", path, f"{node.url}/ingest/gfs/"], capture_output=True, check=True)
+    # curl sends nothing of the body before it is told to, and gives up before it would do so by itself.
+    done = subprocess.run(["curl", "-sS", "-D", "-", "--max-time", "120", "--expect100-timeout", "600", "-H", "Expect: 100-continue",
+                           "-T", path, f"{node.url}/ingest/gfs/"], capture_output=True, check=True)
     head, _, rest = done.stdout.decode().partition("\r\n\r\n")
     assert head.startswith("HTTP/1.1 100 ")
     assert rest.startswith("HTTP/1.1 201 ")
-    assert float(rest.rsplit("\n", 1)[1]) < 0.9  # without 100 Continue curl waits a second
 
 
 def test_an_unknown_length_is_taken_too(node, grib):

@@ -271,7 +271,7 @@ def test_a_damaged_copy_is_passed_over_before_a_range_of_it_leaves(cluster, text
     else:
         assert [part[:2] for part in parts_of(answer, entity.size)] == [(entity.size - 4, entity.size - 1), (5, 9), (0, 3)]
         assert [part[2] for part in parts_of(answer, entity.size)] == [data[-4:], data[5:10], data[:4]]
-    assert f"{line['digest']} does not have its digest on this node" in holder.output()
+    await_condition(lambda: f"{line['digest']} does not have its digest on this node" in holder.output(), "it is told in the log")
 
 
 # --- memory, and files that grow ---
@@ -303,7 +303,7 @@ def test_readers_that_wait_hold_little_of_a_node(entities):
 def growing(tmp_path_factory):
     """A node of one shard: every message of a run goes into the same file."""
     running = Daemons(tmp_path_factory.mktemp("growing"))
-    yield running.node("alone", arguments=["--shards", "1"])
+    yield running.node("alone", arguments=["--shards", "1", "--rate-window", "10min"])
     running.stop()
 
 

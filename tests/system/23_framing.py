@@ -28,8 +28,9 @@ def message(number=0):
 @pytest.fixture(scope="module")
 def daemons(tmp_path_factory):
     running = Daemons(tmp_path_factory.mktemp("framing"))
-    running.node()
-    running.indexer([running.started[0]])
+    patient = ["--linger", "60s"]  # with a client that goes on sending, however slow this machine is
+    running.node(arguments=patient)
+    running.indexer([running.started[0]], arguments=patient)
     yield running
     running.stop()
 

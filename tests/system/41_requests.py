@@ -222,8 +222,7 @@ def test_as_of_gives_the_issue_that_was_current_then(daemons, grib):
         assert answer.status_code == 201, answer.text
         stamps.append(answer.json()["messages"][0]["stored_at"])
         digest = answer.json()["messages"][0]["digest"]
-        while [field["digest"] for field in indexer.fields(source="issue")] != [digest]:
-            pass
+        await_condition(lambda at=digest: [field["digest"] for field in indexer.fields(source="issue")] == [at], "it is the current one")
     assert indexer.fields(source="issue", as_of=stamps[0] - 1) == []
     for as_of, stamp in ((stamps[0], stamps[0]), (stamps[1] - 1, stamps[0]), (stamps[1], stamps[1]), (stamps[1] + 10**9, stamps[1])):
         field, = indexer.fields(source="issue", as_of=as_of)
