@@ -66,27 +66,33 @@ class NodeCheck:
             return 0, {}, repr(error).encode()
 
     def run(self):
-        status, listing = self.connection.json("GET", "/cluster/runs")
-        if status != 200:
-            self.findings.other.append(f"/cluster/runs: {status}")
-            return
-        for run in listing["runs"]:
-            path = f"{run['source']}/{compact(run['base_time'])}"
-            if run.get("journal") and int(run["journal"], 16) != 0:
-                self.check_run(path, run)
+        for path, journal in self.journals().items():
+            self.check_run(path, journal)
         self.check_states()
         self.connection.close()
 
-    def check_run(self, path, run):
-        """A repair in the background may come between two questions: then both are asked again."""
+    def journals(self):
+        """The journal of each run that the node holds."""
+        status, listing = self.connection.json("GET", "/cluster/runs")
+        if status != 200:
+            self.findings.other.append(f"/cluster/runs: {status}")
+            return {}
+        return {f"{run['source']}/{compact(run['base_time'])}": run["journal"]
+                for run in listing["runs"] if run.get("journal") and int(run["journal"], 16) != 0}
+
+    def check_run(self, path, journal):
+        """A repair, or a purge that a peer told of, may come between two questions: then all are asked again."""
         for attempt in range(TRIES):
             before = len(self.findings.other)
-            places = self.feed(path, run["journal"])
+            places = self.feed(path, journal)
             self.check_members(path, places)
             if len(self.findings.other) == before or attempt == TRIES - 1:
                 break
             del self.findings.other[before:]
             time.sleep(0.2)
+            journal = self.journals().get(path)
+            if journal is None:
+                return
         by_file = {}
         for place in places:
             by_file.setdefault(f"{place.shard:04d}-{place.birth}.grib", []).append(place)

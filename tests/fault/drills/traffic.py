@@ -12,7 +12,7 @@ import urllib.parse
 from messages import Run, make, some_size
 
 TIMEOUT_S = 30
-AGAIN_S = 60  # a disk that was full has room again
+AGAIN_S = 60  # a disk that was full has room again, a peer that was down is up
 BODY_MESSAGES_MAX = 40
 BODY_SIZE_MAX = 24 << 20
 ERRORS = (OSError, http.client.HTTPException, ValueError)
@@ -232,7 +232,8 @@ def send_again(ledger, urls, findings):
         deadline = time.monotonic() + AGAIN_S
         while True:
             status, _, text = connection.ask("PUT", f"/ingest/{messages[0].run.source}/", body=b"".join(message.data for message in messages))
-            if status != 507 or time.monotonic() > deadline:  # each loop of a node looks at the disk once a second
+            # Each loop of a node looks at the disk once a second, and at the peers that were down.
+            if status not in (503, 507) or time.monotonic() > deadline:
                 break
             time.sleep(0.1)
         if status not in (200, 201):
