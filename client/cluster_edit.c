@@ -51,7 +51,11 @@ enum status cluster_map_now(struct gs_session *session, struct cluster_map **map
     call_answer_fini(&answer);
     if (*of_indexer || status == STATUS_CANCELLED || refused)
         return status;
+    struct error of_indexers = *err;
     status = map_of_nodes(session, map, err);
+    if (status != STATUS_OK && status != STATUS_CANCELLED)
+        error_wrap(err, "the indexer does not give the cluster's map (%.250s), nor does a node",
+                   of_indexers.text);
     if (status == STATUS_OK && (*map)->indexers_count > 0) {
         status = error_set(
             err, STATUS_UNREACHABLE,
@@ -217,8 +221,8 @@ enum status cluster_ask_node(struct gs_session *session, const struct cluster_ma
     enum status status = call_run(session, &call, &answer, err);
     if (status == STATUS_OK)
         status = map_of_answer(&answer, &theirs, err);
-    else
-        error_wrap(err, "%s", url);
+    else if (status == STATUS_NOT_FOUND)
+        error_wrap(err, "%s is no storage node", url);
     if (status == STATUS_OK && theirs->epoch == 0)
         status = node_take(theirs, url, node, err);
     else if (status == STATUS_OK && strcmp(theirs->cluster, map->cluster) != 0)

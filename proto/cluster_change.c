@@ -494,6 +494,18 @@ static void change_forget(uint16_t *owners, size_t count, unsigned node)
     }
 }
 
+/* Why it can't leave, and what its way out is. */
+static enum status change_owns(struct change *change)
+{
+    const struct map_node *node = change_node(change);
+
+    return error_set(change->err, STATUS_PRECONDITION, "%s (%s) owns shards%s", change->wish->node,
+                     node_state_name(node->state),
+                     node->state == NODE_RETIRING
+                         ? " of older runs: wait until these are purged, or evacuate it"
+                         : ": retire or evacuate it first; with --lost, if it will not come back");
+}
+
 static enum status change_remove(struct change *change)
 {
     struct cluster_map *next = change->next;
@@ -502,9 +514,7 @@ static enum status change_remove(struct change *change)
     if (status != STATUS_OK)
         return status;
     if (map_has(next, change->node))
-        return error_set(change->err, STATUS_PRECONDITION,
-                         "%s (%s) owns shards: evacuate or retire it first, or remove it as lost",
-                         change->wish->node, node_state_name(change_node(change)->state));
+        return change_owns(change);
     for (unsigned i = 0; i < next->eras_count; i++)
         change_forget(next->eras[i].owners, change_table_size(next), change->node);
     next->nodes_count--;
@@ -532,8 +542,8 @@ static enum status change_rebalance(struct change *change)
 static enum status change_pause_to(struct change *change, bool paused)
 {
     if (change->next->paused == paused)
-        return error_set(change->err, STATUS_PRECONDITION, "the cluster is %s already",
-                         paused ? "paused" : "not paused");
+        return error_set(change->err, STATUS_PRECONDITION, "the cluster is %s",
+                         paused ? "paused already" : "not paused");
     change->next->paused = paused;
     return STATUS_OK;
 }

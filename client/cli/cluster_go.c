@@ -191,6 +191,17 @@ static enum status wish_make(struct wishing *wishing, char **arguments)
     return status == STATUS_OK ? change_plan_judge(plan, err) : status;
 }
 
+/* "retire: ..." is right behind `cluster plan`; behind `cluster retire` it is said already. */
+static void drop_action(const struct cli *cli, enum cluster_action action, struct error *err)
+{
+    const char *name = cluster_action_name(action), *last = strrchr(cli->command->name, ' ');
+    size_t size = strlen(name);
+
+    if (last != NULL && strcmp(last + 1, name) == 0 && strncmp(err->text, name, size) == 0 &&
+        strncmp(err->text + size, ": ", 2) == 0)
+        memmove(err->text, err->text + size + 2, strlen(err->text + size + 2) + 1);
+}
+
 int cluster_go_plan(struct cli *cli, enum cluster_action action, const struct change_settings *settings,
                     char **arguments, size_t count, struct change_plan *plan)
 {
@@ -219,7 +230,10 @@ int cluster_go_plan(struct cli *cli, enum cluster_action action, const struct ch
     wishing.wish.all_eras = settings->all_eras;
     enum status status = wish_make(&wishing, arguments);
     map_unref(wishing.base);
-    return status == STATUS_OK ? GS_OK : cli_fail_status(cli, status, &wishing.err);
+    if (status == STATUS_OK)
+        return GS_OK;
+    drop_action(cli, action, &wishing.err);
+    return cli_fail_status(cli, status, &wishing.err);
 }
 
 /* ---- refused ---- */
@@ -357,24 +371,26 @@ static void wait_on_nodes(const struct cluster_progress *progress, char *text, s
                  progress->silent);
 }
 
-/* Pulling has a rate and an end; giving up goes by rounds of the nodes, so no rate is made up for it. */
+/* Pulling has a rate and an end. Giving up goes by rounds of the nodes, and what is just being put is seen on one node before the
+ * other: no rate is made up for these. */
 static void wait_on_look(const struct cluster_progress *progress, void *data)
 {
     struct go_wait *wait = data;
     uint64_t pull = progress->pull_bytes;
-    char text[160], give_up[CLI_SIZE_TEXT];
+    char text[160], left[CLI_SIZE_TEXT], give_up[CLI_SIZE_TEXT];
 
     if (wait->cli->settings->json && wait->cli->settings->progress)
         wait_event(progress);
     wait->pull_first = pull > wait->pull_first ? pull : wait->pull_first;
     text_of_size(progress->give_up_bytes, give_up);
-    if (pull > 0) {
+    if (pull > wait->pull_first / 100) {
         snprintf(text, sizeof text, "then to give up %s", give_up);
         wait_on_nodes(progress, text, sizeof text);
         progress_show(&wait->progress, wait->pull_first - pull, wait->pull_first, text);
         return;
     }
-    snprintf(text, sizeof text, "nothing left to pull; to give up: %s, in rounds a minute apart", give_up);
+    snprintf(text, sizeof text, "to pull %s, to give up %s, in rounds a minute apart",
+             text_of_size(pull, left), give_up);
     wait_on_nodes(progress, text, sizeof text);
     progress_say(&wait->progress, text);
 }

@@ -137,14 +137,22 @@ static int run_command(const struct command *command, int argc, char **argv)
     return code;
 }
 
-static int refuse_word(const char *word)
+/* word is the first, second the one behind it or NULL. */
+static int refuse_word(const char *word, const char *second)
 {
-    const char *nearest = command_nearest(word);
-    struct buf more;
+    struct buf more, both;
 
     buf_init(&more, 1000);
+    buf_init(&both, 1000);
+    buf_format(&both, "%.100s%s%.100s", word, second != NULL ? " " : "", second != NULL ? second : "");
+    const char *nearest = command_nearest(word);
+    if (nearest == NULL && second != NULL)
+        nearest = command_nearest(buf_string(&both));
     command_print_second_words(word, &more);
-    if (more.size > 0)
+    if (more.size > 0 && second != NULL && second[0] != '-')
+        fprintf(stderr, "gribstore: `%s` is followed by one of: %s; not by %s\n", word,
+                buf_string(&more), second);
+    else if (more.size > 0)
         fprintf(stderr, "gribstore: `%s` needs another word: %s\n", word, buf_string(&more));
     else if (nearest != NULL)
         fprintf(stderr, "gribstore: no such command: %s; did you mean `gribstore %s`?\n", word, nearest);
@@ -152,6 +160,7 @@ static int refuse_word(const char *word)
         fprintf(stderr, "gribstore: no such command: %s\n", word);
     fprintf(stderr, "  -> `gribstore --help` lists them\n");
     buf_fini(&more);
+    buf_fini(&both);
     return GS_USAGE;
 }
 
@@ -167,5 +176,5 @@ int main(int argc, char **argv)
     command = command_find(argv + 1, (size_t)argc - 1, &used);
     if (command != NULL)
         return run_command(command, argc - (int)used, argv + used);
-    return refuse_word(argv[1]);
+    return refuse_word(argv[1], argc > 2 ? argv[2] : NULL);
 }

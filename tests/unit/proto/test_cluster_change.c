@@ -442,10 +442,10 @@ static void eras_that_no_run_needs_are_left_out(void **state)
 
     change_step(&map, &wish, NULL);
     wish = (struct cluster_wish){ .action = CLUSTER_REMOVE, .node = "n1", .has_data = true, .oldest = 999 };
-    change_fails(map, &wish, STATUS_PRECONDITION, "n1 (retiring) owns shards");
+    change_fails(map, &wish, STATUS_PRECONDITION, "n1 (retiring) owns shards of older runs: wait");
     wish.has_data = false; /* says nothing of what is held */
     wish.oldest = 5000;
-    change_fails(map, &wish, STATUS_PRECONDITION, "n1 (retiring) owns shards");
+    change_fails(map, &wish, STATUS_PRECONDITION, "n1 (retiring) owns shards of older runs: wait");
     wish.has_data = true;
     wish.oldest = 1000;
     change_step(&map, &wish, NULL);
@@ -475,7 +475,7 @@ static void pause_is_said_once(void **state)
     struct cluster_map *map = map_even(3, 64, 2);
     struct cluster_wish pause = { .action = CLUSTER_PAUSE }, resume = { .action = CLUSTER_RESUME };
 
-    change_fails(map, &resume, STATUS_PRECONDITION, "not paused already");
+    change_fails(map, &resume, STATUS_PRECONDITION, "is not paused");
     change_step(&map, &pause, NULL);
     assert_true(map->paused);
     change_fails(map, &pause, STATUS_PRECONDITION, "paused already");
