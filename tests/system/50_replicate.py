@@ -51,7 +51,8 @@ def tell_map(nodes, cluster_map):
 
 @pytest.fixture
 def nodes(daemons):
-    nodes = [daemons.node(f"n{place}") for place in (1, 2, 3)]
+    """They don't catch up with each other: what is where, a PUT has brought there."""
+    nodes = [daemons.node(f"n{place}", arguments=["--sync-period", "0"]) for place in (1, 2, 3)]
     tell_map(nodes, make_map(nodes, nodes[0].json("/cluster/map")["cluster"]))
     return nodes
 

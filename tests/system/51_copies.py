@@ -34,8 +34,8 @@ def tell_map(nodes, owners):
 
 @pytest.fixture
 def pair(daemons):
-    """Two nodes that both own all shards."""
-    nodes = [daemons.node(name) for name in ("n1", "n2")]
+    """Two nodes that both own all shards, and don't catch up with each other: what one lacks it lacks until a PUT brings it."""
+    nodes = [daemons.node(name, arguments=["--sync-period", "0"]) for name in ("n1", "n2")]
     tell_map(nodes, ["n1", "n2"])
     return nodes
 

@@ -77,11 +77,6 @@ def await_held(node, source, wanted):
     return found
 
 
-def metric(node, name):
-    (line,) = (line for line in node.get("/metrics").text.splitlines() if line.startswith(name + " "))
-    return float(line.split()[1])
-
-
 @pytest.fixture
 def nodes(daemons):
     nodes = [daemons.node(f"n{place}", arguments=QUICK) for place in (1, 2, 3)]
@@ -110,7 +105,7 @@ def test_a_node_that_was_away_catches_up_with_the_stamps_that_others_have(nodes)
     stamps = {line["digest"]: line["stored_at"] for line in lines}
     assert {digest: found[digest][1]["stored_at"] for digest in stamps if digest in found} == {
         digest: stamp for digest, stamp in stamps.items() if digest in found}
-    assert metric(nodes[2], "gribstore_synced_messages_total") >= len(owned(nodes[2], the_map(nodes), after))
+    await_condition(lambda: nodes[2].metric("gribstore_synced_messages_total") >= len(owned(nodes[2], the_map(nodes), after)), "they are counted")
 
 
 def test_an_empty_disk_is_filled_again_with_messages_of_every_size(daemons, nodes):
@@ -185,7 +180,7 @@ def test_how_far_it_is_can_be_seen_and_the_rate_holds(daemons):
     assert status["run"] == f"slow/{RUN}"
     assert status["seconds_left"] > 0
     assert status["bytes"] + status["bytes_left"] <= 1.1 * 200 * 20000
-    assert metric(nodes[1], "gribstore_sync_bytes_left") > 0
+    await_condition(lambda: nodes[1].metric("gribstore_sync_bytes_left") > 0, "the metric has it, too")
     nodes[1].stop()  # in the middle: it goes on where it was
     nodes[1].command += ["--sync-rate", "0"]
     nodes[1].start().wait_ready()
