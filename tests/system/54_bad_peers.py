@@ -26,6 +26,7 @@ RUN = "20200102T0300Z"
 STALL_S = 10        # a node that moves no byte for so long is given up (PEER_STALL_TIMEOUT_MS)
 STALLED_S = 5       # it is asked for no copies for so long then (PEER_STALLED_DELAY_MIN_MS)
 REQUESTS_MAX = 4    # for copies, under way to one node (copies.c)
+ATTEMPTS = 4        # on a machine that is slower than STALL_S
 TIMEOUT_S = 60
 DRIP = os.environ.get("GRIBSTORE_TEST_DRIP")  # set: also what takes half a minute
 
@@ -147,7 +148,7 @@ def tell_map(first, second, third):
         "indexers": [],
         "nodes": [{"id": node.name, "url": node.url, "host": node.name, "colo": "a", "weight": 100, "state": "in"}
                   for node in (first, second, third)],
-        "eras": [{"from": None, "owners": [["n1", "n3" if shard % 2 else "n2"] for shard in range(SHARDS)]}],
+        "eras": [{"from": None, "owners": [[first.name, third.name if shard % 2 else second.name] for shard in range(SHARDS)]}],
     }
     for node in (first, second, third):
         if not isinstance(node, FakeNode):
@@ -173,6 +174,39 @@ def beside(daemons, fake):
     fake.server.shutdown()  # nobody waits for an answer of it when the nodes leave
 
 
+@pytest.fixture
+def attempts(daemons):
+    """attempts(attempt): attempt(n1, n3, n2) has to show something before n1 gives n2 up. Where the machine took longer nothing was shown
+    by a failure: with other nodes it is tried again, a few times. n2 is the test's, or a node, where a name is given."""
+    fakes = []
+
+    def begin(number, second_name):
+        first, third = (daemons.node(f"{name}-{number}", arguments=["--loops", "1"]) for name in ("n1", "n3"))
+        if second_name is None:
+            second = FakeNode()
+            fakes.append(second)
+        else:
+            second = daemons.node(f"{second_name}-{number}", arguments=["--loops", "1"])
+        second.cluster = tell_map(first, second, third)
+        return first, third, second
+
+    def run(attempt, second_name=None):
+        for number in range(ATTEMPTS):
+            nodes = begin(number, second_name)
+            began = time.monotonic()
+            try:
+                return attempt(*nodes)
+            except AssertionError:
+                if time.monotonic() - began < STALL_S or number == ATTEMPTS - 1:
+                    raise
+                for made in fakes:
+                    made.over.set()
+
+    yield run
+    for made in fakes:
+        made.close()
+
+
 def sees(node, name):
     return re.search(rf'gribstore_peer_up\{{[^}}]*"{name}"[^}}]*\}} 1', node.get("/metrics").text)
 
@@ -192,98 +226,106 @@ def check_kept(answer, messages, nodes):
             assert (got.status_code, got.content) == (206, message)
 
 
-def test_messages_of_many_connections_travel_together(beside, fake):
-    first, _ = beside
-    release = threading.Event()
+def test_messages_of_many_connections_travel_together(attempts):
+    def attempt(first, _, fake):
+        release = threading.Event()
 
-    def replica(handler, messages):
-        release.wait(TIMEOUT_S)
-        handler.say(*sound_answer(messages, fake.url))
+        def replica(handler, messages):
+            release.wait(TIMEOUT_S)
+            handler.say(*sound_answer(messages, fake.url))
 
-    fake.replica = replica
-    messages = messages_of(0, REQUESTS_MAX + 20)
-    with concurrent.futures.ThreadPoolExecutor(len(messages)) as pool:
-        def put(message):
-            return pool.submit(first.put, "/ingest/many/", message, timeout=TIMEOUT_S)
+        fake.replica = replica
+        messages = messages_of(0, REQUESTS_MAX + 20)
+        with concurrent.futures.ThreadPoolExecutor(len(messages)) as pool:
+            def put(message):
+                return pool.submit(first.put, "/ingest/many/", message, timeout=TIMEOUT_S)
 
-        answers = []
-        for place, message in enumerate(messages[:REQUESTS_MAX]):
-            answers.append(put(message))
-            await_condition(lambda count=place + 1: len(fake.batches) == count, "each leaves at once")
-        answers += [put(message) for message in messages[REQUESTS_MAX:]]
-        await_condition(lambda: first.metric("gribstore_put_messages_total") == len(messages), "all of them have come")
-        assert len(fake.batches) == REQUESTS_MAX
-        release.set()
-        answers = [answer.result() for answer in answers]
-    assert [answer.status_code for answer in answers] == [201] * len(messages)
-    assert [answer.json()["messages"][0]["copies"] for answer in answers] == [2] * len(messages)
-    assert [answer.json()["messages"][0]["digest"] for answer in answers] == [digest(message) for message in messages]
-    assert sorted(fake.batches[REQUESTS_MAX]) == sorted(messages[REQUESTS_MAX:])  # one request for all that had gathered
-    assert len(fake.batches) == REQUESTS_MAX + 1
+            answers = []
+            for place, message in enumerate(messages[:REQUESTS_MAX]):
+                answers.append(put(message))
+                await_condition(lambda count=place + 1: len(fake.batches) == count, "each leaves at once")
+            answers += [put(message) for message in messages[REQUESTS_MAX:]]
+            await_condition(lambda: first.metric("gribstore_put_messages_total") == len(messages), "all of them have come")
+            waiting = len(fake.batches)
+            release.set()
+            answers = [answer.result() for answer in answers]
+        assert waiting == REQUESTS_MAX
+        assert [answer.status_code for answer in answers] == [201] * len(messages)
+        assert [answer.json()["messages"][0]["copies"] for answer in answers] == [2] * len(messages)
+        assert [answer.json()["messages"][0]["digest"] for answer in answers] == [digest(message) for message in messages]
+        assert sorted(fake.batches[REQUESTS_MAX]) == sorted(messages[REQUESTS_MAX:])  # one request for all that had gathered
+        assert len(fake.batches) == REQUESTS_MAX + 1
+    attempts(attempt)
 
 
-def test_what_one_message_is_refused_for_costs_no_other_body_its_copy(beside, fake):
-    first, third = beside
-    release = threading.Event()
+def test_what_one_message_is_refused_for_costs_no_other_body_its_copy(attempts):
     messages = messages_of(0, REQUESTS_MAX + 3, first=1000)
     refused = messages[-2]
     problem = json.dumps({"type": "urn:gribstore:error:bad-grib", "code": "bad-grib", "title": "no", "status": 422,
                           "detail": "it is no good", "messages": []}).encode()
 
-    def replica(handler, batch):
-        release.wait(TIMEOUT_S)
-        if refused in batch:
-            handler.say(422, problem, content_type="application/problem+json")
-        else:
-            handler.say(*sound_answer(batch, fake.url))
+    def attempt(first, third, fake):
+        release = threading.Event()
 
-    fake.replica = replica
-    with concurrent.futures.ThreadPoolExecutor(len(messages)) as pool:
-        answers = []
-        for place, message in enumerate(messages):
-            answers.append(pool.submit(first.put, "/ingest/mixed/", message, timeout=TIMEOUT_S))
-            await_condition(lambda count=place + 1: first.metric("gribstore_put_messages_total") == count, "it has come")
-        assert len(fake.batches) == REQUESTS_MAX
-        release.set()
-        answers = [answer.result() for answer in answers]
-    assert [answer.status_code for answer in answers] == [201] * (REQUESTS_MAX + 1) + [422, 201]
-    assert answers[-2].json()["code"] == "bad-grib"
-    assert fake.batches[REQUESTS_MAX] == messages[REQUESTS_MAX:]
-    assert sorted(fake.batches[REQUESTS_MAX + 1:]) == sorted([message] for message in messages[REQUESTS_MAX:])
-    for answer in answers[:-2] + answers[-1:]:
-        assert answer.json()["messages"][0]["copies"] == 2
-    assert third.get(f"/data/mixed/{RUN}/").status_code == 404
+        def replica(handler, batch):
+            release.wait(TIMEOUT_S)
+            if refused in batch:
+                handler.say(422, problem, content_type="application/problem+json")
+            else:
+                handler.say(*sound_answer(batch, fake.url))
+
+        fake.replica = replica
+        with concurrent.futures.ThreadPoolExecutor(len(messages)) as pool:
+            answers = []
+            for place, message in enumerate(messages):
+                answers.append(pool.submit(first.put, "/ingest/mixed/", message, timeout=TIMEOUT_S))
+                await_condition(lambda count=place + 1: first.metric("gribstore_put_messages_total") == count, "it has come")
+            # Each of the first ones left in the turn of its coming, and is on its way.
+            await_condition(lambda: len(fake.batches) >= REQUESTS_MAX, "they are asked for")
+            waiting = len(fake.batches)
+            release.set()
+            answers = [answer.result() for answer in answers]
+        assert waiting == REQUESTS_MAX
+        assert [answer.status_code for answer in answers] == [201] * (REQUESTS_MAX + 1) + [422, 201]
+        assert answers[-2].json()["code"] == "bad-grib"
+        assert fake.batches[REQUESTS_MAX] == messages[REQUESTS_MAX:]
+        assert sorted(fake.batches[REQUESTS_MAX + 1:]) == sorted([message] for message in messages[REQUESTS_MAX:])
+        for answer in answers[:-2] + answers[-1:]:
+            assert answer.json()["messages"][0]["copies"] == 2
+        assert third.get(f"/data/mixed/{RUN}/").status_code == 404
+    attempts(attempt)
 
 
-def test_a_node_that_never_answers_holds_up_no_other(beside, fake):
-    first, third = beside
-    fake.replica = lambda handler, messages: fake.over.wait(TIMEOUT_S)
+def test_a_node_that_never_answers_holds_up_no_other(attempts):
     to_silent = messages_of(0, 40, first=2000)
     to_other = messages_of(1, 20, first=3000)
-    with concurrent.futures.ThreadPoolExecutor(len(to_silent)) as pool:
-        slow, ends, began = [], [], time.monotonic()
-        for place, message in enumerate(to_silent):
-            slow.append(pool.submit(first.put, "/ingest/silent/", message, timeout=TIMEOUT_S))
-            slow[-1].add_done_callback(lambda _: ends.append(time.monotonic()))
-            if place < REQUESTS_MAX:
-                await_condition(lambda count=place + 1: len(fake.batches) >= count, "it is asked")
-        await_condition(lambda: first.metric("gribstore_put_messages_total") == len(to_silent), "all of them have come")
-        # Answered while the others wait, which they do for ten seconds.
-        answers = [first.put("/ingest/silent/", message) for message in to_other]
-        late = time.monotonic() - began > STALL_S  # no node is: this test was
-        assert late or not ends
-        for answer, message in zip(answers, to_other):
-            check_kept(answer, [message], (first, third))
-        for answer, message in zip(slow, to_silent):
-            check_kept(answer.result(), [message], (first, third))
-    # One time limit for all of them: what had gathered behind the silent requests did not wait for its own.
-    assert late or len(fake.batches) == REQUESTS_MAX
-    assert late or max(ends) - min(ends) < STALL_S
-    # It answers probes, and is asked for no copies for a while all the same.
-    asked = len(fake.batches)
-    for message in messages_of(0, 5, first=4000):
-        check_kept(first.put("/ingest/silent/", message), [message], (first, third))
-    assert late or time.monotonic() - max(ends) > STALLED_S or len(fake.batches) == asked
+
+    def attempt(first, third, fake):
+        fake.replica = lambda handler, messages: fake.over.wait(TIMEOUT_S)
+        with concurrent.futures.ThreadPoolExecutor(len(to_silent)) as pool:
+            slow, ends = [], []
+            for place, message in enumerate(to_silent):
+                slow.append(pool.submit(first.put, "/ingest/silent/", message, timeout=TIMEOUT_S))
+                slow[-1].add_done_callback(lambda _: ends.append(time.monotonic()))
+                if place < REQUESTS_MAX:
+                    await_condition(lambda count=place + 1: len(fake.batches) >= count, "it is asked")
+            await_condition(lambda: first.metric("gribstore_put_messages_total") == len(to_silent), "all of them have come")
+            # Answered while the others wait, which they do for ten seconds.
+            answers = [first.put("/ingest/silent/", message) for message in to_other]
+            assert not ends
+            for answer, message in zip(answers, to_other):
+                check_kept(answer, [message], (first, third))
+            for answer, message in zip(slow, to_silent):
+                check_kept(answer.result(), [message], (first, third))
+        # One time limit for all of them: what had gathered behind the silent requests did not wait for its own.
+        assert len(fake.batches) == REQUESTS_MAX
+        assert max(ends) - min(ends) < STALL_S
+        # It answers probes, and is asked for no copies for a while all the same.
+        asked = len(fake.batches)
+        for message in messages_of(0, 5, first=4000):
+            check_kept(first.put("/ingest/silent/", message), [message], (first, third))
+        assert time.monotonic() - max(ends) > STALLED_S or len(fake.batches) == asked
+    attempts(attempt)
 
 
 @pytest.mark.skipif(not DRIP, reason="takes half a minute: GRIBSTORE_TEST_DRIP=1")
@@ -377,10 +419,12 @@ def test_what_a_node_names_of_a_batch_counts_and_the_rest_finds_another(beside, 
     assert held == sum(count - count // 2 for count in asked)
 
 
-def test_a_node_that_stops_in_the_middle_of_bodies_is_replaced(daemons):
+def test_a_node_that_stops_in_the_middle_of_bodies_is_replaced(attempts):
     """SIGSTOP: the kernel goes on to take bytes until its buffers are full, and nothing ever comes back."""
-    first, second, third = (daemons.node(name, arguments=["--loops", "1"]) for name in ("n1", "n2", "n3"))
-    tell_map(first, second, third)
+    attempts(stop_in_the_middle, second_name="n2")
+
+
+def stop_in_the_middle(first, third, second):
     bodies = [messages_of(0, 12, first=10_000 * (1 + number), padding=1 << 20) for number in range(3)]
     stopped = threading.Event()
 
@@ -411,7 +455,7 @@ def test_a_node_that_stops_in_the_middle_of_bodies_is_replaced(daemons):
     for answer, messages in zip(answers, bodies):
         assert answer.status_code == 201, answer.text
         assert [line["copies"] for line in answer.json()["messages"]] == [2] * len(messages)
-    await_condition(lambda: sees(first, "n2"), "n2 is up again")
+    await_condition(lambda: sees(first, second.name), "n2 is up again")
     for answer, messages in zip(answers, bodies):
         for line, message in zip(answer.json()["messages"], messages):
             assert {place["url"].split("/data/")[0] for place in line["locations"]} <= {first.url, second.url, third.url}
