@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -72,10 +73,33 @@ def test_wires_are_cut_slow_and_lossy_on_command(links):
     server.close()
 
 
+def test_each_kind_of_fault_has_its_turn_however_rarely_it_is_possible():
+    sys.path.append(str(ROOT / "tests/fault/thrash"))
+    sys.path.append(str(ROOT / "tests/fault/drills"))
+    from thrash import Deck
+
+    class Often:
+        weight = 20
+
+    class Seldom:
+        weight = 4
+
+    class Never:
+        weight = 4
+
+    deck = Deck([Often, Seldom, Never], random.Random(SEED))
+    drawn = [deck.draw(lambda kind: kind is Often or kind is Seldom and turn % 50 == 49) for turn in range(200)]
+    assert drawn[49::50] == [Seldom] * 4 and drawn.count(Often) == 196
+    assert deck.draw(lambda kind: kind is Never) is Never
+    deck.put_back(Never)
+    assert deck.draw(lambda kind: kind is Never) is None  # in a while it is tried again
+
+
 def thrash(*arguments, **environment):
-    done = subprocess.run([sys.executable, ROOT / "tests/fault/thrash/main.py", "--seed", str(SEED), "--quiet", "--disk-mib", "192",
-                           *arguments], env={**os.environ, "GRIBSTORE_BIN": str(BIN), "GRIBSTORE_THRASH_REACHABLE": "60", **environment}, capture_output=True, text=True, check=False, timeout=900,
-                          preexec_fn=die_with_parent)
+    """How long it takes, and when it has to be over, is of no account."""
+    environment = {**os.environ, "GRIBSTORE_BIN": str(BIN), "GRIBSTORE_THRASH_REACHABLE": "600", "GRIBSTORE_THRASH_SETTLE": "600", **environment}
+    done = subprocess.run([sys.executable, ROOT / "tests/fault/thrash/main.py", "--seed", str(SEED), "--quiet", "--disk-mib", "192", *arguments],
+                          env=environment, capture_output=True, text=True, check=False, timeout=3000, preexec_fn=die_with_parent)
     if done.returncode == SKIPPED and not os.environ.get("CI"):
         pytest.skip(done.stderr.strip())
     return done

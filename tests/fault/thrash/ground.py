@@ -194,6 +194,7 @@ class Ground:
         for node in self.nodes:
             self.tell_map(node)
         for node in self.nodes:
+            node.wait_up()
             node.command += ["--join", ",".join(other.url for other in self.nodes if other is not node)]
         catalog = self.mongod.create().uri if self.mongod else None
         self.indexer = HostIndexer(self.folder, self.links, self.nodes, catalog)

@@ -10,6 +10,7 @@ from traffic import ERRORS, Connection
 
 SETTLE_S = float(os.environ.get("GRIBSTORE_THRASH_SETTLE", 180))
 READS = 300
+OLDER_RELEASE_S = 20
 CHECK_SETTLE, CHECK_WAIT = "1s", "60s"
 
 
@@ -66,9 +67,9 @@ class Judge:
 
     def await_given_up(self):
         """Until nodes have given up what they don't own. After how long; what is left then is a finding, unless older nodes are there
-        that don't do it."""
+        that may not do it, nor say that their copies stay."""
         began = time.monotonic()
-        while (left := len(self.extra())) > 0 and time.monotonic() < began + SETTLE_S:
+        while (left := len(self.extra())) > 0 and time.monotonic() < began + (OLDER_RELEASE_S if self.ground.has_older else SETTLE_S):
             time.sleep(0.3)
         told = {"left": left, "seconds": round(time.monotonic() - began, 1)}
         if left > 0:

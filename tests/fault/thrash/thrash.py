@@ -15,6 +15,7 @@ from judge import SETTLE_S, Judge
 from links import NoLinks
 from load import Load
 from messages import Run
+from processes import await_condition
 
 AT_ONCE = 2
 GAP_S = 1.5
@@ -87,6 +88,7 @@ class Campaign:
             self.ground.open()
             self.load = Load(self.ground, self.book, self.findings, Fields(), self.seed, self.folder, **self.load_settings).start()
             self.play()
+            await_condition(lambda: self.book.owed() or self.findings.all(), "something is acknowledged")
             self.load.stop()
             if self.plants:
                 self.told["planted"] = [plant(self) for plant in self.plants]
@@ -290,7 +292,9 @@ class Thrash(Campaign):
         self.late.clear()
 
     def finish(self):
-        """Who was being emptied can be taken out now."""
+        """Who was being emptied can be taken out now. Older nodes don't give anything up."""
+        if self.ground.has_older:
+            return
         deadline = time.monotonic() + SETTLE_S
         while self.leaving and time.monotonic() < deadline:
             self.look_at_leaving()
