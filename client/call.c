@@ -57,6 +57,7 @@ static enum status call_one(struct gs_session *session, const struct call *call,
                             struct call_answer *answer, struct error *err)
 {
     struct transfer_request request;
+    struct watch watch = { 0 };
     struct buf url;
 
     buf_init(&url, CALL_URL_MAX);
@@ -68,8 +69,11 @@ static enum status call_one(struct gs_session *session, const struct call *call,
     else
         status = session_sign(session, &request, err);
     if (status == STATUS_OK) {
+        if (call->to == CALL_NODES)
+            watch_begin(&watch, session, &request, base);
         transfer_start(session->transfer, &request);
-        status = call_wait(session, &request, err);
+        status = watch_result(&watch, call_wait(session, &request, err), err);
+        watch_end(&watch);
         answer->http_status = request.http_status;
         snprintf(answer->url, sizeof answer->url, "%s", base);
         if (status == STATUS_OK || request.http_status == 409 || request.http_status == 412) {
@@ -100,7 +104,10 @@ static enum status call_round(struct gs_session *session, const struct call *cal
             node_answered(node);
             break;
         }
-        node_failed(node, clock_monotonic_ms());
+        if (status == STATUS_TIMEOUT)
+            node_stalled(node, clock_monotonic_ms());
+        else
+            node_failed(node, clock_monotonic_ms());
     }
     return status;
 }

@@ -101,7 +101,8 @@ static void send_on_done(struct transfer_request *request, enum status unused,
 
     (void)unused, (void)unused_err;
     error_init(&err);
-    enum status status = transfer_answer_status(request, &err);
+    watch_end(&send->watch);
+    enum status status = watch_result(&send->watch, transfer_answer_status(request, &err), &err);
     if (status == STATUS_OK)
         status = send_check(send, &err);
     if (status == STATUS_OK)
@@ -143,10 +144,12 @@ static void send_start(struct mirror_send *send)
     send->request.answer_max = MIRROR_ANSWER_MAX;
     send->request.headers[0] = (struct transfer_header){ HEADER_STORED_AT, buf_string(&send->stamps) };
     send->request.on_done = send_on_done;
-    if (session_sign(copy->to, &send->request, &err) == STATUS_OK)
+    if (session_sign(copy->to, &send->request, &err) == STATUS_OK) {
+        watch_begin(&send->watch, copy->to, &send->request, copy->to->map->nodes[send->node].url);
         transfer_start(copy->to->transfer, &send->request);
-    else
+    } else {
         mirror_fail(send->window->mirroring, err.status, &err);
+    }
 }
 
 /* What could not be read is sent to nobody. */

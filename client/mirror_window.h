@@ -22,6 +22,7 @@ struct mirror_send {
     uint64_t failed_since_ms, retry_at_ms; /* 0: did not fail */
     bool done;
     struct transfer_request request;
+    struct watch watch; /* of it */
     struct buf stamps;
     char url[URL_SIZE_MAX + SOURCE_SIZE_MAX + 16];
 };

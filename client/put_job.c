@@ -173,6 +173,7 @@ enum status put_job_send(struct put_job *job, struct node *node,
     if (status != STATUS_OK)
         return status;
     node->under_way++;
+    watch_begin(&job->watch, session, &job->request, node->url);
     transfer_start(session->transfer, &job->request);
     return STATUS_OK;
 }
@@ -198,7 +199,7 @@ static void job_place(const struct put_job *job, uint64_t offset, struct error *
 enum status put_job_result(struct put_job *job, struct put_message *messages,
                            struct put_line *lines, struct error *err)
 {
-    enum status status = transfer_answer_status(&job->request, err);
+    enum status status = watch_result(&job->watch, transfer_answer_status(&job->request, err), err);
 
     if (job->read_err.status != STATUS_OK) {
         *err = job->read_err;

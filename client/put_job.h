@@ -31,6 +31,7 @@ struct put_job {
     uint32_t *picks; /* owned: of a body or copies, which messages */
     uint64_t size;   /* of the body */
     struct transfer_request request;
+    struct watch watch; /* of it */
     struct node *node;
     char url[PUT_URL_MAX];
     char incarnation[24];

@@ -323,6 +323,7 @@ static void job_on_done(struct transfer_request *request, enum status unused, co
     (void)unused, (void)unused_err;
     error_init(&err);
     list_remove(&job->list);
+    watch_end(&job->watch);
     push->sent_count--;
     job->node->under_way--;
     enum status status = job_result(job, &err);

@@ -59,6 +59,8 @@ static enum status session_init(struct gs_session *session, const struct gs_opti
                                          .key_file = options->key_file };
 
     session->retry_ms = options->retry_ms;
+    session->silent_ms = WATCH_SILENT_MS;
+    session->probe_ms = WATCH_PROBE_MS;
     enum status status = nodes_from_text(&session->indexers,
                                          text_or(options->indexers, SESSION_INDEXERS), err);
     if (status != STATUS_OK)
@@ -82,8 +84,11 @@ enum gs_status gs_open(const struct gs_options *options, struct gs_session **ses
     error_init(&err);
     gs_options_init(&defaults);
     *session = calloc(1, sizeof **session);
-    if (*session != NULL)
+    if (*session != NULL) {
+        list_init(&(*session)->watches);
+        list_init(&(*session)->probes);
         status = session_init(*session, options != NULL ? options : &defaults, &err);
+    }
     if (status != STATUS_OK) {
         gs_close(*session);
         *session = NULL;
@@ -143,6 +148,7 @@ enum status session_wait(struct gs_session *session, uint64_t timeout_ms, struct
             return error_set(err, STATUS_CANCELLED, "cancelled");
         if (session->on_tick != NULL)
             session->on_tick(session, session->tick_data);
+        watch_look(session);
         if (transfer_run(session->transfer, step_ms) == 0 && !session->woken)
             poll(NULL, 0, (int)step_ms); /* nothing is under way: a pause before the next try */
         if (session->woken || left_ms <= step_ms)

@@ -7,6 +7,7 @@
 
 #include "client/error.h"
 #include "client/nodes.h"
+#include "client/watch.h"
 #include "proto/transfer/transfer.h"
 
 #include <stdatomic.h>
@@ -27,6 +28,9 @@ struct gs_session {
     char *authorization;     /* owned: "Bearer ..."; NULL: none */
     char *ca_file;           /* owned */
     uint64_t retry_ms;
+    struct list watches, probes;  /* requests that are looked after; questions about them */
+    uint64_t silent_ms, probe_ms; /* as watch.h says; tests are quicker */
+    unsigned given_up;            /* requests whose node did not answer a probe either */
     bool woken;
     atomic_bool cancelled;
     /* Called while waiting, every SESSION_WAIT_STEP_MS or so; NULL: none. */

@@ -169,6 +169,13 @@ void transfer_body_ready(struct transfer_request *request)
         curl_easy_pause(handle->easy, CURLPAUSE_CONT); /* whatever goes wrong is told by the request's end */
 }
 
+uint64_t transfer_silent_ms(const struct transfer_request *request)
+{
+    const struct transfer_handle *handle = request->handle;
+
+    return handle != NULL && handle->moved_ms > 0 ? clock_monotonic_ms() - handle->moved_ms : 0;
+}
+
 void transfer_cancel_all(struct transfer *transfer)
 {
     list_for_each_safe (item, after, &transfer->starting)

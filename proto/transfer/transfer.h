@@ -71,6 +71,8 @@ void transfer_request_fini(struct transfer_request *request); /* frees answers; 
 void transfer_start(struct transfer *transfer, struct transfer_request *request);
 void transfer_cancel(struct transfer_request *request); /* on_done(CANCELLED) follows, later */
 void transfer_body_ready(struct transfer_request *request); /* not from within body_read; harmless when it is done */
+/* How long no byte has moved, either way; 0: it has no connection yet, or is not under way. */
+uint64_t transfer_silent_ms(const struct transfer_request *request);
 const char *transfer_answer_header(const struct transfer_request *request, const char *name); /* or NULL */
 
 /* The failure that a problem+json answer (or any status outside 2xx) tells: status by its code, err with its detail.

@@ -1,4 +1,4 @@
-/* fake_server.c: accepts, reads one request, asks the test, answers, closes. */
+/* fake_server.c: accepts, reads one request, asks the test, answers, closes; or keeps it for later. */
 #include "fake_server.h"
 
 #include <arpa/inet.h>
@@ -39,35 +39,62 @@ static bool read_head(FILE *in, struct fake_request *request, uint64_t *length, 
     return true;
 }
 
-static void serve(struct fake_server *server, FILE *in, int fd)
+static bool read_request(FILE *in, struct fake_request *request)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    struct fake_request request = { 0 };
-    struct fake_reply reply = { .status = 200 };
     uint64_t length;
     bool expect;
 
-    buf_init(&request.body, FAKE_BODY_MAX);
+    buf_init(&request->body, FAKE_BODY_MAX);
+    if (!read_head(in, request, &length, &expect))
+        return false;
+    ssize_t sent = expect ? send(fileno(in), go_on, sizeof go_on - 1, MSG_NOSIGNAL) : 0;
+    uint8_t *room = buf_reserve(&request->body, (size_t)length);
+
+    assert(sent >= 0 && room != NULL);
+    (void)sent;
+    request->body.size = fread(room, 1, (size_t)length, in);
+    return true;
+}
+
+static void exchange_end(struct fake_exchange *exchange)
+{
+    fclose(exchange->in);
+    buf_fini(&exchange->request.body);
+}
+
+/* False: it is to be answered later. */
+static bool exchange_answer(struct fake_server *server, struct fake_exchange *exchange)
+{
+    struct fake_reply reply = { .status = 200 };
+    int fd = fileno(exchange->in);
+    char head[256];
+
     buf_init(&reply.body, FAKE_BODY_MAX);
-    if (read_head(in, &request, &length, &expect)) {
-        ssize_t sent = expect ? send(fd, go_on, sizeof go_on - 1, MSG_NOSIGNAL) : 0;
-        uint8_t *room = buf_reserve(&request.body, (size_t)length);
+    server->answer(server->user, &exchange->request, &reply);
+    if (reply.status > 0) {
+        int size = snprintf(head, sizeof head,
+                            "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+                            reply.status, reply.body.size);
 
-        assert(sent >= 0 && room != NULL);
-        request.body.size = fread(room, 1, (size_t)length, in);
-        server->answer(server->user, &request, &reply);
-        if (reply.status != 0) {
-            char head[256];
-            int size = snprintf(head, sizeof head,
-                                "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
-                                reply.status, reply.body.size);
-
-            if (send(fd, head, (size_t)size, MSG_NOSIGNAL) > 0 && reply.body.size > 0)
-                (void)!send(fd, reply.body.data, reply.body.size, MSG_NOSIGNAL);
-        }
+        if (send(fd, head, (size_t)size, MSG_NOSIGNAL) > 0 && reply.body.size > 0)
+            (void)!send(fd, reply.body.data, reply.body.size, MSG_NOSIGNAL);
     }
-    buf_fini(&request.body);
     buf_fini(&reply.body);
+    return reply.status != FAKE_LATER;
+}
+
+static void server_ask_again(struct fake_server *server)
+{
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < server->kept_count; i++) {
+        if (exchange_answer(server, &server->kept[i]))
+            exchange_end(&server->kept[i]);
+        else
+            server->kept[left++] = server->kept[i];
+    }
+    server->kept_count = left;
 }
 
 static void *server_run(void *data)
@@ -76,11 +103,15 @@ static void *server_run(void *data)
     int fd;
 
     while ((fd = accept(server->listener, NULL, NULL)) >= 0) {
-        FILE *in = fdopen(fd, "r");
+        struct fake_exchange exchange = { .in = fdopen(fd, "r") };
 
-        assert(in != NULL);
-        serve(server, in, fd);
-        fclose(in);
+        assert(exchange.in != NULL && server->kept_count < FAKE_KEPT_MAX);
+        bool later = read_request(exchange.in, &exchange.request) && !exchange_answer(server, &exchange);
+        if (!later)
+            exchange_end(&exchange);
+        server_ask_again(server);
+        if (later)
+            server->kept[server->kept_count++] = exchange;
     }
     return NULL;
 }
@@ -108,4 +139,6 @@ void fake_server_stop(struct fake_server *server)
     shutdown(server->listener, SHUT_RDWR);
     pthread_join(server->thread, NULL);
     close(server->listener);
+    while (server->kept_count > 0)
+        exchange_end(&server->kept[--server->kept_count]);
 }

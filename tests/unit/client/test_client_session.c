@@ -29,7 +29,11 @@ struct fake_node {
     int fail_puts;            /* answer so many PUTs with 503 */
     bool dead;                /* close every connection without an answer */
     bool lies;                /* PUT: another digest; GET: other bytes */
+    bool stopped;             /* from its first PUT on it takes requests and is silent, for good */
+    unsigned waits;           /* PUTs are answered when it was asked for its health so often */
     unsigned puts, asks, met; /* met: requests of any kind */
+    unsigned healths;
+    bool is_silent;
 };
 
 struct world {
@@ -179,8 +183,15 @@ static void node_answer(void *user, const struct fake_request *request, struct f
 
     pthread_mutex_lock(&node->world->mutex);
     node->met++;
+    bool is_put = strncmp(request->target, "/ingest/", 8) == 0 ||
+                  strncmp(request->target, "/replica/", 9) == 0;
+    node->is_silent |= node->stopped && is_put;
     if (node->dead)
         reply->status = 0;
+    else if (node->is_silent || (is_put && node->healths < node->waits))
+        reply->status = FAKE_LATER;
+    else if (strcmp(request->target, "/healthz") == 0)
+        node->healths++;
     else if (strcmp(request->target, "/cluster/map") == 0)
         answer_map(node->world, reply);
     else if (strncmp(request->target, "/have", 5) == 0) {
@@ -395,6 +406,40 @@ static void busy_nodes_are_tried_again_and_dead_ones_left_behind(void **state)
     assert_int_equal(world->held_count, MESSAGES);
 }
 
+/* As one that was stopped: its kernel takes all, and nothing comes back. */
+static void a_put_leaves_a_node_that_is_silent_and_answers_no_probe(void **state)
+{
+    struct world *world = *state;
+
+    world->session->retry_ms = 60000;
+    world->session->silent_ms = 30;
+    world->session->probe_ms = 200;
+    pthread_mutex_lock(&world->mutex);
+    world->nodes[0].stopped = true;
+    pthread_mutex_unlock(&world->mutex);
+    assert_int_equal(put(world, false), GS_OK);
+    assert_true(world->session->given_up >= 1);
+    assert_int_equal(world->summary.stored, MESSAGES);
+    assert_int_equal(world->held_count, MESSAGES);
+}
+
+/* It waits for copies, or for a disk: then nobody sends the same elsewhere. */
+static void a_put_waits_for_a_node_that_is_silent_and_answers_probes(void **state)
+{
+    struct world *world = *state;
+
+    world->session->silent_ms = 30;
+    world->session->probe_ms = 60000;
+    pthread_mutex_lock(&world->mutex);
+    world->nodes[0].waits = world->nodes[1].waits = 3;
+    pthread_mutex_unlock(&world->mutex);
+    assert_int_equal(put(world, false), GS_OK);
+    assert_int_equal(world->session->given_up, 0);
+    assert_int_equal(world->summary.retries, 0);
+    assert_int_equal(world->summary.stored, MESSAGES);
+    assert_int_equal(world->held_count, MESSAGES);
+}
+
 static void a_put_that_nobody_takes_is_temporary(void **state)
 {
     struct world *world = *state;
@@ -600,6 +645,8 @@ int main(void)
         WORLD(a_put_sends_what_is_missing_and_only_that),
         WORLD(a_put_goes_on_where_another_left_off),
         WORLD(busy_nodes_are_tried_again_and_dead_ones_left_behind),
+        WORLD(a_put_leaves_a_node_that_is_silent_and_answers_no_probe),
+        WORLD(a_put_waits_for_a_node_that_is_silent_and_answers_probes),
         WORLD(a_put_that_nobody_takes_is_temporary),
         WORLD(a_node_that_read_other_bytes_is_not_believed),
         WORLD(a_file_that_ends_early_is_partial),
