@@ -71,8 +71,8 @@ static void a_listing_that_does_not_hold_is_none(void **state)
         "{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"never\",\"files\":[]}]}",
         "{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"20200102T0000Z\",\"files\":[{\"shard\":4,\"size\":1,\"count\":1}]}]}",
         "{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"20200102T0000Z\",\"files\":[{\"shard\":0,\"size\":-1,\"count\":1}]}]}",
-        "{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"20200102T0000Z\",\"files\":[{\"shard\":0,\"size\":9223372036854775807,"
-        "\"count\":1}]}]}",
+        ("{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"20200102T0000Z\",\"files\":[{\"shard\":0,"
+         "\"size\":9223372036854775807,\"count\":1}]}]}"),
         "{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"20200102T0000Z\",\"files\":[{\"shard\":0,\"size\":1,\"count\":5000000000}]}]}",
     };
     struct cluster_map *map = made_map(1, 1, 1);

@@ -286,7 +286,8 @@ static void await_question(struct release_fixture *fixture, const char *path)
     assert_string_equal(fixture->path, path);
 }
 
-static void answer(struct release_fixture *fixture, const char *format, ...)
+static void __attribute__((format(printf, 2, 3)))
+answer(struct release_fixture *fixture, const char *format, ...)
 {
     char body[TEXT_MAX], text[2 * TEXT_MAX];
     va_list list;
