@@ -278,8 +278,8 @@ class Thrash(Campaign):
                 self.leaving.remove(node)
                 self.ground.refresh_map()
                 self.ground.leave(node)
+                node.up_since = None  # before it leaves: from here on nobody is answered
                 node.leave()
-                node.up_since = None
                 self.removed += 1
                 self.say(f"{node.name} is empty, and was removed")
 
