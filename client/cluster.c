@@ -312,7 +312,23 @@ static enum status cluster_tell(struct gs_session *session, struct cluster_map *
     return status;
 }
 
-/* Until every node's map has this epoch. */
+/* Has it not got this map yet, or not its runs' states? Says so in err. */
+static bool cluster_is_late(const struct probe *probe, const struct cluster_map *map, struct error *err)
+{
+    const struct cluster_map *has = probe->map;
+
+    if (has == NULL || strcmp(has->cluster, map->cluster) != 0 || has->epoch < map->epoch)
+        error_set(err, STATUS_TIMEOUT, "%s has not taken the map of epoch %" PRIu64 " yet",
+                  probe->url, map->epoch);
+    else if (!probe->ready)
+        error_set(err, STATUS_TIMEOUT, "%s has the map of epoch %" PRIu64 " and is not ready yet: %s",
+                  probe->url, map->epoch, probe->err.text);
+    else
+        return false;
+    return true;
+}
+
+/* Until every node has this map and is ready with it. */
 static enum status cluster_wait(struct gs_session *session, const char *const *urls, unsigned count,
                                 const struct cluster_map *map, uint64_t wait_ms, struct error *err)
 {
@@ -320,26 +336,18 @@ static enum status cluster_wait(struct gs_session *session, const char *const *u
 
     for (;;) {
         struct probes probes;
-        const struct probe *late = NULL;
-        char url[URL_SIZE_MAX + 1] = "";
+        bool late = false;
 
         enum status status = probes_run(session, urls, count, NULL, 0, &probes, err);
         if (status != STATUS_OK)
             return status;
-        for (size_t i = 0; i < probes.count; i++) {
-            const struct cluster_map *has = probes.items[i].map;
-
-            if (has == NULL || strcmp(has->cluster, map->cluster) != 0 || has->epoch < map->epoch)
-                late = &probes.items[i];
-        }
-        if (late != NULL)
-            map_text_copy(url, sizeof url, late->url);
+        for (size_t i = 0; i < probes.count && !late; i++)
+            late = cluster_is_late(&probes.items[i], map, err);
         probes_fini(&probes);
-        if (late == NULL)
+        if (!late)
             return STATUS_OK;
         if (clock_monotonic_ms() >= until_ms)
-            return error_set(err, STATUS_TIMEOUT,
-                             "%s has not taken the map of epoch %" PRIu64 " yet", url, map->epoch);
+            return STATUS_TIMEOUT;
         status = session_wait(session, CLUSTER_POLL_MS, err);
         if (status != STATUS_OK)
             return status;

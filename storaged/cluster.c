@@ -39,6 +39,12 @@ enum status cluster_map_keep(const char *dir, const struct cluster_map *map, str
     return status;
 }
 
+/* A cluster of one that is given another one's map: whatever that one knows of its runs, this node does not. */
+static bool is_taken_in(const struct cluster_map *ours, const struct cluster_map *map)
+{
+    return ours->epoch == 0 && strcmp(ours->cluster, map->cluster) != 0;
+}
+
 /* Takes over the caller's reference to map. */
 static struct cluster_view *view_new(struct cluster *cluster, struct cluster_map *map)
 {
@@ -219,6 +225,8 @@ static enum status cluster_install_locked(struct cluster *cluster, struct cluste
         return status;
     if (reshard)
         status = cluster->on_shards(cluster, map->shards, err);
+    if (status == STATUS_OK && is_taken_in(ours, map))
+        status = cluster->on_taken_in(cluster, err);
     if (status == STATUS_OK)
         status = cluster_map_keep(cluster->dir, map, err);
     if (status == STATUS_OK)
@@ -234,8 +242,11 @@ static enum status cluster_install_locked(struct cluster *cluster, struct cluste
 enum status cluster_install(struct cluster *cluster, struct cluster_map *map, struct error *err)
 {
     uv_mutex_lock(&cluster->install);
+    bool taken_in = is_taken_in(cluster->view->map, map);
     enum status status = cluster_install_locked(cluster, map, err);
     uv_mutex_unlock(&cluster->install);
+    if (taken_in)
+        cluster->on_wanted(cluster);
     return status;
 }
 

@@ -33,7 +33,10 @@ struct cluster {
      * Called under install, from any thread; OK: the map is then kept on disk but not used before the node is. */
     enum status (*on_shards)(struct cluster *cluster, unsigned shards, struct error *err);
     bool (*has_data)(struct cluster *cluster);
-    void (*on_wanted)(struct cluster *cluster); /* a higher epoch was heard of; from any thread */
+    /* Another cluster takes in this node, which is empty: from now on it is to take nothing before it has the runs' states.
+     * Called under install, from any thread, before the map is kept. */
+    enum status (*on_taken_in)(struct cluster *cluster, struct error *err);
+    void (*on_wanted)(struct cluster *cluster); /* a higher epoch was heard of, or it was taken in; from any thread */
     void *user;
 };
 

@@ -1,14 +1,20 @@
-/* join.c: goes round the configured URLs until one has given both.
+/* join.c: the map from one of the configured URLs, unless one was told; then the runs' states from who is of that map's cluster.
  *
- *     MAP --epoch >= 1--> JUDGE --> RUNS --listing--> TELL each state --> INSTALL the map, take the marker away --> END
- *      ^-- the next URL ----'                               |
- *      ^------------------- REST <-- any failure -----------'
+ *     MAP --epoch >= 1--> JUDGE --> RUNS --listing--> TELL each state --> RUNS of the next, or
+ *      ^-- the next URL ----'                          '--> INSTALL the map, take the marker away --> END
+ *      ^------------------- REST <-- any failure
  *
  * Whose map is it? Another cluster's node may stand at one of the URLs, and a node that has once taken its map belongs to it.
  * A map that names this node is ours. One that does not (the node is new, and is added later) is taken only when more than half
- * of the other URLs have given one of that cluster in a round, and none of another.
+ * of the other URLs have given one of that cluster in a round, and none of another. A map that was told (cluster init, an
+ * indexer) was judged when it was installed (cluster.c).
  *
- * States come before the map is installed: once the map is on disk, a restart would be ready with it. A map that is
+ * Whose states are enough? Those of one member of the map that is not joining itself, or of one of its indexers. Where
+ * nobody has those, all other members' together: a cluster that begins, or one all of whose disks are new. A member that is
+ * down may be the one who knows, so it is waited for, until the map counts it out. A map that names neither another member
+ * nor an indexer leaves nobody to ask.
+ *
+ * States come before a map that was fetched is installed: once the map is on disk, a restart would be ready with it. A map that is
  * told meanwhile is installed at once, and the marker keeps the node from being ready before it has the states too. */
 #include "storaged/join.h"
 
@@ -20,6 +26,7 @@
 #include "proto/base/fsm.h"
 #include "proto/base/json_read.h"
 #include "proto/base/log.h"
+#include "proto/node_api.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -34,18 +41,25 @@ enum { RUNS_ANSWER_MAX = 512 << 20, CONNECT_TIMEOUT_MS = 2000 };
 struct join {
     struct fsm fsm;
     struct node_loop *loop;
-    char *urls;       /* owned: comma-separated */
+    char *urls;       /* owned: comma-separated; "": none, the map is told */
     const char *next; /* in urls */
     char url[URL_SIZE_MAX + 32];
     size_t base_size; /* of url, without a path */
     struct transfer_request request;
-    struct cluster_map *map; /* owned: to be installed */
+    struct cluster_map *map; /* owned: to be installed, or in use */
     struct {                 /* maps that don't name this node, since the first URL was asked */
         char cluster[CLUSTER_ID_SIZE + 1]; /* "": none yet */
         unsigned count;
         bool mixed; /* they are of several clusters */
     } round;
-    json_t *listing; /* owned */
+    struct {              /* who is asked for states: the map's other members, then its indexers */
+        unsigned next;    /* in the map's nodes, then its indexers */
+        unsigned told;    /* members that have */
+        bool enough;      /* the one asked last is not joining itself */
+        struct error err; /* of the last that did not tell */
+    } sources;
+    char epoch_text[EPOCH_TEXT_SIZE];
+    json_t *listing; /* owned; NULL: this source did not tell */
     size_t run;      /* in the listing */
     struct run_change change;
     struct work work;
@@ -69,10 +83,10 @@ static enum fsm_next join_done(struct fsm *fsm);
 static enum fsm_next join_rest(struct fsm *fsm);
 
 static const struct fsm_step join_steps[] = {
-    [JOIN_MAP] = { "map", join_map, TO(JUDGE) },
+    [JOIN_MAP] = { "map", join_map, TO(JUDGE) | TO(RUNS) },
     [JOIN_JUDGE] = { "judge", join_judge, TO(RUNS) | TO(MAP) },
-    [JOIN_RUNS] = { "runs", join_runs, TO(TELL) },
-    [JOIN_TELL] = { "tell", join_tell, TO(TELL) | TO(INSTALL) },
+    [JOIN_RUNS] = { "runs", join_runs, TO(TELL) | TO(INSTALL) },
+    [JOIN_TELL] = { "tell", join_tell, TO(TELL) | TO(RUNS) | TO(INSTALL) },
     [JOIN_INSTALL] = { "install", join_install, TO(DONE) },
     [JOIN_DONE] = { "done", join_done, 0 },
     [JOIN_REST] = { "rest", join_rest, TO(MAP) },
@@ -80,14 +94,19 @@ static const struct fsm_step join_steps[] = {
 
 /* --- asking --- */
 
-static void ask(struct join *join, const char *path, size_t answer_max,
+static void ask(struct join *join, const char *path, const struct cluster_map *map, size_t answer_max,
                 void (*on_done)(struct transfer_request *request, enum status status,
                                 const struct error *err))
 {
     struct transfer_request *request = &join->request;
 
     snprintf(join->url + join->base_size, sizeof join->url - join->base_size, "%s", path);
-    transfer_request_init(request); /* without a cluster's headers: we have none yet */
+    transfer_request_init(request);
+    if (map != NULL) { /* whoever is of another cluster refuses */
+        snprintf(join->epoch_text, sizeof join->epoch_text, "%llu", (unsigned long long)map->epoch);
+        request->headers[0] = (struct transfer_header){ HEADER_CLUSTER, map->cluster };
+        request->headers[1] = (struct transfer_header){ HEADER_EPOCH, join->epoch_text };
+    }
     request->connect_timeout_ms = CONNECT_TIMEOUT_MS;
     request->method = "GET";
     request->url = join->url;
@@ -158,17 +177,38 @@ static void on_map(struct transfer_request *request, enum status status, const s
     answered(join, status, &err);
 }
 
+/* A map that was told is in use already. */
+static bool take_told(struct join *join)
+{
+    struct cluster_view *view = cluster_view(&join->loop->node->cluster);
+    bool told = view->map->epoch > 0;
+
+    if (told) {
+        map_unref(join->map);
+        join->map = map_ref(view->map);
+    }
+    cluster_view_release(view);
+    return told;
+}
+
 static enum fsm_next join_map(struct fsm *fsm)
 {
     struct join *join = container_of(fsm, struct join, fsm);
     struct error err;
 
+    memset(&join->sources, 0, sizeof join->sources);
+    if (take_told(join))
+        return fsm_go(fsm, JOIN_RUNS);
     error_init(&err);
+    if (join->urls[0] == '\0') {
+        error_set(&err, STATUS_NOT_READY, "the map that took this node in is not kept yet");
+        return fsm_fail(fsm, STATUS_NOT_READY, &err);
+    }
     if (!next_url(join) || is_own_url(join)) {
         error_set(&err, STATUS_NOT_READY, "%s: is this node itself", join->url);
         return fsm_fail(fsm, STATUS_NOT_READY, &err);
     }
-    ask(join, "/cluster/map", MAP_JSON_SIZE_MAX, on_map);
+    ask(join, "/cluster/map", NULL, MAP_JSON_SIZE_MAX, on_map);
     return fsm_wait(fsm, 1, JOIN_JUDGE);
 }
 
@@ -222,32 +262,110 @@ static enum fsm_next join_judge(struct fsm *fsm)
 
 /* --- runs --- */
 
+/* Who else has a word in it: a node that is out has none. */
+static bool is_member(struct join *join, const struct map_node *node)
+{
+    return node->state != NODE_OUT && strcmp(node->id, join->loop->node->cluster.self.id) != 0;
+}
+
+static unsigned members_count(struct join *join)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < join->map->nodes_count; i++)
+        count += is_member(join, &join->map->nodes[i]);
+    return count;
+}
+
+/* The URL of the next source, in join->url; false: there is none left. */
+static bool next_source(struct join *join)
+{
+    const struct cluster_map *map = join->map;
+
+    while (join->sources.next < map->nodes_count + map->indexers_count) {
+        unsigned n = join->sources.next++;
+        if (n < map->nodes_count && !is_member(join, &map->nodes[n]))
+            continue;
+        snprintf(join->url, URL_SIZE_MAX + 1, "%s",
+                 n < map->nodes_count ? map->nodes[n].url : map->indexers[n - map->nodes_count]);
+        join->base_size = strlen(join->url);
+        return true;
+    }
+    return false;
+}
+
+static bool is_of_indexer(const struct join *join)
+{
+    return join->sources.next > join->map->nodes_count;
+}
+
+/* This one does not tell: the next is asked. */
+static void source_failed(struct join *join, const struct error *err)
+{
+    json_decref(join->listing);
+    join->listing = NULL;
+    join->sources.err = *err;
+    error_wrap(&join->sources.err, "%.*s", (int)join->base_size, join->url);
+}
+
+static enum status take_listing(struct join *join, struct error *err)
+{
+    const struct transfer_request *request = &join->request;
+    json_t *runs;
+
+    enum status status = transfer_answer_status(request, err);
+    if (status == STATUS_OK)
+        status = json_parse(request->answer.data, request->answer.size, &join->listing, err);
+    if (status == STATUS_OK)
+        status = json_get_array(join->listing, "runs", &runs, err);
+    if (status == STATUS_OK)
+        join->sources.enough = !json_is_true(json_object_get(join->listing, "joining"));
+    return status;
+}
+
 static void on_runs(struct transfer_request *request, enum status status, const struct error *failure)
 {
     struct join *join = request->user;
+    struct node_loop *loop = join->loop;
     struct error err;
-    json_t *runs;
 
     error_init(&err);
+    join->run = 0;
     if (status != STATUS_OK)
         error_set(&err, status, "%s", failure->text);
     else
-        status = transfer_answer_status(request, &err);
-    json_decref(join->listing);
-    join->listing = NULL;
-    join->run = 0;
-    if (status == STATUS_OK)
-        status = json_parse(request->answer.data, request->answer.size, &join->listing, &err);
-    if (status == STATUS_OK)
-        status = json_get_array(join->listing, "runs", &runs, &err);
-    answered(join, status, &err);
+        status = take_listing(join, &err);
+    if (status != STATUS_OK)
+        source_failed(join, &err);
+    transfer_request_fini(request);
+    fsm_resume(&join->fsm, STATUS_OK, NULL);
+    node_loop_end(loop);
+}
+
+/* Nobody is left to ask: is what was told all that there is? */
+static enum fsm_next runs_end(struct join *join)
+{
+    unsigned members = members_count(join);
+    struct error err;
+
+    if (members > 0 ? join->sources.told == members : join->map->indexers_count == 0)
+        return fsm_go(&join->fsm, JOIN_INSTALL);
+    error_init(&err);
+    error_set(&err, STATUS_NOT_READY,
+              "catching up: the runs' states are needed, of one node or indexer of the cluster that knows them: %.300s",
+              join->sources.err.text);
+    return fsm_fail(&join->fsm, STATUS_NOT_READY, &err);
 }
 
 static enum fsm_next join_runs(struct fsm *fsm)
 {
     struct join *join = container_of(fsm, struct join, fsm);
 
-    ask(join, "/cluster/runs", RUNS_ANSWER_MAX, on_runs);
+    json_decref(join->listing);
+    join->listing = NULL;
+    if (join->stopped || !next_source(join))
+        return runs_end(join);
+    ask(join, is_of_indexer(join) ? "/v1/runs" : "/cluster/runs", join->map, RUNS_ANSWER_MAX, on_runs);
     return fsm_wait(fsm, 1, JOIN_TELL);
 }
 
@@ -276,20 +394,30 @@ static void on_told(struct run_change *change, enum status status)
     node_loop_end(loop);
 }
 
+/* All of a source's states hold here. */
+static enum fsm_next source_told(struct join *join)
+{
+    join->sources.told += !is_of_indexer(join);
+    return fsm_go(&join->fsm, join->sources.enough ? JOIN_INSTALL : JOIN_RUNS);
+}
+
 static enum fsm_next join_tell(struct fsm *fsm)
 {
     struct join *join = container_of(fsm, struct join, fsm);
     const json_t *runs = json_object_get(join->listing, "runs");
     struct error err;
 
+    if (join->listing == NULL)
+        return fsm_go(fsm, JOIN_RUNS);
     if (join->run == json_array_size(runs))
-        return fsm_go(fsm, JOIN_INSTALL);
+        return source_told(join);
     error_init(&err);
     join->change = (struct run_change){ .port = &join->loop->port, .on_done = on_told };
     error_init(&join->change.err);
-    enum status status = read_run(json_array_get(runs, join->run++), &join->change, &err);
-    if (status != STATUS_OK)
-        return fsm_fail(fsm, status, &err);
+    if (read_run(json_array_get(runs, join->run++), &join->change, &err) != STATUS_OK) {
+        source_failed(join, &err);
+        return fsm_go(fsm, JOIN_RUNS);
+    }
     if (join->change.info.version == 0 && join->change.info.incarnation == 1)
         return fsm_go(fsm, JOIN_TELL); /* nobody spoke of it */
     node_loop_begin(join->loop);
@@ -332,8 +460,9 @@ static enum fsm_next join_done(struct fsm *fsm)
     struct join *join = container_of(fsm, struct join, fsm);
     struct node *node = join->loop->node;
 
-    log_msg(LOG_INFO, "node.joined", "map and run states came from %.*s", (int)join->base_size,
-            join->url);
+    log_msg(LOG_INFO, "node.joined", "it has the map of epoch %llu; run states came from %s",
+            (unsigned long long)join->map->epoch,
+            join->sources.enough ? join->url : "all other nodes that there are");
     if (atomic_load(&node->again))
         node_drain(node);
     else

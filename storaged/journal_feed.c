@@ -82,6 +82,8 @@ static void runs_run(struct work *work)
     json_key(&json, "seq");
     json_format(&json, "%016" PRIx64 ".%" PRIu64, store_boot_id(store), counter);
     json_put_bool(&json, "full", poll->full);
+    if (node_phase(poll->loop->node) == NODE_JOINING)
+        json_put_bool(&json, "joining", true); /* states of runs may be missing */
     json_key(&json, "runs");
     json_array_begin(&json);
     for (size_t i = 0; i < count; i++)

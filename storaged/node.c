@@ -51,6 +51,28 @@ static enum status node_on_shards(struct cluster *cluster, unsigned shards, stru
     return STATUS_OK;
 }
 
+/* From here on nothing is taken before join.c has ended, by this process or, since the marker is on disk, by the next. Who
+ * joins by its settings does that anyway. */
+static enum status node_on_taken_in(struct cluster *cluster, struct error *err)
+{
+    struct node *node = cluster->user;
+    int serving = NODE_SERVING;
+    struct buf empty;
+
+    if (atomic_load(&node->state) == NODE_JOINING)
+        return STATUS_OK;
+    buf_init(&empty, 1);
+    enum status status = json_file_write(node->settings->data, join_marker, &empty, err);
+    if (status != STATUS_OK)
+        return status;
+    atomic_compare_exchange_strong(&node->state, &serving, NODE_JOINING);
+    if (atomic_load(&node->ingests) == 0 && !node_has_data(cluster))
+        return STATUS_OK;
+    node_set_serving(node); /* as the cluster of one that it is */
+    (void)json_file_remove(node->settings->data, join_marker, NULL); /* else the next start does */
+    return error_set(err, STATUS_OVERLOADED, "messages are coming in: try again");
+}
+
 static void node_on_wanted(struct cluster *cluster)
 {
     struct node *node = cluster->user;
@@ -192,11 +214,13 @@ static enum status start_name(struct node *node, struct node_start *start, struc
     return node_json_save(settings->data, &start->self, err);
 }
 
-/* Joining begins on an empty disk, and goes on until it has ended. */
+/* Joining begins on an empty disk, or when a cluster takes the node in, and goes on until it has ended. */
 static bool start_joins(const struct node *node, const struct node_start *start)
 {
-    return node->settings->join != NULL && node->settings->join[0] != '\0' &&
-           (start->marked || start->map == NULL || start->map->epoch == 0);
+    bool has_map = start->map != NULL && start->map->epoch > 0;
+    bool wished = node->settings->join != NULL && node->settings->join[0] != '\0';
+
+    return has_map ? start->marked : wished;
 }
 
 static enum status start_cluster(struct node *node, struct node_start *start, struct error *err)
@@ -218,12 +242,17 @@ static enum status start_cluster(struct node *node, struct node_start *start, st
         return status;
     node->cluster.on_shards = node_on_shards;
     node->cluster.has_data = node_has_data;
+    node->cluster.on_taken_in = node_on_taken_in;
     node->cluster.on_wanted = node_on_wanted;
     node->cluster.user = node;
     atomic_store(&node->state, joins ? NODE_JOINING : NODE_SERVING);
     buf_init(&empty, 1);
     if (joins && !start->marked)
         return json_file_write(settings->data, join_marker, &empty, err);
+    if (!joins && start->marked) /* of a cluster that did not take it in after all */
+        status = json_file_remove(settings->data, join_marker, err);
+    if (status != STATUS_OK)
+        return status;
     return first && !joins ? cluster_save(&node->cluster, err) : STATUS_OK;
 }
 
@@ -240,7 +269,16 @@ static void on_signal(uv_signal_t *handle, int number)
     node_drain(node);
 }
 
-static void start_services(struct node *node, const struct settings *settings)
+/* At the start, or when a cluster has taken the node in. On loop 0. */
+static void join_if_wanted(struct node *node)
+{
+    const char *urls = node->settings->join;
+
+    if (atomic_load(&node->join) == NULL && atomic_load(&node->state) == NODE_JOINING)
+        atomic_store(&node->join, join_start(&node->loops[0], urls != NULL ? urls : ""));
+}
+
+static void start_services(struct node *node)
 {
     static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
     struct node_loop *loop = &node->loops[0];
@@ -257,8 +295,7 @@ static void start_services(struct node *node, const struct settings *settings)
         uv_signal_start(&node->signals[i], on_signal, numbers[i]);
     }
     node->signals_opened = true;
-    if (atomic_load(&node->state) == NODE_JOINING)
-        node->join = join_start(loop, settings->join);
+    join_if_wanted(node);
 }
 
 static void log_serving(struct node *node)
@@ -308,7 +345,7 @@ enum status node_open(const struct settings *settings, struct node **result, str
         node_close(node);
         return status;
     }
-    start_services(node, settings);
+    start_services(node);
     log_serving(node);
     *result = node;
     return STATUS_OK;
@@ -355,7 +392,7 @@ void node_reload(struct node *node)
 
 static void stop_services(struct node *node)
 {
-    join_stop(node->join);
+    join_stop(atomic_load(&node->join));
     map_sync_stop(node->map_sync);
     probe_stop(node->probe);
     repair_stop(node->repair);
@@ -376,6 +413,7 @@ void node_on_wake(struct node_loop *loop)
             stop_services(node);
         node_loop_drain(loop);
     } else if (loop->number == 0) {
+        join_if_wanted(node);
         map_sync_go(node->map_sync);
         repair_go(node->repair);
     }
@@ -388,7 +426,7 @@ void node_close(struct node *node)
         uv_close((uv_handle_t *)&node->signals[i], NULL);
     for (unsigned i = 0; node->loops != NULL && i < node->loops_count; i++)
         node_loop_close(&node->loops[i]);
-    join_free(node->join);
+    join_free(atomic_load(&node->join));
     map_sync_free(node->map_sync);
     probe_free(node->probe);
     repair_free(node->repair);
@@ -439,7 +477,9 @@ void node_ingest_end(struct node *node)
 
 void node_describe_join(struct node *node, char *text, size_t size)
 {
+    struct join *join = atomic_load(&node->join);
+
     text[0] = '\0';
-    if (node_phase(node) == NODE_JOINING && node->join != NULL)
-        join_describe(node->join, text, size);
+    if (node_phase(node) == NODE_JOINING && join != NULL)
+        join_describe(join, text, size);
 }

@@ -22,7 +22,7 @@ struct space_watch;
 struct sync;
 
 enum node_phase {
-    NODE_JOINING, /* waits for map and run states; takes no PUT */
+    NODE_JOINING, /* waits for map and run states, at the start or when a cluster took it in; takes no PUT */
     NODE_SERVING,
     NODE_DRAINING,
 };
@@ -43,13 +43,13 @@ struct node {
     _Atomic bool frozen;      /* about to begin anew with other shards: no PUT */
     _Atomic unsigned ingests; /* bodies under way */
     _Atomic bool again;
-    struct join *join;               /* owned; loop 0 */
+    struct join *_Atomic join;       /* owned; loop 0; any loop describes it */
     struct map_sync *map_sync;       /* owned; loop 0 */
     struct probe *probe;             /* owned; loop 0 */
     struct repair *repair;           /* owned; loop 0 */
     struct release *release;         /* owned; loop 0; NULL: nothing is given up */
     struct space_watch *space_watch; /* owned; loop 0 */
-    struct sync *sync; /* owned; loop 0; NULL: it looks at nobody */
+    struct sync *sync;               /* owned; loop 0; NULL: it looks at nobody */
     uv_signal_t signals[3];
     bool signals_opened;
 };

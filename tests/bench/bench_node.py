@@ -304,6 +304,8 @@ class NodeBench:
             "eras": [{"from": None, "owners": [[ring[shard % 3], ring[(shard + 1) % 3]] for shard in range(8)]}]})
         for node in nodes:
             self.send(node, "PUT", "/cluster/map", self.map_of_three)
+        for node in nodes:
+            node.wait_ready()
         return nodes
 
     @staticmethod

@@ -101,6 +101,10 @@ class Server:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=in_child(self.cpu))
+        self.wait_ready()
+        return self
+
+    def wait_ready(self):
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.is_ready():
             if self.process.poll() is not None:
@@ -108,7 +112,6 @@ class Server:
             if time.monotonic() > deadline:
                 raise BenchError(f"{self.name} is not ready after {START_TIMEOUT_S} s:\n{self.output()}")
             time.sleep(POLL_S)
-        return self
 
     def is_ready(self):
         try:

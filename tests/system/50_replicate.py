@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import threading
 
 import pytest
 import requests
 
-from processes import await_condition
+from processes import Cluster, await_condition
 
 SHARDS = 32
 
@@ -47,6 +48,8 @@ def tell_map(nodes, cluster_map):
     for node in nodes:
         answer = node.put("/cluster/map", json.dumps(cluster_map))
         assert answer.status_code == 200, answer.text
+    for node in nodes:
+        node.wait_ready()  # whom another's cluster took in asks for the runs' states first
 
 
 @pytest.fixture
@@ -307,6 +310,93 @@ def test_a_node_that_joins_takes_no_put_before_it_has_map_and_states(daemons):
     assert third.put("/ingest/x/", small_message(1)).status_code == 201
     assert third.put("/ingest/old/", small_message(1)).status_code == 410
     third.restart()  # with the map on disk it need not ask again
+
+
+RETIRED = {"incarnation": 3, "version": 7, "state": "retired"}
+
+
+def wipe(node):
+    """Its disk is replaced by an empty one: it begins as a cluster of one."""
+    node.kill()
+    shutil.rmtree(node.data)
+    return node.start().wait_ready()
+
+
+def why(node):
+    """What keeps it from being ready; "" when it is."""
+    return next((check.get("detail", "?") for check in node.get("/readyz").json()["checks"] if not check["ok"]), "")
+
+
+def test_an_empty_disk_under_an_old_name_takes_no_put_before_it_has_run_states(nodes):
+    for node in nodes:
+        assert node.put(f"/cluster/runs/old/{RUN}", json.dumps(RETIRED)).status_code == 200
+    held, third = nodes[0].json("/cluster/map"), wipe(nodes[2])
+    assert third.json("/cluster/map")["epoch"] == 0
+    for node in nodes[:2]:
+        node.kill()
+    assert third.put("/cluster/map", json.dumps(held)).status_code == 200
+    await_condition(lambda: "catching up" in why(third) and nodes[1].url in why(third), "it says what it waits for")
+    for path in ("/ingest/old/", "/replica/old", "/ingest/new/"):
+        assert third.put(path, small_message(1)).status_code == 503
+    third.kill()  # it still waits when it has begun anew, with the map on disk
+    third.start()
+    await_condition(third.answers, "it answers")
+    await_condition(lambda: "catching up" in why(third), "it waits")
+    assert third.json("/cluster/map")["epoch"] == held["epoch"]
+    assert third.put("/ingest/new/", small_message(1)).status_code == 503
+    nodes[0].start().wait_ready()
+    third.wait_ready()
+    assert third.json(f"/cluster/runs/old/{RUN}")["version"] == RETIRED["version"]
+    assert third.put("/replica/old", small_message(1)).status_code == 410
+    third.restart()
+    nodes[1].start().wait_ready()
+    await_condition(lambda: ok(third.put("/ingest/new/", small_message(1))), "all take part again")
+
+
+def test_disks_that_are_all_new_make_a_cluster_and_who_is_down_is_waited_for_until_it_is_out(nodes):
+    assert nodes[2].put(f"/cluster/runs/old/{RUN}", json.dumps(RETIRED)).status_code == 200
+    held = nodes[0].json("/cluster/map")
+    nodes[2].kill()
+    for node in nodes[:2]:
+        wipe(node)
+    for node in nodes[:2]:
+        assert node.put("/cluster/map", json.dumps(held)).status_code == 200
+    for node in nodes[:2]:  # each has told the other what it knows, and n3 may know more
+        await_condition(lambda node=node: nodes[2].url in why(node), "n3 is waited for")
+        assert node.put("/ingest/new/", small_message(1)).status_code == 503
+    left = make_map(nodes[:2], held["cluster"], epoch=2)
+    left["nodes"].append({**held["nodes"][2], "state": "out"})
+    tell_map(nodes[:2], left)
+    assert ok(nodes[0].put("/ingest/new/", small_message(1)))
+
+
+def test_an_indexer_has_run_states_for_a_node_that_is_alone(daemons):
+    node = daemons.node("n1")
+    cluster = Cluster([node], daemons.indexer([node], ready=False)).init()
+    cluster.indexer.wait_ready()
+    node.put("/ingest/old/", small_message(1))
+    await_condition(lambda: cluster.indexer.get(f"/v1/runs/old/{RUN}").status_code == 200, "the index has the run")
+    assert cluster.indexer.post(f"/v1/runs/old/{RUN}/retire?grace=0s").status_code == 200
+    await_condition(lambda: cluster.indexer.json(f"/v1/runs/old/{RUN}")["state"] == "purged", "the run is purged")
+    states = node.json(f"/cluster/runs/old/{RUN}")
+    held = node.json("/cluster/map")
+    cluster.indexer.stop()
+    wipe(node)
+    assert node.put("/cluster/map", json.dumps(held)).status_code == 200
+    await_condition(lambda: cluster.indexer.url in why(node), "it says whom it needs")
+    assert node.put("/ingest/old/", small_message(1)).status_code == 503
+    cluster.indexer.start()
+    node.wait_ready()
+    assert node.json(f"/cluster/runs/old/{RUN}") == states
+    assert node.put("/ingest/old/", small_message(1)).status_code == 410
+
+
+def test_a_node_with_nobody_to_ask_goes_on_by_itself(daemons):
+    first, node = daemons.node("n1"), daemons.node("n2")
+    alone = {**make_map([node], first.json("/cluster/map")["cluster"]), "replicas": 1, "min_replicas": 1,
+             "eras": [{"from": None, "owners": [[node.name]] * SHARDS}]}
+    tell_map([node], alone)
+    assert ok(node.put("/ingest/new/", small_message(1)))
 
 
 def test_a_node_that_joins_is_not_taken_by_another_cluster_at_an_address_of_its_own(daemons):

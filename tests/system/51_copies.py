@@ -30,6 +30,8 @@ def tell_map(nodes, owners):
     }
     for node in nodes:
         assert node.put("/cluster/map", json.dumps(cluster_map)).status_code == 200
+    for node in nodes:
+        node.wait_ready()  # whom another's cluster took in asks for the runs' states first
 
 
 @pytest.fixture

@@ -43,6 +43,8 @@ def tell_map(nodes, cluster_map):
     for node in nodes:
         answer = node.put("/cluster/map", json.dumps(cluster_map))
         assert answer.status_code == 200, answer.text
+    for node in nodes:
+        node.wait_ready()  # whom another's cluster took in asks for the runs' states first
 
 
 def owned(node, cluster_map, messages):

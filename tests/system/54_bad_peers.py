@@ -154,6 +154,7 @@ def tell_map(first, second, third):
         if not isinstance(node, FakeNode):
             answer = node.put("/cluster/map", json.dumps(cluster_map))
             assert answer.status_code == 200, answer.text
+            node.wait_ready()
     return cluster_map["cluster"]
 
 

@@ -126,6 +126,8 @@ class Given:
         for node in self.nodes:
             answer = node.put("/cluster/map", json.dumps(cluster_map))
             assert answer.status_code == 200, answer.text
+        for node in self.nodes:
+            node.wait_ready()
 
     def give_away(self):
         self.tell(["n2", "n3"])

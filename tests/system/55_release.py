@@ -52,6 +52,8 @@ class Nodes:
         self.map = self.make_map(1, ["n1", "n2"])
         for node in self.nodes.values():
             assert node.put("/cluster/map", json.dumps(self.map)).status_code == 200
+        for node in self.nodes.values():
+            node.wait_ready()
         self.indexer = Indexer("indexer", folder, list(self.nodes.values()), catalog=catalog, arguments=arguments).start().wait_ready()
 
     def close(self):

@@ -31,6 +31,8 @@ class Lost:
             "eras": [{"from": None, "owners": [[ring[(shard + copy) % len(ring)] for copy in range(replicas)] for shard in range(32)]}]}
         for node in self.nodes.values():
             assert node.put("/cluster/map", json.dumps(self.map)).status_code == 200
+        for node in self.nodes.values():
+            node.wait_ready()
         self.indexer = daemons.indexer(list(self.nodes.values()), arguments=arguments, catalog=catalog)
 
     def close(self):
@@ -199,6 +201,7 @@ def test_an_indexer_with_an_empty_database_takes_the_highest_map_and_states_that
              "eras": [{"from": None, "owners": [[name] for _ in range(32)]}]} for epoch, name in ((5, "n1"), (7, "n2"))]
     nodes[0].put("/cluster/map", json.dumps(maps[0]))
     nodes[1].put("/cluster/map", json.dumps(maps[0]))
+    nodes[1].wait_ready()
     nodes[0].ingest("old", stamped("20261101T0000Z", 20))
     # n1 has gone to sleep by the time of the newer map and of a run's state.
     nodes[0].kill()

@@ -138,3 +138,5 @@ def make_cluster(nodes, shards, seed):
         status, _, text = connection.ask("PUT", "/cluster/map", body=json.dumps(map_))
         assert status == 200, text
         connection.close()
+    for node in nodes:
+        node.wait_ready()

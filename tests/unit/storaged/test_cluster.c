@@ -19,8 +19,8 @@
 static char dir[64];
 static struct cluster cluster;
 static bool has_data;
-static unsigned shards_asked, wanted;
-static enum status shards_answer;
+static unsigned shards_asked, wanted, taken_in;
+static enum status shards_answer, taken_in_answer;
 
 static bool fake_has_data(struct cluster *which)
 {
@@ -33,6 +33,18 @@ static enum status fake_on_shards(struct cluster *which, unsigned shards, struct
     (void)which;
     shards_asked = shards;
     return shards_answer == STATUS_OK ? STATUS_OK : error_set(err, shards_answer, "not now");
+}
+
+/* Before the map is kept: a crash behind that must find the node waiting. */
+static enum status fake_on_taken_in(struct cluster *which, struct error *err)
+{
+    struct cluster_map *kept;
+
+    assert_int_equal(cluster_map_load(dir, &kept, NULL), STATUS_OK);
+    assert_null(kept);
+    assert_int_equal(which->view->map->epoch, 0);
+    taken_in++;
+    return taken_in_answer == STATUS_OK ? STATUS_OK : error_set(err, taken_in_answer, "not now");
 }
 
 static void fake_on_wanted(struct cluster *which)
@@ -50,12 +62,13 @@ static int setup(void **state)
     snprintf(dir, sizeof dir, "/tmp/test_cluster.XXXXXX");
     assert_non_null(mkdtemp(dir));
     has_data = false;
-    shards_asked = wanted = 0;
-    shards_answer = STATUS_OK;
+    shards_asked = wanted = taken_in = 0;
+    shards_answer = taken_in_answer = STATUS_OK;
     struct cluster_map *map = map_single(OURS, 32, "n1", "http://a:1", "h", "c", 100);
     assert_int_equal(cluster_init(&cluster, dir, &self, map, NULL), STATUS_OK);
     cluster.has_data = fake_has_data;
     cluster.on_shards = fake_on_shards;
+    cluster.on_taken_in = fake_on_taken_in;
     cluster.on_wanted = fake_on_wanted;
     return 0;
 }
@@ -138,6 +151,31 @@ static void an_empty_node_goes_into_any_cluster(void **state)
     assert_int_equal(node_json_load(dir, &self, NULL), STATUS_OK);
     assert_string_equal(self.cluster, THEIRS);
     assert_int_equal(install(make_map(OURS, 9, 32, "http://a:1")), STATUS_OTHER_CLUSTER); /* it has one now */
+}
+
+static void a_node_that_is_taken_in_is_told_so_before_the_map_is_kept(void **state)
+{
+    struct cluster_map *kept;
+
+    (void)state;
+    taken_in_answer = STATUS_OVERLOADED;
+    assert_int_equal(install(make_map(THEIRS, 1, 32, "http://a:1")), STATUS_OVERLOADED);
+    assert_int_equal(cluster_map_load(dir, &kept, NULL), STATUS_OK);
+    assert_null(kept);
+    assert_int_equal(epoch_in_use(), 0);
+    taken_in_answer = STATUS_OK;
+    assert_int_equal(install(make_map(THEIRS, 1, 32, "http://a:1")), STATUS_OK);
+    assert_int_equal(taken_in, 2);
+    assert_int_equal(wanted, 2); /* somebody has to look */
+    assert_int_equal(install(make_map(THEIRS, 2, 32, "http://a:1")), STATUS_OK);
+    assert_int_equal(taken_in, 2);
+}
+
+static void the_node_that_a_cluster_begins_with_knows_all_that_there_is(void **state)
+{
+    (void)state;
+    assert_int_equal(install(make_map(OURS, 1, 32, "http://a:1")), STATUS_OK);
+    assert_int_equal(taken_in, 0);
 }
 
 static void a_node_with_data_goes_only_into_what_could_be_its_own(void **state)
@@ -233,6 +271,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_higher_epoch_is_taken_and_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lower_or_other_equal_epoch_is_not, setup, teardown),
         cmocka_unit_test_setup_teardown(an_empty_node_goes_into_any_cluster, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_node_that_is_taken_in_is_told_so_before_the_map_is_kept,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(the_node_that_a_cluster_begins_with_knows_all_that_there_is,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_node_with_data_goes_only_into_what_could_be_its_own,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(other_shards_are_kept_for_a_new_beginning, setup, teardown),
