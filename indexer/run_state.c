@@ -286,11 +286,31 @@ static bool run_ends(const struct run_op *op)
            (op->was.incarnation > 0 && op->next.info.incarnation > op->was.incarnation);
 }
 
+/* What is asked for is so already, for all that is known here: another indexer may have changed it a moment ago. Where that is newer
+ * the run is taken from there, and the change planned anew. */
+static enum status run_look(struct run_op *op, struct error *err)
+{
+    struct catalog_run found;
+    enum status status = catalog_run_get(op->entry->indexer->catalog, &op->next.run, &found, err);
+
+    if (status == STATUS_NOT_FOUND ||
+        (status == STATUS_OK && run_info_compare(&found.info, &op->was) <= 0))
+        return STATUS_OK;
+    if (status != STATUS_OK)
+        return status;
+    op->next = found;
+    return error_set(err, STATUS_CONFLICT, "run %s: another indexer has changed it", op->entry->name);
+}
+
 static void run_write_run(struct work *work)
 {
     struct run_op *op = container_of(work, struct run_op, work);
     struct catalog *catalog = op->entry->indexer->catalog;
 
+    if (op->kind == RUN_OP_CHANGE && !op->writes && !op->forgets) {
+        work->status = run_look(op, &work->err);
+        return;
+    }
     work->status = STATUS_OK;
     if (op->forgets)
         work->status = catalog_cursor_remove(catalog, NULL, &op->next.run, &work->err);

@@ -2,6 +2,7 @@
 #include "catalog_file.h"
 #include "indexer/run_state.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -118,6 +119,54 @@ static void changes_that_wait_are_made_in_the_order_they_came_with_those_of_answ
     assert_int_equal(stored_version(fixture), 101);
 }
 
+static void on_changed(struct run_state_change *change, enum status status,
+                       const struct catalog_run *run, const struct error *err)
+{
+    struct fixture *fixture = change->user;
+    (void)run;
+    (void)err;
+
+    assert_int_equal(status, STATUS_OK);
+    fixture->told++;
+}
+
+static void retire(struct fixture *fixture, struct run_state_change *change)
+{
+    *change = (struct run_state_change){
+        .run = fixture->run, .to = RUN_RETIRED, .grace_ms = 1000, .on_done = on_changed, .user = fixture
+    };
+    run_state_change(&fixture->indexer, change);
+}
+
+/* Else it is told that it is done, and the run stays as the other indexer made it. */
+static void what_another_indexer_undid_is_done_again_though_it_seems_done(void **state)
+{
+    struct fixture *fixture = *state;
+    struct run_state_change change;
+    struct catalog_run run;
+
+    see(fixture, 1);
+    run_until_told(fixture, 1);
+    retire(fixture, &change);
+    run_until_told(fixture, 2);
+    assert_int_equal(catalog_run_get(fixture->indexer.catalog, &fixture->run, &run, NULL), STATUS_OK);
+    assert_int_equal(run.info.state, RUN_RETIRED);
+    retire(fixture, &change); /* it is so */
+    run_until_told(fixture, 3);
+    assert_int_equal(stored_version(fixture), 2);
+
+    struct run_info was = run.info;
+    run.info.state = RUN_READY;
+    run.info.version++;
+    assert_int_equal(catalog_run_put_before(fixture->indexer.catalog, &run, &was, UINT_MAX, NULL),
+                     STATUS_OK);
+    retire(fixture, &change);
+    run_until_told(fixture, 4);
+    assert_int_equal(catalog_run_get(fixture->indexer.catalog, &fixture->run, &run, NULL), STATUS_OK);
+    assert_int_equal(run.info.state, RUN_RETIRED);
+    assert_int_equal(run.info.version, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +175,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             changes_that_wait_are_made_in_the_order_they_came_with_those_of_answers_behind_them,
             setup, teardown),
+        cmocka_unit_test_setup_teardown(what_another_indexer_undid_is_done_again_though_it_seems_done,
+                                        setup, teardown),
     };
 
     if (mkdtemp(folder) == NULL)
