@@ -6,7 +6,7 @@
  *
  * A new worker takes a millisecond, where a new program takes tens to learn ecCodes' definitions. A head whose worker dies or takes too long is
  * tried again in a fresh worker, as the damage may be an earlier one's; a head that kills a fresh one is answered for by the parent
- * (DECODER_DIED, DECODER_TIMED_OUT). After a death a worker is given one head, the next one two, then four, as long as none dies: so
+ * (DECODER_DIED, DECODER_TIMED_OUT); one that was only late by the clock is tried twice, whatever its worker had before. After a death a worker is given one head, the next one two, then four, as long as none dies: so
  * of many killers each costs little more than one death. */
 #ifndef INDEXER_DECODER_PARENT_H
 #define INDEXER_DECODER_PARENT_H

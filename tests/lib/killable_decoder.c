@@ -7,6 +7,7 @@
  *   keys          decoded, into what is no JSON
  *   junk          write what is no frame where answers go
  *   kill          be killed as if from outside
+ *   late          wait for ever the first time that somebody says so, as on a machine that stands still; then decode
  *   no            refuse, as ecCodes does
  *   print         to standard output, as a library might; and decode */
 #include "indexer/decode.h"
@@ -15,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -63,6 +65,26 @@ static void kill_by_hang(void)
         syscall(SYS_futex, &word, FUTEX_WAIT, 0, NULL, NULL, 0);
 }
 
+/* Workers come and go: what happened is known in a page that all of them share. */
+static _Atomic bool *was_late;
+
+__attribute__((constructor)) static void share_page(void)
+{
+    void *page = mmap(NULL, sizeof *was_late, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED)
+        abort();
+    was_late = page;
+}
+
+static void late(void)
+{
+    if (!*was_late) {
+        *was_late = true;
+        kill_by_hang();
+    }
+}
+
 static void kill_by_memory(void)
 {
     for (unsigned i = 0; i < EAT_MAX; i++) {
@@ -105,6 +127,7 @@ static const struct {
     { "abort", kill_by_abort }, { "segv", kill_by_segv }, { "exit", kill_by_exit },
     { "cpu", kill_by_cpu },     { "hang", kill_by_hang }, { "memory", kill_by_memory },
     { "junk", kill_by_junk },   { "kill", kill_by_kill }, { "print", print },
+    { "late", late },
 };
 
 /* The word of a command, or "". */

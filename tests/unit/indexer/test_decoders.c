@@ -175,6 +175,8 @@ static void assert_refused(const struct decode_item *item, const char *reason)
 
 /* ---- on command ---- */
 
+enum { MACHINE_TRIES = 10 };
+
 #define FAKE(...) ((struct decoders_options){ .program = FAKE_DECODER, __VA_ARGS__ })
 
 static void ten_thousand_heads_come_back_in_order(void **state)
@@ -239,20 +241,27 @@ static void a_head_that_hangs_is_refused_after_its_time(void **state)
 {
     (void)state;
     const char *heads[] = { "a", "hang", "b" };
-    struct fixture fixture;
-    struct job job;
+    bool whole = false;
 
-    /* Its time has to be enough for the others on a machine that is busy with all else. */
-    open_pool(&fixture, FAKE(.children = 1, .timeout_ms = 500));
-    make_job(&job, heads, ARRAY_COUNT(heads));
-    run_job(&fixture, &job);
-    assert_echo(&job.items[0]);
-    assert_refused(&job.items[1], "decoder timed out after 1.5 s");
-    assert_echo(&job.items[2]);
-    assert_int_equal(stats_of(&fixture).deaths, 0);
-    assert_true(stats_of(&fixture).timeouts >= 1);
-    close_pool(&fixture);
-    free_job(&job);
+    /* A machine that stands still for so long makes others look like it: then once more. */
+    for (unsigned tries = 0; !whole && tries < MACHINE_TRIES; tries++) {
+        struct fixture fixture;
+        struct job job;
+        open_pool(&fixture, FAKE(.children = 1, .timeout_ms = 500));
+        make_job(&job, heads, ARRAY_COUNT(heads));
+        run_job(&fixture, &job);
+        assert_refused(&job.items[1], "decoder timed out after 1.5 s");
+        whole = job.items[0].keys != NULL && job.items[2].keys != NULL;
+        if (whole) {
+            assert_echo(&job.items[0]);
+            assert_echo(&job.items[2]);
+            assert_int_equal(stats_of(&fixture).deaths, 0);
+            assert_true(stats_of(&fixture).timeouts >= 1);
+        }
+        close_pool(&fixture);
+        free_job(&job);
+    }
+    assert_true(whole);
 }
 
 /* "poison" is answered, and the damage it leaves kills with whatever comes next: that one is innocent. */
@@ -592,6 +601,48 @@ static void assert_real_keys(const struct job *job)
     }
 }
 
+#define KILLABLE(...) ((struct decoders_options){ .program = KILLABLE_DECODER, __VA_ARGS__ })
+
+struct commanded {
+    uint8_t head[sizeof small_head];
+    char command[32];
+};
+
+static void run_commanded(struct fixture *fixture, struct job *job, struct commanded *commanded,
+                          const char *word)
+{
+    memcpy(commanded->head, small_head, sizeof small_head);
+    snprintf(commanded->command, sizeof commanded->command, "GRIBSTORE-KILL %s", word);
+    *job = (struct job){ .items = calloc(1, sizeof *job->items) };
+    job->items[0] = (struct decode_item){ .head = commanded->head, .size = sizeof *commanded };
+    job->batch = (struct decode_batch){ .items = job->items, .count = 1, .on_done = on_done };
+    run_job(fixture, job);
+}
+
+/* By the clock, with a worker that had nothing before it: the machine may have stood still. What is late again is to blame. */
+static void a_head_that_was_late_once_is_not_refused_for_it(void **state)
+{
+    (void)state;
+    struct commanded killer, late, hang;
+    bool decoded = false;
+
+    for (unsigned tries = 0; !decoded && tries < MACHINE_TRIES; tries++) {
+        struct fixture fixture;
+        struct job killed, first, second;
+        open_pool(&fixture, KILLABLE(.children = 1, .timeout_ms = 1500));
+        run_commanded(&fixture, &killed, &killer, "abort"); /* the next worker has answered nothing before */
+        run_commanded(&fixture, &first, &late, "late");
+        decoded = strstr(first.items[0].reason, "timed out") == NULL;
+        run_commanded(&fixture, &second, &hang, "hang");
+        assert_refused(&second.items[0], "decoder timed out after 1.5 s");
+        close_pool(&fixture);
+        free_job(&killed);
+        free_job(&first);
+        free_job(&second);
+    }
+    assert_true(decoded);
+}
+
 /* Ids of a process's children; returns how many. */
 static size_t find_children_of(pid_t parent, pid_t *pids, size_t max)
 {
@@ -893,6 +944,7 @@ int main(void)
         cmocka_unit_test(a_missing_program_does_not_spin),
         cmocka_unit_test(a_program_that_is_no_decoder_is_never_ready),
         cmocka_unit_test(the_real_decoder_tells_its_release_and_decodes),
+        cmocka_unit_test(a_head_that_was_late_once_is_not_refused_for_it),
         cmocka_unit_test(heads_that_differ_in_dates_only_are_remembered),
         cmocka_unit_test(a_killed_child_loses_no_head),
         cmocka_unit_test(a_child_that_was_killed_when_idle_makes_the_pool_ready_again),
