@@ -3,7 +3,7 @@
 import pytest
 
 from processes import Indexer, await_condition
-from replica_set import ReplicaSet
+from replica_set import MEMBERS, ReplicaSet
 
 COUNT = 200
 
@@ -29,8 +29,10 @@ def index_names(client):
 
 
 def hang_builds(database, mode):
-    with database.member(database.primary()) as primary:
-        primary.admin.command("configureFailPoint", "hangAfterStartingIndexBuild", mode=mode)
+    """On every member: whoever leads."""
+    for place in range(MEMBERS):
+        with database.member(place, 60_000) as member:
+            member.admin.command("configureFailPoint", "hangAfterStartingIndexBuild", mode=mode)
 
 
 def test_missing_indexes_are_made_while_the_index_serves_and_a_kill_does_not_matter(filled, database):
@@ -44,7 +46,7 @@ def test_missing_indexes_are_made_while_the_index_serves_and_a_kill_does_not_mat
         try:
             for _ in range(2):
                 filled.start().wait_ready()
-                assert len(filled.fields(source="db")) == COUNT
+                await_condition(lambda: len(filled.fields(source="db")) == COUNT, "it serves")
                 await_condition(lambda: "in the background" in filled.output(), "it says what it does")
                 assert "all are there" not in filled.output()
                 filled.kill()

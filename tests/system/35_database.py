@@ -106,7 +106,7 @@ def test_a_retirement_asked_for_while_the_database_stops_ends_in_purged(daemons,
 def test_a_second_indexer_on_one_sqlite_file_is_refused(daemons, node, tmp_path):
     first = daemons.indexer([node])
     second = Indexer("second", tmp_path, [node], catalog=first.catalog).start()
-    assert second.process.wait(60) != 0
+    assert second.process.wait(120) != 0
     second.process = None
     assert "another indexer holds it" in second.output()
     assert first.get("/readyz").status_code == 200

@@ -82,7 +82,7 @@ def test_what_a_node_held_leaves_the_index_when_the_map_counts_it_out(cluster, s
         return not any(at["node"] == gone.name for field in indexer.fields(source="out", limit=1000) for at in field["locations"])
     await_condition(left, "nothing of it is in the index")
     assert len(indexer.fields(source="out", limit=1000)) == 200
-    assert gone.name not in {node["id"] for node in indexer.json("/v1/cluster/nodes")["nodes"]}
+    await_condition(lambda: gone.name not in {node["id"] for node in indexer.json("/v1/cluster/nodes")["nodes"]}, "it is followed no more")
 
 
 def test_a_retirement_killed_at_any_moment_ends_in_purged(cluster, stamped):
@@ -96,7 +96,7 @@ def test_a_retirement_killed_at_any_moment_ends_in_purged(cluster, stamped):
         indexer.kill()
         indexer.start().wait_ready()
         await_condition(lambda run=base_time: indexer.json(f"/v1/runs/kill/{run}")["state"] == "purged", "it is purged")
-    assert indexer.fields(source="kill") == []
+    await_condition(lambda: indexer.fields(source="kill") == [], "nothing of them is in the index")  # who wrote late takes it away
     await_condition(lambda: not [file for node in cluster.nodes for file in (node.data / "runs").rglob("*.grib")], "the files are gone")
 
 

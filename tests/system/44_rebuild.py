@@ -83,8 +83,8 @@ def rebuilt(cluster, uri, how, before):
         other = {key: (before[key], held[key]) for key in before if key != "fields" and before[key] != held[key]}
         raise AssertionError(f"{len(held['fields'])} documents, {len(fields)} differ: {fields[:3]}; {other}") from None
     for base_time in BASE_TIMES:
-        nodes = cluster.indexer.json(f"/v1/runs/rebuild/{base_time}?fingerprint=1", timeout=TIMEOUT_S)["nodes"]
-        assert nodes["equal"], nodes
+        await_condition(lambda at=base_time: cluster.indexer.json(f"/v1/runs/rebuild/{at}?fingerprint=1", timeout=TIMEOUT_S)["nodes"]["equal"],
+                        f"index and nodes agree on {base_time}")
 
 
 def test_an_index_that_was_dropped_comes_back_as_it_was(daemons, tmp_path):

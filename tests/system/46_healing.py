@@ -52,7 +52,8 @@ def test_documents_that_are_missing_come_back_by_themselves(healer, found_by):
     # Looked at once more, without being asked; and well.
     await_condition(lambda: "runs that differed" in healer.output(), "it is swept by itself", 30)
     await_condition(lambda: (lambda told: not told["running"] and told["differing"] == 0)(sweep_of(healer)), "nothing differs", 30)
-    assert equal(healer) and sweep_of(healer)["read_again"] == 1
+    await_condition(lambda: equal(healer), "index and node agree again")
+    assert sweep_of(healer)["read_again"] == 1
     told = {line.split(" ")[0]: float(line.split(" ")[1]) for line in healer.get("/metrics").text.splitlines() if line.startswith("gribstore_sweep")}
     assert (told["gribstore_sweep_rereads_total"], told["gribstore_sweep_unhealed"]) == (1, 0)
 
