@@ -71,8 +71,9 @@ def held(node, source):
     found = {}
     for shard in node.json(f"/cluster/shards/{source}/{RUN}") if node.get(f"/data/{source}/{RUN}/").status_code == 200 else []:
         if shard["count"]:
-            found.update((member["digest"], member["stored_at"]) for member in
-                         node.json(f"/cluster/shards/{source}/{RUN}?shard={shard['shard']}"))
+            members = node.json(f"/cluster/shards/{source}/{RUN}?shard={shard['shard']}")
+            assert len({member["digest"] for member in members}) == len(members), "something is there twice"
+            found.update((member["digest"], member["stored_at"]) for member in members)
     return found
 
 
@@ -207,3 +208,28 @@ def test_a_node_of_another_cluster_at_a_members_address_gets_nothing(daemons, no
     assert (told["stored"], told["copies"]) == (200, 2)
     assert stranger.json("/cluster/runs")["runs"] == []
     assert set(copies(nodes[:2], "ours")) == set(map(digest_of, messages))
+
+
+def test_a_put_goes_on_without_a_node_that_is_stopped_meanwhile(healing, tmp_path):
+    """SIGSTOP: its kernel goes on to take bytes, and nothing ever comes back. All ways at once, as each has to wait for it."""
+    messages = {way: [message(number, 10000) for number in range(300 * place, 300 * (1 + place))] for place, way in enumerate(WAYS)}
+    puts = {way: subprocess.Popen(
+        [BIN / "gribstore", "put", "--source", "stopped", "--way", way, "--json", "--body-size", "20KiB", write(tmp_path / way, messages[way])],
+        env={**os.environ, "GRIBSTORE_NODE": healing[0].url}, stdout=subprocess.PIPE) for way in WAYS}
+    await_condition(lambda: healing[1].metric("gribstore_put_messages_total") > 30, "some messages are there")
+    healing[1].process.send_signal(signal.SIGSTOP)
+    try:
+        told = {way: json.loads(process.communicate(timeout=300)[0]) for way, process in puts.items()}
+    finally:
+        healing[1].process.send_signal(signal.SIGCONT)
+    for way in WAYS:
+        assert puts[way].returncode == 0, told[way]
+        assert (told[way]["stored"] + told[way]["known"], told[way]["copies"]) == (300, 2), told[way]
+    cluster_map = healing[0].json("/cluster/map")
+    wanted = {digest_of(data) for way in WAYS for data in messages[way]}
+
+    def are_whole():
+        found = copies(healing, "stopped")
+        return set(found) == wanted and all(owners_of(cluster_map, digest) <= set(places) for digest, places in found.items())
+
+    await_condition(are_whole, "each owner has its messages")
