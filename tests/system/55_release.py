@@ -9,6 +9,7 @@ import json
 import signal
 import sqlite3
 import threading
+import time
 
 import pymongo
 import pytest
@@ -21,6 +22,7 @@ SHARDS = 32
 SOURCE = "give"
 COUNT = 40
 NONE = (200, b'{"state": "none"}')
+STALL_S = 10  # who moves no byte for so long is asked no more (TRANSFER_STALL_TIMEOUT_MS)
 
 
 def shard_of(digest):
@@ -262,7 +264,8 @@ def test_a_run_of_another_incarnation_or_on_its_way_out_is_not_judged(own_run):
     assert own_run.dropped("n3", [own_run.some_file("n3")], False).json()["type"].endswith(":run-retired")
     assert own_run.indexer.post(f"/v1/runs/{SOURCE}/{own_run.run}/ready").status_code == 200
     own_run.await_indexed(4)
-    assert own_run.ask("n3")["refused"] == []
+    # It is read anew from every node: what is indexed may be of before, and the cursors gone.
+    await_condition(lambda: own_run.ask("n3")["refused"] == [], "it is judged as any")
     assert own_run.locks() != {}
     # The run's end frees its locks.
     assert own_run.indexer.post(f"/v1/runs/{SOURCE}/{own_run.run}/retire?grace=0s").status_code == 200
@@ -569,12 +572,14 @@ def test_a_map_that_changes_under_a_judgement_is_seen(releases):
     releases.fronts["n3"].held = ("/cluster/releases/", released, reached)
     told = []
     thread = threading.Thread(target=lambda: told.append(releases.ask("n4", [second])))
+    began = time.monotonic()
     thread.start()
     assert reached.wait(60)
     releases.put_map(("n1", "n4"))
     released.set()
+    late = time.monotonic() - began > STALL_S / 2  # perhaps it waits for the holder no more
     thread.join()
-    assert [line["code"] for line in told[0]["refused"]] == ["owner"]
+    assert [line["code"] for line in told[0]["refused"]] == ["owner"] or (late and told[0]["refused"][0]["code"] == "locked")
     assert releases.locks() == {}
 
 
@@ -687,6 +692,7 @@ def test_the_same_with_mongodb(tmp_path, stamped, mongod):
         thread = threading.Thread(target=lambda: told.append(releases.post(question, at=nodes.indexer)))
         question = releases.question("n3", [first])
         releases.says("n3", first, "none")
+        began = time.monotonic()
         thread.start()
         assert reached.wait(60)
         nodes.indexer.process.send_signal(signal.SIGSTOP)
@@ -696,8 +702,9 @@ def test_the_same_with_mongodb(tmp_path, stamped, mongod):
         assert releases.locks() == releases.lock_of("n4", second)
         nodes.indexer.process.send_signal(signal.SIGCONT)
         released.set()
+        late = time.monotonic() - began > STALL_S / 2  # perhaps it wakes up to an owner that has been silent for too long
         thread.join()
-        assert [line["code"] for line in told[0]["refused"]] == ["locked"], told
+        assert told[0]["granted"] == [] and (late or [line["code"] for line in told[0]["refused"]] == ["locked"]), told
         assert releases.locks() == releases.lock_of("n4", second)
         # Both indexers at once: one of the two gets it.
         releases.dropped("n4", [second], True)

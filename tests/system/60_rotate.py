@@ -121,7 +121,8 @@ def test_a_purged_run_is_reopened_and_filled_again(cluster, tmp_path):
     assert indexer.post(f"{run}/reopen").status_code == 409
     indexer.post(f"{run}/retire?grace=0s")
     await_condition(lambda: indexer.json(run)["state"] == "purged", "purged")
-    assert cluster.nodes[0].put("/ingest/again/", data=file.read_bytes()).json()["code"] == "purged"
+    # The nodes are told behind that; until then they know of a run that is retired.
+    await_condition(lambda: cluster.nodes[0].put("/ingest/again/", data=file.read_bytes()).json()["code"] == "purged", "the nodes know")
     reopened = indexer.post(f"{run}/reopen").json()
     assert (reopened["state"], reopened["incarnation"]) == ("filling", 2)
     await_condition(lambda: cluster.nodes[0].put("/ingest/again/", data=file.read_bytes()).status_code in (200, 201), "it takes messages again")

@@ -197,6 +197,18 @@ class Node(Daemon):
         return answer.json()
 
 
+    def sees_all(self):
+        """No other node of the map is down for it. Whoever was started again may have to be found first."""
+        up = [line.endswith(" 1") for line in self.get("/metrics").text.splitlines() if line.startswith("gribstore_peer_up{")]
+        return bool(up) and all(up)
+
+
+def await_seen(nodes):
+    """Until each of them, all of a map that are to run, sees the others: no copy goes to another than its owners."""
+    for node in nodes:
+        await_condition(node.sees_all, f"{node.name} sees the other nodes")
+
+
 class Indexer(Daemon):
     """One indexer; catalog: a file for SQLite in the test's folder unless a URI is given."""
 
