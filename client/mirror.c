@@ -437,7 +437,7 @@ static void report_add(struct mirror_report *report, const struct mirror_run *ru
 
     report->runs++;
     report->equal += run->result == MIRROR_EQUAL;
-    report->copied += run->copied;
+    report->copied += run->result == MIRROR_LACKS ? run->lacking : run->copied;
     report->bytes += run->bytes;
     report->unread += run->unread;
     if (heaviness[run->result] > heaviness[report->worst])

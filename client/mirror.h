@@ -48,6 +48,7 @@ struct mirror_options {
 };
 
 struct mirror_report {
+    /* Of a dry run copied and bytes are what is lacking. */
     uint64_t runs, equal, copied, bytes, unread, took_ms;
     enum mirror_result worst; /* EQUAL, LACKS and RETIRED are none */
 };

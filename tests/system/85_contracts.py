@@ -334,6 +334,9 @@ def test_check_config_says_what_is_wrong_and_leaves(tmp_path):
     code, _ = start_refused("--data", tmp_path / "c", "--check-config")
     assert (code, (tmp_path / "c").exists()) == (0, False)
     assert start_refused("--data", tmp_path / "c", "--check-config", "--weight", "0")[0] == 2
+    file = tmp_path / "storaged.conf"
+    file.write_text("[node]\nweight = 7\n")  # the unit gives --data
+    assert start_refused("--check-config", "--config", file)[0] == 0
     code, told = start_refused("--data", tmp_path / "c", "--check-config", "--listen", "0.0.0.0:0")
     assert code == 2 and "--insecure" in told
     assert start_refused("--data", tmp_path / "c", "--check-config", "--listen", "0.0.0.0:0", "--url", "http://h:1", "--insecure")[0] == 0
