@@ -132,6 +132,7 @@ enum status call_run(struct gs_session *session, const struct call *call,
         if (!status_is_temporary(status) || call->once || next_ms >= until_ms)
             return status;
         struct error waited;
+        session_say_retry(session, until_ms, err);
         if (session_wait(session, next_ms - now_ms, &waited) != STATUS_OK) {
             *err = waited;
             return waited.status;

@@ -190,6 +190,16 @@ static enum status session_map_round(struct gs_session *session, struct error *n
     return status;
 }
 
+void session_say_retry(struct gs_session *session, uint64_t until_ms, const struct error *why)
+{
+    void (*on_retry)(void *data, const char *why, uint64_t retry_ms) = session->on_retry;
+
+    if (on_retry == NULL || clock_monotonic_ms() + session->retry_ms < until_ms + SESSION_SAY_RETRY_MS)
+        return;
+    session->on_retry = NULL;
+    on_retry(session->retry_data, why->text, session->retry_ms);
+}
+
 enum status session_map_once(struct gs_session *session, struct error *err)
 {
     struct error node_err;
@@ -210,6 +220,7 @@ enum status session_map(struct gs_session *session, struct error *err)
         if (clock_monotonic_ms() >= until_ms)
             return error_wrap(err, "no node gives the cluster map (%.160s), nor does the indexer",
                               node_err.text);
+        session_say_retry(session, until_ms, err);
         status = session_wait(session, SESSION_MAP_RETRY_MS, err);
         if (status != STATUS_OK)
             return status;

@@ -16,6 +16,7 @@ enum {
     SESSION_RETRY_MS = 60000,
     SESSION_WAIT_STEP_MS = 200, /* a cancel is seen after so long at the latest */
     SESSION_MAP_RETRY_MS = 1000,
+    SESSION_SAY_RETRY_MS = 2000,
     SESSION_MAP_TIMEOUT_MS = 10000,
     SESSION_TOKEN_MAX = 4096,
 };
@@ -33,6 +34,9 @@ struct gs_session {
     unsigned given_up;            /* requests whose node did not answer a probe either */
     bool woken;
     atomic_bool cancelled;
+    /* Told once in a session's life that somebody who is needed does not answer, and is tried again for so long; NULL: nobody. */
+    void (*on_retry)(void *data, const char *why, uint64_t retry_ms);
+    void *retry_data;
     /* Called while waiting, every SESSION_WAIT_STEP_MS or so; NULL: none. */
     void (*on_tick)(struct gs_session *session, void *data);
     void *tick_data;
@@ -44,6 +48,9 @@ enum status session_sign(struct gs_session *session, struct transfer_request *re
 void session_wake(struct gs_session *session);
 /* Until something is done or the time is over. CANCELLED after gs_cancel(). */
 enum status session_wait(struct gs_session *session, uint64_t timeout_ms, struct error *err);
+
+/* Who waits for somebody to come back, until then: on_retry, once it has taken SESSION_SAY_RETRY_MS. */
+void session_say_retry(struct gs_session *session, uint64_t until_ms, const struct error *why);
 
 /* The cluster map: asked for once, of the nodes given, then of the indexers; session->nodes are its nodes from then on. */
 enum status session_map(struct gs_session *session, struct error *err);

@@ -639,6 +639,31 @@ static void a_token_goes_over_https_or_stays_on_this_machine(void **state)
         assert_false(url_keeps_secrets(tell[i]));
 }
 
+static void count_retry(void *data, const char *why, uint64_t retry_ms)
+{
+    assert_string_equal(why, "nobody there");
+    assert_int_equal(retry_ms, 60000);
+    ++*(unsigned *)data;
+}
+
+static void who_waits_for_somebody_is_told_so_once_and_not_at_once(void **state)
+{
+    unsigned told = 0;
+    struct gs_session session = { .retry_ms = 60000, .on_retry = count_retry, .retry_data = &told };
+    struct error why;
+    uint64_t now_ms = clock_monotonic_ms();
+
+    (void)state;
+    error_init(&why);
+    error_set(&why, STATUS_UNREACHABLE, "nobody there");
+    session_say_retry(&session, now_ms + 1000000 + 60000, &why); /* begun later than now */
+    assert_int_equal(told, 0);
+    session_say_retry(&session, now_ms + 60000 - SESSION_SAY_RETRY_MS, &why);
+    assert_int_equal(told, 1);
+    session_say_retry(&session, 0, &why);
+    assert_int_equal(told, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -660,6 +685,7 @@ int main(void)
         WORLD(a_limit_ends_a_query),
         WORLD(a_range_is_handed_out_as_it_is),
         cmocka_unit_test(a_token_goes_over_https_or_stays_on_this_machine),
+        cmocka_unit_test(who_waits_for_somebody_is_told_so_once_and_not_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
