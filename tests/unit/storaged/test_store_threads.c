@@ -15,7 +15,8 @@ enum { READERS = 2, MESSAGES = 600, SIZE = 300 };
 struct reader {
     struct store_fixture *fixture;
     uv_thread_t thread;
-    unsigned read, missed, wrong;
+    _Atomic unsigned read;
+    unsigned missed, wrong;
 };
 
 static _Atomic bool stop;
@@ -104,6 +105,9 @@ static void readers_see_whole_messages_or_none(void **state)
         readers[i].fixture = fixture;
         assert_int_equal(uv_thread_create(&readers[i].thread, reader_main, &readers[i]), 0);
     }
+    for (unsigned i = 0; i < READERS; i++)
+        while (atomic_load(&readers[i].read) == 0)
+            uv_sleep(1); /* else all might be over before it has its turn */
     for (uint64_t i = 0; i < MESSAGES; i++) {
         assert_int_equal(fixture_put(fixture, &stays, i, SIZE, NULL), STATUS_OK);
         atomic_store(&acknowledged, (unsigned)i + 1);
