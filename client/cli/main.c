@@ -35,6 +35,13 @@ static void catch_signals(void)
 
 /* ---- the session ---- */
 
+static void say_retry(void *data, const char *why, uint64_t retry_ms)
+{
+    char text[CLI_SIZE_TEXT];
+
+    cli_say(data, "%s; trying again for %s (--retry)", why, text_of_ms(retry_ms, text));
+}
+
 static int run_with_session(struct cli *cli, void *settings, char **arguments, size_t count)
 {
     const struct common_settings *common = settings;
@@ -55,6 +62,8 @@ static int run_with_session(struct cli *cli, void *settings, char **arguments, s
     options.retry_ms = common->retry_ms;
     if (gs_open(&options, &cli->session, &error) != GS_OK)
         return cli_fail(cli, &error);
+    cli->session->on_retry = say_retry;
+    cli->session->retry_data = cli;
     signal_session = cli->session;
     catch_signals();
     code = cli->command->run(cli, settings, arguments, count);
