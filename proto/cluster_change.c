@@ -15,8 +15,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static const char *const action_names[] = { "add",    "retire", "evacuate",  "replace", "rename",
-                                            "remove", "lost",   "rebalance", "pause",   "resume" };
+static const char *const action_names[] = { "add",       "retire", "evacuate", "keep",
+                                            "replace",   "rename", "remove",   "lost",
+                                            "rebalance", "pause",  "resume" };
 
 const char *cluster_action_name(enum cluster_action action)
 {
@@ -429,6 +430,21 @@ static enum status change_evacuate(struct change *change)
     return change_take_out(change, NODE_EVACUATING);
 }
 
+/* Retiring undone: as it was added; nothing moves, and runs that came meanwhile lie where they are. Otherwise its share of all
+ * that there is is its own again: what it has not given up yet it need not pull. Which shards were its own nobody knows any more. */
+static enum status change_keep(struct change *change)
+{
+    enum status status = change_find(change);
+
+    if (status != STATUS_OK)
+        return status;
+    enum node_state was = change_node(change)->state;
+    if (was == NODE_IN)
+        return change_is_already(change);
+    change_node(change)->state = NODE_IN;
+    return was == NODE_RETIRING ? change_next_era(change) : change_replan_all(change, true);
+}
+
 static enum status change_lost(struct change *change)
 {
     return change_take_out(change, NODE_OUT);
@@ -559,11 +575,17 @@ static enum status change_resume(struct change *change)
 }
 
 static enum status (*const change_acts[])(struct change *change) = {
-    [CLUSTER_ADD] = change_add,           [CLUSTER_RETIRE] = change_retire,
-    [CLUSTER_EVACUATE] = change_evacuate, [CLUSTER_REPLACE] = change_replace,
-    [CLUSTER_RENAME] = change_rename,     [CLUSTER_REMOVE] = change_remove,
-    [CLUSTER_LOST] = change_lost,         [CLUSTER_REBALANCE] = change_rebalance,
-    [CLUSTER_PAUSE] = change_pause,       [CLUSTER_RESUME] = change_resume,
+    [CLUSTER_ADD] = change_add,
+    [CLUSTER_RETIRE] = change_retire,
+    [CLUSTER_EVACUATE] = change_evacuate,
+    [CLUSTER_KEEP] = change_keep,
+    [CLUSTER_REPLACE] = change_replace,
+    [CLUSTER_RENAME] = change_rename,
+    [CLUSTER_REMOVE] = change_remove,
+    [CLUSTER_LOST] = change_lost,
+    [CLUSTER_REBALANCE] = change_rebalance,
+    [CLUSTER_PAUSE] = change_pause,
+    [CLUSTER_RESUME] = change_resume,
 };
 
 enum status cluster_change(const struct cluster_map *map, const struct cluster_wish *wish,

@@ -11,6 +11,7 @@ enum cluster_action {
     CLUSTER_ADD,
     CLUSTER_RETIRE,
     CLUSTER_EVACUATE,
+    CLUSTER_KEEP, /* it was to go, or is out: in again */
     CLUSTER_REPLACE,
     CLUSTER_RENAME,
     CLUSTER_REMOVE, /* owns nothing: leaves the map */
@@ -29,7 +30,7 @@ struct cluster_wish {
     bool alive;                  /* REPLACE: the old one can still be read from */
     bool fewer;                  /* shards may be left with fewer owners, though never with none */
     bool has_data; /* any run is known at all: else ADD and RETIRE leave one era, of what is to come */
-    int64_t from;   /* ADD, RETIRE with has_data: behind every base_time held, seconds since 1970 */
+    int64_t from; /* ADD, RETIRE, KEEP (of a retiring node) with has_data: behind every base_time held, seconds since 1970 */
     int64_t oldest; /* with has_data: the oldest base_time held (INT64_MIN: not known); eras that end before it are left out */
 };
 

@@ -150,7 +150,9 @@ static enum status wish_times(struct wishing *wishing)
         return base_time_parse(slice_text(wishing->settings->from), &wish->from, &wishing->err) == STATUS_OK
                    ? STATUS_OK
                    : error_wrap(&wishing->err, "--from");
-    bool begins = wish->action == CLUSTER_RETIRE || (wish->action == CLUSTER_ADD && !wish->all_eras);
+    const struct map_node *node = wish->node != NULL ? map_find(wishing->plan->before, wish->node) : NULL;
+    bool begins = wish->action == CLUSTER_RETIRE || (wish->action == CLUSTER_ADD && !wish->all_eras) ||
+                  (wish->action == CLUSTER_KEEP && node != NULL && node->state == NODE_RETIRING);
     if (begins && !whole && !survey->index_known)
         return error_set(&wishing->err, STATUS_PRECONDITION,
                          "not every node lists what it holds, nor does the index: where the next era begins has to be said, "
@@ -212,6 +214,7 @@ int cluster_go_plan(struct cli *cli, enum cluster_action action, const struct ch
         [CLUSTER_ADD] = { 1, "name the node that comes: its URL" },
         [CLUSTER_RETIRE] = { 1, "name the node: its id" },
         [CLUSTER_EVACUATE] = { 1, "name the node: its id" },
+        [CLUSTER_KEEP] = { 1, "name the node: its id" },
         [CLUSTER_REPLACE] = { 2, "name the node, and the URL of the one that takes its place" },
         [CLUSTER_RENAME] = { 2, "name the node, and its new URL" },
         [CLUSTER_REMOVE] = { 1, "name the node: its id" },

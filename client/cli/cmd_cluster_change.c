@@ -1,4 +1,4 @@
-/* cmd_cluster_change.c: gribstore cluster add, retire, evacuate, replace, rename, remove, rebalance, pause, resume. */
+/* cmd_cluster_change.c: gribstore cluster add, retire, evacuate, keep, replace, rename, remove, rebalance, pause, resume. */
 #include "client/cli/cluster_go.h"
 #include "client/cli/cmd.h"
 
@@ -24,6 +24,7 @@ static int change_run(struct cli *cli, const struct change_settings *settings,
 CHANGE_RUN(add, CLUSTER_ADD)
 CHANGE_RUN(retire, CLUSTER_RETIRE)
 CHANGE_RUN(evacuate, CLUSTER_EVACUATE)
+CHANGE_RUN(keep, CLUSTER_KEEP)
 CHANGE_RUN(replace, CLUSTER_REPLACE)
 CHANGE_RUN(rename, CLUSTER_RENAME)
 CHANGE_RUN(remove, CLUSTER_REMOVE)
@@ -91,6 +92,20 @@ const struct command command_cluster_evacuate = {
     .options = change_options,
     .settings_size = sizeof(struct change_settings),
     .run = evacuate_run,
+};
+
+const struct command command_cluster_keep = {
+    .name = "cluster keep",
+    .arguments = "NODE [options]",
+    .summary = "Take back that a node was to go: retire, evacuate, remove --lost",
+    .examples = "  gribstore cluster keep n3\n"
+                "  gribstore cluster keep n3 --yes --wait",
+    .about = "A node that is retiring gets its share of runs from the next base time on again, and nothing moves. One that is evacuating,\n"
+             "or that is out and came back, gets its share of all that is there: it pulls what of that it has given up, or lacks. It need\n"
+             "not be the shards that it had before.\n" CHANGE_ABOUT,
+    .options = retire_options,
+    .settings_size = sizeof(struct change_settings),
+    .run = keep_run,
 };
 
 const struct command command_cluster_replace = {

@@ -79,7 +79,7 @@ static int plan_run(struct cli *cli, void *data, char **arguments, size_t count)
 
     if (count == 0 || !cluster_action_parse(arguments[0], &action) || action == CLUSTER_LOST)
         return cli_usage(
-            cli, "plan what? add, retire, evacuate, replace, rename, remove, rebalance, pause or resume");
+            cli, "plan what? add, retire, evacuate, keep, replace, rename, remove, rebalance, pause or resume");
     change_plan_init(&plan);
     int code = cluster_go_plan(cli, action, settings, arguments + 1, count - 1, &plan);
     if (code == GS_OK)

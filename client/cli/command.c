@@ -22,6 +22,7 @@ const struct command *const commands[] = {
     &command_cluster_add,
     &command_cluster_retire,
     &command_cluster_evacuate,
+    &command_cluster_keep,
     &command_cluster_replace,
     &command_cluster_rename,
     &command_cluster_remove,

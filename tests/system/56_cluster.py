@@ -199,6 +199,39 @@ def test_a_cluster_grows_and_shrinks_while_it_is_read(daemons, grown, stamped, t
     cluster.indexer.await_messages("tour", MESSAGES, copies=2)
 
 
+def test_a_node_that_was_to_go_is_kept(grown, stamped):
+    cluster = grown
+    n3 = cluster.nodes[2]
+    assert "n3 is in already" in change(cluster, "keep", "n3", expected=6)["detail"]
+    # Retiring: nothing has moved, nothing does, and new runs come to it again.
+    change(cluster, "retire", "n3")
+    assert plan(cluster, "keep", "n3")["in"]["bytes"] == 0
+    assert shown_node(cluster, "n3")["state"] == "retiring"
+    said = change(cluster, "keep", "n3")
+    assert said["in"] == said["out"] == {"messages": 0, "bytes": 0}
+    cluster.nodes[0].ingest("tour", stamped(LATER, MESSAGES))
+    cluster.indexer.await_messages("tour", 2 * MESSAGES, copies=2)
+    await_condition(lambda: LATER in held_base_times(n3), "it has its share of the new run")
+    await_settled(cluster)
+    # Evacuating, and nothing has moved yet: it pulls what it lacks of its share alone.
+    held = held_messages(n3)
+    cluster.client.run("cluster", "pause", "--yes")
+    cluster.client.run("cluster", "evacuate", "n3", "--yes")
+    assert shown_node(cluster, "n3")["give_up_messages_left"] == held
+    cluster.client.run("cluster", "keep", "n3", "--yes")
+    cluster.client.run("cluster", "resume", "--yes", "--wait")
+    check_balanced(cluster, 0)
+    check_balanced(cluster)
+    # Counted out, and it comes back as it was.
+    n3.kill()
+    change(cluster, "remove", "n3", "--lost")
+    n3.start().wait_ready()
+    said = change(cluster, "keep", "n3")
+    assert said["action"] == "keep" and shown_node(cluster, "n3")["state"] == "in"
+    check_balanced(cluster, 0)
+    cluster.indexer.await_messages("tour", 2 * MESSAGES, copies=2)
+
+
 def move_to_new_address(node):
     """As an admin edits its settings: where it listens, and by which name."""
     node.listen = f"127.0.0.1:{free_port()}"

@@ -323,6 +323,65 @@ static void an_evacuated_node_owns_nothing_and_nobody_else_moves(void **state)
     map_unref(map);
 }
 
+static void a_retiring_node_that_is_kept_gets_what_is_new_and_nothing_moves(void **state)
+{
+    (void)state;
+    struct cluster_map *map = map_even(4, 64, 2);
+    struct cluster_wish wish = {
+        .action = CLUSTER_RETIRE, .node = "n1", .has_data = true, .from = 1000, .oldest = 10
+    };
+    struct plan_change made;
+
+    change_step(&map, &wish, NULL);
+    wish.action = CLUSTER_KEEP;
+    struct cluster_map *next = change_ok(map, &wish, &made); /* no run came meanwhile: the same era */
+    assert_int_equal(made.moved, 0);
+    assert_int_equal(next->nodes[1].state, NODE_IN);
+    assert_int_equal(next->eras_count, 2);
+    assert_int_equal(count_of(next, next->eras[1].owners, 1), 32);
+    change_fails(next, &wish, STATUS_PRECONDITION, "keep: n1 is in already");
+    map_unref(next);
+    wish.from = 2000; /* runs did */
+    next = change_ok(map, &wish, &made);
+    assert_int_equal(made.moved, 0);
+    assert_int_equal(next->eras_count, 3);
+    assert_true(owns(next, 0, 1));
+    assert_false(owns(next, 1, 1));
+    assert_int_equal(count_of(next, next->eras[2].owners, 1), 32);
+    map_unref(next);
+    map_unref(map);
+}
+
+static void a_node_that_was_to_go_or_is_out_and_is_kept_has_its_share_of_every_era_again(void **state)
+{
+    static const enum cluster_action goes[] = { CLUSTER_EVACUATE, CLUSTER_LOST };
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct cluster_map *map = map_even(4, 64, 2);
+        struct cluster_wish wish = {
+            .action = CLUSTER_RETIRE, .node = "n0", .has_data = true, .from = 1000, .oldest = 10
+        };
+        struct plan_change made;
+
+        change_step(&map, &wish, NULL); /* a second era, without n0 */
+        wish = (struct cluster_wish){ .action = goes[i], .node = "n1", .fewer = true };
+        change_step(&map, &wish, NULL);
+        wish.action = CLUSTER_KEEP;
+        change_step(&map, &wish, &made);
+        assert_int_equal(map->nodes[1].state, NODE_IN);
+        assert_int_equal(map->eras_count, 2);
+        assert_int_equal(count_of(map, map->eras[0].owners, 1), 32);
+        assert_in_range(count_of(map, map->eras[1].owners, 1), 42, 43);
+        assert_in_range(made.moved, 32 + 42, 32 + 43); /* nobody else's */
+        assert_false(owns(map, 1, 0));
+        assert_int_equal(map->nodes[0].state, NODE_RETIRING);
+        wish.node = "nobody";
+        change_fails(map, &wish, STATUS_NOT_FOUND, "keep: there is no node nobody");
+        map_unref(map);
+    }
+}
+
 static void fewer_owners_are_refused_unless_they_are_wished(void **state)
 {
     (void)state;
@@ -834,6 +893,8 @@ int main(void)
         cmocka_unit_test(who_is_in_the_map_already_does_not_come),
         cmocka_unit_test(a_retired_node_keeps_what_it_has_and_gets_nothing_new),
         cmocka_unit_test(an_evacuated_node_owns_nothing_and_nobody_else_moves),
+        cmocka_unit_test(a_retiring_node_that_is_kept_gets_what_is_new_and_nothing_moves),
+        cmocka_unit_test(a_node_that_was_to_go_or_is_out_and_is_kept_has_its_share_of_every_era_again),
         cmocka_unit_test(fewer_owners_are_refused_unless_they_are_wished),
         cmocka_unit_test(who_came_later_takes_old_shards_only_where_copies_need_it),
         cmocka_unit_test(a_replacement_stands_exactly_where_the_old_one_stood),
