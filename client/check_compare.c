@@ -224,6 +224,9 @@ static enum status find_named(struct message *message, enum check_kind kind)
         const struct check_copy *copy = &message->index[i];
         if (copy->bad || !is_listed(message->frame, copy->node))
             continue;
+        /* The last place that is known, on a node that is no member: the index keeps it, and *lost* says it. */
+        if (copy->node == CHECK_NODE_NONE && message->held_count == 0)
+            continue;
         bool dangling = !holds(message, copy->node);
         if (kind == CHECK_DANGLING ? dangling : !dangling && !lies_there(message, copy))
             status = add(message, kind, copy->node);

@@ -69,6 +69,7 @@ struct field_event {
     enum field_event_kind kind;
     char node[NODE_ID_SIZE_MAX + 1]; /* REMOVE */
     char file[DATA_FILE_NAME_SIZE];  /* REMOVE; "": all of the node's */
+    bool spare_last; /* REMOVE: an issue that would have no location left keeps those it has */
     const char *base_url;            /* MOVE; borrowed */
     bool has_digest;                 /* REMOVE: only of this digest (a bad message) */
     struct digest digest;

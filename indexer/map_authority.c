@@ -334,6 +334,16 @@ static void map_read(struct map_authority *authority)
 
 /* --- a map is taken --- */
 
+/* Has a node left? What the index names on it goes by a sweep: no tail is there to do it. */
+static void map_look_at_leavers(struct map_authority *authority, const struct cluster_map *map)
+{
+    for (unsigned i = 0; authority->map != NULL && i < authority->map->nodes_count; i++)
+        if (map_find(map, authority->map->nodes[i].id) == NULL) {
+            sweep_wanted(authority->indexer, "a node is in the map no more");
+            return;
+        }
+}
+
 /* Does a node go by another URL? Its locations are given it by a sweep. */
 static void map_look_at_urls(struct map_authority *authority, const struct cluster_map *map)
 {
@@ -348,6 +358,7 @@ static void map_look_at_urls(struct map_authority *authority, const struct clust
 
 static void map_adopt(struct map_authority *authority, struct cluster_map *map)
 {
+    map_look_at_leavers(authority, map);
     map_look_at_urls(authority, map);
     map_unref(authority->map);
     map_unref(authority->stored);

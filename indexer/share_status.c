@@ -30,6 +30,7 @@ static void put_sweep(struct json_writer *json, const struct indexer *indexer)
     json_put_u64(json, "files_removed", sweep.locations_removed);
     json_put_u64(json, "documents_removed", sweep.documents_removed);
     json_put_u64(json, "nodes_skipped", sweep.nodes_skipped);
+    json_put_u64(json, "kept", sweep.kept);
     json_put_u64(json, "differing", sweep.differing);
     json_put_u64(json, "unhealed", sweep.unhealed);
     json_put_u64(json, "read_again", sweep.reread);

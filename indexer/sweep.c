@@ -56,6 +56,7 @@ struct sweep_file {
     struct run_key run;
     char node[NODE_ID_SIZE_MAX + 1], file[DATA_FILE_NAME_SIZE];
     bool gone;
+    bool unknown; /* of a node that is no member: it goes only from what has another place */
     UT_hash_handle hh;
 };
 
@@ -94,7 +95,7 @@ struct sweeps {
     bool skipped; /* TAKE: another indexer sweeps, or it is not time */
     char owner[64];
     struct run_key changed; /* by the work just done */
-    size_t removed_documents, removed_files;
+    size_t removed_documents, removed_files, kept;
     uint64_t logged_ms;
     struct sweep_status status;
     void (*on_stopped)(struct indexer *indexer);
@@ -324,7 +325,7 @@ static void sweep_begin(struct sweeps *sweeps)
     sweeps->status.running = true;
     sweeps->status.started_us = clock_wall_us();
     sweeps->status.runs_count = sweeps->runs_count;
-    sweeps->status.nodes_skipped = 0;
+    sweeps->status.nodes_skipped = sweeps->status.kept = 0;
     sweeps->logged_ms = clock_monotonic_ms();
     log_msg(LOG_INFO, "sweep.started", "%zu runs%s", sweeps->runs_count,
             sweeps->partial ? " that differed" : "");
@@ -431,12 +432,12 @@ static void sweep_on_listing(struct node_request *request, enum status status, c
     fsm_resume(&node->sweeps->fsm, STATUS_OK, NULL);
 }
 
-/* A node that the map does not have, or counts out, has nothing that could be read. */
+/* A node that the map does not have, or counts out, can't be asked what it holds. */
 static void sweep_mark_unknown(struct sweeps *sweeps)
 {
     for (struct sweep_file *file = sweeps->files; file != NULL; file = file->hh.next)
         if (sweep_node_find(sweeps, file->node) == NULL)
-            file->gone = true;
+            file->gone = file->unknown = true;
 }
 
 static enum fsm_next sweep_list(struct fsm *fsm)
@@ -474,8 +475,15 @@ static void sweep_remove_run(struct work *work)
     struct sweeps *sweeps = container_of(work, struct sweeps, work);
     const struct sweep_file *file = sweeps->next;
 
-    work->status = catalog_remove_locations(sweeps->indexer->catalog, &file->run, file->node,
-                                            file->file, NULL, &work->err);
+    struct catalog *catalog = sweeps->indexer->catalog;
+
+    sweeps->kept = 0;
+    if (file->unknown)
+        work->status = catalog_forget_node(catalog, &file->run, file->node, file->file,
+                                           &sweeps->kept, &work->err);
+    else
+        work->status = catalog_remove_locations(catalog, &file->run, file->node, file->file, NULL,
+                                                &work->err);
 }
 
 static void sweep_on_removed(struct work *work)
@@ -484,9 +492,14 @@ static void sweep_on_removed(struct work *work)
     struct sweep_file *file = sweeps->next;
 
     census_touch(sweeps->indexer, &file->run);
-    if (work->status == STATUS_OK) {
+    file->gone = false;
+    if (work->status == STATUS_OK && sweeps->kept > 0) {
+        log_msg(LOG_WARN, "sweep.kept",
+                "%s: %zu fields or messages are named there alone, and that node is no member: they stay named",
+                file->key, sweeps->kept);
+        sweeps->status.kept += sweeps->kept;
+    } else if (work->status == STATUS_OK) {
         log_msg(LOG_INFO, "sweep.removed", "%s is gone", file->key);
-        file->gone = false;
         sweeps->status.locations_removed++;
         metric_add(&sweep_files_gone, 1);
     }

@@ -3,7 +3,8 @@
  *
  * Per run: first the files that documents name are collected, then the nodes' full listings are taken, then what no listing has is removed, by
  * name. In this order a file that comes meanwhile can't go; and as a file's name is never used again, a removal that comes late does no harm. Nodes that
- * do not answer are skipped. Then index and nodes are compared, run by run, and what differs is read again (sweep_heal.h). Once a day (a
+ * do not answer are skipped. Who is no member (any more), or out, is not asked: his places go from what has another one, and what has none stays, for
+ * `gribstore check` to tell. Then index and nodes are compared, run by run, and what differs is read again (sweep_heal.h). Once a day (a
  * setting), when a node's lease is taken over, and when asked for. One sweep at a time, by a lease. */
 #ifndef INDEXER_SWEEP_H
 #define INDEXER_SWEEP_H
@@ -23,6 +24,7 @@ struct sweep_status {
     uint64_t started_us, ended_us;                 /* wall clock; 0: none yet */
     uint64_t locations_removed, documents_removed; /* by this process, ever */
     uint64_t nodes_skipped;                        /* of the last one */
+    uint64_t kept; /* of the last one: fields and messages named on nodes alone that are no members */
     uint64_t differing; /* of the last one: runs that differed on a node */
     uint64_t unhealed; /* that differ as they did before they were read again, whichever sweep found it */
     uint64_t reread; /* by this process, ever: runs read again from a node for it */

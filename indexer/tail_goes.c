@@ -3,6 +3,8 @@
 #include "indexer/tail_node.h"
 
 #include "indexer/census.h"
+#include "indexer/sweep.h"
+#include "proto/base/log.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -48,9 +50,12 @@ static void goes_reconcile_run(struct work *work)
     struct catalog *catalog = reader->tail->indexer->catalog;
     const struct run_key *run = &reader->run->run;
 
-    work->status = catalog_remove_locations(
-        catalog, run, reader->tail->id, NULL,
-        reader->journal_id == 0 ? NULL : (const char *const *)reader->keep_only, &work->err);
+    if (reader->tail->out)
+        work->status = catalog_forget_node(catalog, run, reader->tail->id, NULL, &reader->kept, &work->err);
+    else
+        work->status = catalog_remove_locations(
+            catalog, run, reader->tail->id, NULL,
+            reader->journal_id == 0 ? NULL : (const char *const *)reader->keep_only, &work->err);
     if (work->status == STATUS_OK)
         work->status = catalog_cursor_check(catalog, &reader->cursor_was, true, &work->err);
     if (work->status == STATUS_OK && reader->run_gone)
@@ -59,11 +64,23 @@ static void goes_reconcile_run(struct work *work)
         work->status = catalog_cursor_put(catalog, &reader->cursor, &reader->cursor_was, &work->err);
 }
 
+/* Others' copies may be read yet: a little later the run is swept once more. What is named nowhere else then, `gribstore check` tells. */
+static void goes_say_kept(struct tail_reader *reader)
+{
+    if (reader->kept == 0)
+        return;
+    log_msg(LOG_WARN, "tail.kept", "run %s: %zu fields or messages are named on node %s alone, which is out: they stay named",
+            reader->run->name, reader->kept, reader->tail->id);
+    sweep_differs(reader->tail->indexer, &reader->run->run);
+    reader->kept = 0;
+}
+
 static void goes_on_reconciled(struct work *work)
 {
     struct tail_reader *reader = container_of(work, struct tail_reader, work);
 
     tail_keep_free(reader);
+    goes_say_kept(reader);
     census_touch(reader->tail->indexer, &reader->run->run);
     reader->run->touched_ns = uv_hrtime();
     if (work->status == STATUS_OK) {

@@ -130,6 +130,7 @@ struct tail_reader {
     bool wrote; /* something since the cursor was as cursor_was: it is looked at before the reader leaves */
     char **keep_only; /* owned; ended by NULL */
     bool run_gone;
+    size_t kept; /* of a node that is out: what is named nowhere else, by the removal just done */
 };
 
 struct tail {

@@ -127,6 +127,9 @@ static void index_sweep(const json_t *status, struct buf *buf)
                    index_text(sweep, "run", "?"));
     else
         buf_format(buf, "  last sweep: %s\n", index_text(sweep, "ended_at", "none yet"));
+    if (index_number(sweep, "kept") > 0)
+        buf_format(buf, "  named on nodes alone that are no members: %" PRIu64 " (gribstore check lists them)\n",
+                   index_number(sweep, "kept"));
     buf_format(buf,
                "  removed: %" PRIu64 " files, %" PRIu64 " documents; nodes skipped: %" PRIu64
                "; runs that differed: %" PRIu64 ", not healed: %" PRIu64 ", read again: %" PRIu64 "\n",

@@ -32,6 +32,12 @@ enum status catalog_remove_locations(struct catalog *catalog, const struct run_k
                                      const char *node, const char *file,
                                      const char *const *keep_only, struct error *err);
 
+/* The same for a node that is no member any more, so nobody can be asked whether it holds what the index names there: what has a place
+ * nowhere else keeps it, or its record would go with the last that is known of it. *kept: issues and messages in quarantine of which
+ * that was so. file NULL: all files. */
+enum status catalog_forget_node(struct catalog *catalog, const struct run_key *run, const char *node,
+                                const char *file, size_t *kept, struct error *err);
+
 /* Removes a node's locations of these messages in a run, quarantine's too: the run is read once, however many they are. */
 enum status catalog_remove_messages(struct catalog *catalog, const struct run_key *run, const char *node,
                                     const struct digest *digests, size_t count, struct error *err);

@@ -190,9 +190,11 @@ bool catalog_location_goes(const struct field_location *location, const char *no
 enum status catalog_quarantine_move_node(struct catalog *catalog, const struct run_key *run,
                                          const char *node, const char *base_url, size_t *moved,
                                          struct error *err);
+/* kept NULL: an entry without a place goes. Else it keeps those it has, and *kept counts it. */
 enum status catalog_quarantine_remove_locations(struct catalog *catalog, const struct run_key *run,
                                                 const char *node, const char *file,
-                                                const char *const *keep_only, struct error *err);
+                                                const char *const *keep_only, size_t *kept,
+                                                struct error *err);
 
 /* --- queries (catalog_match.c) --- */
 

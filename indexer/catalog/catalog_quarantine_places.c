@@ -32,12 +32,19 @@ struct places_change {
     const char *node, *file, *base_url;
     const char *const *keep_only;
     size_t changed; /* entries that were written */
+    size_t *kept;   /* NULL, or: the last place of an entry stays, and these are counted */
 };
 
 static bool places_strip(struct places_change *change, struct quarantine_entry *entry)
 {
-    unsigned kept = 0, count = entry->locations_count;
+    unsigned kept = 0, goes = 0, count = entry->locations_count;
 
+    for (unsigned i = 0; i < count; i++)
+        goes += catalog_location_goes(&entry->locations[i], change->node, change->file, change->keep_only);
+    if (change->kept != NULL && goes == count) {
+        ++*change->kept;
+        return false;
+    }
     for (unsigned i = 0; i < count; i++)
         if (!catalog_location_goes(&entry->locations[i], change->node, change->file, change->keep_only))
             entry->locations[kept++] = entry->locations[i];
@@ -119,9 +126,12 @@ enum status catalog_quarantine_remove_node(struct catalog *catalog, const struct
 
 enum status catalog_quarantine_remove_locations(struct catalog *catalog, const struct run_key *run,
                                                 const char *node, const char *file,
-                                                const char *const *keep_only, struct error *err)
+                                                const char *const *keep_only, size_t *kept,
+                                                struct error *err)
 {
-    struct places_change change = { .apply = places_strip, .node = node, .file = file, .keep_only = keep_only };
+    struct places_change change = {
+        .apply = places_strip, .node = node, .file = file, .keep_only = keep_only, .kept = kept
+    };
 
     return change_run(catalog, run, &change, err);
 }

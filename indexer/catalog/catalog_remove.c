@@ -19,6 +19,7 @@ struct removal {
     struct rewrite rewrite;
     const char *file;
     const char *const *keep_only;
+    size_t *kept; /* NULL, or: the last place of an issue stays, and these are counted */
 };
 
 static bool removal_has(const struct rewrite *rewrite, const struct field_document *document,
@@ -33,6 +34,15 @@ static bool removal_has(const struct rewrite *rewrite, const struct field_docume
     return false;
 }
 
+/* Does all of it lie where it has to go? */
+static bool removal_spares(const struct removal *removal, const struct field_issue *issue)
+{
+    for (unsigned i = 0; i < issue->locations_count; i++)
+        if (!catalog_location_goes(&issue->locations[i], removal->rewrite.node, removal->file, NULL))
+            return false;
+    return true;
+}
+
 /* An event for each file of the node that has to go. */
 static enum status removal_each(struct rewrite *rewrite, const struct field_document *document)
 {
@@ -40,6 +50,10 @@ static enum status removal_each(struct rewrite *rewrite, const struct field_docu
 
     for (unsigned i = 0; i < document->issues_count; i++) {
         const struct field_issue *issue = &document->issues[i];
+        if (removal->kept != NULL && removal_spares(removal, issue)) {
+            ++*removal->kept;
+            continue;
+        }
         for (unsigned j = 0; j < issue->locations_count; j++) {
             const struct field_location *location = &issue->locations[j];
             if (!catalog_location_goes(location, rewrite->node, removal->file, removal->keep_only) ||
@@ -49,6 +63,7 @@ static enum status removal_each(struct rewrite *rewrite, const struct field_docu
             if (event == NULL)
                 return STATUS_NO_MEMORY;
             memcpy(event->file, location->file, sizeof event->file);
+            event->spare_last = removal->kept != NULL; /* of the others that it has, and as they are by then */
         }
     }
     return STATUS_OK;
@@ -69,8 +84,24 @@ enum status catalog_remove_locations(struct catalog *catalog, const struct run_k
     err = removal.rewrite.err;
     enum status status = catalog_rewrite(catalog, &removal.rewrite);
     if (status == STATUS_OK)
-        status = catalog_quarantine_remove_locations(catalog, run, node, file, keep_only, err);
+        status = catalog_quarantine_remove_locations(catalog, run, node, file, keep_only, NULL, err);
     return status == STATUS_OK ? STATUS_OK : error_wrap(err, "removing what %s held", node);
+}
+
+enum status catalog_forget_node(struct catalog *catalog, const struct run_key *run,
+                                const char *node, const char *file, size_t *kept, struct error *err)
+{
+    struct removal removal = {
+        .rewrite = { .run = run, .node = node, .file = file, .each = removal_each, .err = err },
+        .file = file,
+        .kept = kept,
+    };
+
+    *kept = 0;
+    enum status status = catalog_rewrite(catalog, &removal.rewrite);
+    if (status == STATUS_OK)
+        status = catalog_quarantine_remove_locations(catalog, run, node, file, NULL, kept, err);
+    return status == STATUS_OK ? STATUS_OK : error_wrap(err, "forgetting what %s held", node);
 }
 
 enum status catalog_remove_run(struct catalog *catalog, const struct run_key *run,

@@ -259,3 +259,56 @@ def test_what_is_asked_wrongly_is_refused(world):
     for arguments in (["x"], ["--run", "check"], ["--source", "No such"]):
         world.client.run("check", *arguments, expected=2)
     Client(world.indexer, world.nodes[0]).run("check", "--run", "none/20200101T0000Z", expected=4)
+
+
+@pytest.fixture
+def leaving(daemons, stamped):
+    """Three nodes; n3, which is down, has copies of many messages, and one that nobody else has."""
+    nodes = [daemons.node(f"n{place}", arguments=NODE) for place in (1, 2, 3)]
+    cluster = Checked(nodes, daemons.indexer(nodes, ready=False, arguments=["--lease", "1s"])).init()
+    cluster.indexer.wait_ready()
+    messages = list(frames(stamped(BASE, COUNT + 1)))
+    assert nodes[0].put("/ingest/check/", b"".join(messages[:-1])).status_code == 201
+    cluster.lonely = messages[-1]
+    assert nodes[2].put("/replica/check", cluster.lonely).status_code == 201
+    await_condition(lambda: sum(len(field["locations"]) for field in cluster.fields()) == 2 * COUNT + 1, "all copies are in the index")
+    nodes[2].kill()
+    return cluster
+
+
+def without(cluster, *, state):
+    """n3 owns nothing any more: it is out, or (None) in the map no more."""
+    cluster_map = cluster.indexer.json("/v1/cluster/map")
+    others = {"n1": "n2", "n2": "n1"}
+    for era in cluster_map["eras"]:
+        for owners in era["owners"]:
+            if "n3" in owners:
+                owners[owners.index("n3")] = others[next(name for name in owners if name != "n3")]
+    for node in [*cluster_map["nodes"]]:
+        if node["id"] == "n3" and state is None:
+            cluster_map["nodes"].remove(node)
+        elif node["id"] == "n3":
+            node["state"] = state
+    cluster_map["epoch"] += 1
+    answer = cluster.indexer.put("/v1/cluster/map", json=cluster_map, headers={"If-Match": str(cluster_map["epoch"] - 1)})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("state", ["out", None], ids=["out", "removed"])
+def test_of_a_node_that_left_the_index_keeps_what_it_alone_had_and_check_says_it_is_lost(leaving, state):
+    name = hashlib.sha256(leaving.lonely).hexdigest()
+    without(leaving, state=state)
+    await_condition(lambda: leaving.named(leaving.nodes[2]) == 1, "all else that was there is forgotten")
+    assert [field["digest"] for field in leaving.fields() for place in field["locations"] if place["node"] == "n3"] == [name]
+    assert len(leaving.fields()) == COUNT + 1
+    leaving.indexer.sweep()
+    assert leaving.indexer.json("/v1/status")["sweep"]["kept"] == 1
+    report = leaving.check("--repair", expected=7)  # nothing brings it back, and no sweep may take it away
+    assert report["found"] == {("lost", None): 1} and report["findings"][0]["examples"] == [name]
+    assert leaving.named(leaving.nodes[2]) == 1
+    assert "named on nodes alone that are no members: 1" in leaving.client.run("status").stdout.decode()
+    leaving.nodes[0].ingest("check", leaving.lonely)  # put again
+    leaving.indexer.await_messages("check", COUNT + 1, copies=2)
+    leaving.check("--repair")
+    assert leaving.named(leaving.nodes[2]) == 0
+    leaving.check()

@@ -219,6 +219,36 @@ static void one_files_locations_go(void **state)
     assert_int_equal(counts.issues, 31);
 }
 
+static void what_a_node_that_left_alone_had_stays_named(void **state)
+{
+    struct catalog_fixture *fixture = *state;
+    struct catalog *catalog = fixture->catalog;
+    char file[DATA_FILE_NAME_SIZE];
+    size_t kept;
+
+    suite_add_fields(catalog, &suite_run, 0, 30, "gone", 1);
+    suite_add_fields(catalog, &suite_run, 0, 30, "gone", 2);
+    suite_add_fields(catalog, &suite_run, 10, 20, "n1", 1);
+    suite_apply_one(catalog, make_add(&suite_run, 29, 2, 2000, "n1", 1)); /* 29's first issue is an older one now */
+    suite_apply_one(catalog, make_add(&suite_run, 28, 2, 500, "gone", 1)); /* 28 has an older one, there alone */
+    make_file_name(2, file);
+    assert_ok(catalog_forget_node(catalog, &suite_run, "gone", file, &kept, &suite_err));
+    assert_int_equal(kept, 0); /* each has a place in the other file */
+    assert_int_equal(suite_count(catalog, &suite_run).locations, 30 + 20 + 2);
+    for (int again = 0; again < 2; again++) {
+        assert_ok(catalog_forget_node(catalog, &suite_run, "gone", NULL, &kept, &suite_err));
+        assert_int_equal(kept, 10 + 1);
+        struct suite_counts counts = suite_count(catalog, &suite_run);
+        assert_int_equal(counts.documents, 30);
+        assert_int_equal(counts.issues, 32);
+        assert_int_equal(counts.locations, 10 + 1 + 20 + 1);
+    }
+    suite_add_fields(catalog, &suite_run, 0, 10, "n1", 1); /* put again */
+    assert_ok(catalog_forget_node(catalog, &suite_run, "gone", NULL, &kept, &suite_err));
+    assert_int_equal(kept, 1);
+    assert_int_equal(suite_count(catalog, &suite_run).locations, 30 + 2);
+}
+
 /* The catalog's own calls, counted. */
 static struct {
     const struct catalog_ops *ops;
@@ -838,6 +868,7 @@ int suite_run_fields(void)
         CASE(threads_that_change_the_same_documents_lose_nothing),
         CASE(a_nodes_locations_go_whatever_their_number),
         CASE(one_files_locations_go),
+        CASE(what_a_node_that_left_alone_had_stays_named),
         CASE(bad_messages_leave_a_node_in_one_scan),
         CASE(more_bad_messages_than_a_batch_leave_a_node),
         CASE(only_the_files_that_are_named_are_kept),
