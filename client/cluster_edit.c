@@ -189,10 +189,13 @@ static enum status node_ask_joined(struct gs_session *session, const struct clus
     json_decref(json);
     if (status != STATUS_OK)
         return error_wrap(err, "%s", url);
-    if (map_find(map, node->id) != NULL)
-        return error_set(err, STATUS_EXISTS,
-                         "%s is node %s, which is in the map already: `gribstore cluster show`",
-                         url, node->id);
+    const struct map_node *there = map_find(map, node->id);
+    if (there != NULL)
+        return error_set(err, STATUS_EXISTS, "%s is node %s, which is in the map already (%s)%s",
+                         url, node->id, node_state_name(there->state),
+                         there->state == NODE_IN
+                             ? ": `gribstore cluster show`"
+                             : ": once it holds nothing it is removed, emptied, and added anew");
     return STATUS_OK;
 }
 
