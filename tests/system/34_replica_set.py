@@ -18,7 +18,7 @@ import pymongo.errors
 import pytest
 
 import evidence
-from processes import BIN, POLL_S, ROOT, await_condition, stamp
+from processes import BIN, POLL_S, PRIMARY_LOST, ROOT, await_condition, stamp
 from replica_set import MEMBERS, ReplicaSet
 
 FAULTS = int(os.environ.get("GRIBSTORE_FAILOVERS", "3"))
@@ -321,7 +321,7 @@ def check_whole(database, cluster, acknowledged):
 
 @pytest.mark.timeout(TIMEOUT_S)
 def test_failovers_lose_and_double_nothing(daemons, database, tmp_path, capsys):
-    cluster = daemons.cluster(colos=("a", "b"), catalog=database.uri)
+    cluster = daemons.cluster(colos=("a", "b"), catalog=database.uri, environment=PRIMARY_LOST)
     ingest, queries, reads = Ingest(tmp_path, cluster.nodes), Queries(cluster.indexer), Reads(database)
     ingest.start()
     await_condition(lambda: ingest.count() > RUN_MESSAGES, "messages flow", 60)
@@ -392,6 +392,6 @@ def test_the_suite_of_catalogs_passes_on_three_members(database):
     suite = BIN.parent / "tests/test_catalog_mongo"
     if not suite.exists():
         pytest.skip("test_catalog_mongo is not built")
-    done = subprocess.run([suite], env={**os.environ, "GRIBSTORE_TEST_MONGO_URI": database.uri}, capture_output=True, text=True,
+    done = subprocess.run([suite], env={**os.environ, **PRIMARY_LOST, "GRIBSTORE_TEST_MONGO_URI": database.uri}, capture_output=True, text=True,
                           timeout=SUITE_S, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]

@@ -6,7 +6,7 @@ import signal
 import pytest
 import requests
 
-from processes import Indexer, await_condition
+from processes import PRIMARY_LOST, Indexer, await_condition
 
 COUNT = 1500
 CATCH_UP_S = 120
@@ -27,7 +27,7 @@ def await_some(indexer):
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_the_index_catches_up_by_itself_when_the_database_is_back(daemons, node, stamped, database, how):
     database.create()
-    indexer = daemons.indexer([node], catalog=database.uri)
+    indexer = daemons.indexer([node], catalog=database.uri, environment=PRIMARY_LOST)
     first = node.ingest("db", stamped("20261119T0000Z", COUNT))["messages"]
     await_some(indexer)
 
@@ -70,7 +70,7 @@ def await_whole(indexer, count):
 def test_an_indexer_started_while_the_database_is_down_becomes_ready_with_it(daemons, node, stamped, database):
     database.create()
     database.kill()
-    indexer = daemons.indexer([node], catalog=database.uri, ready=False)
+    indexer = daemons.indexer([node], catalog=database.uri, environment=PRIMARY_LOST, ready=False)
     node.ingest("db", stamped("20261119T0000Z", 200))
     await_condition(lambda: "catalog.wait" in indexer.output(), "it says that it waits")
     assert indexer.process.poll() is None
@@ -81,7 +81,7 @@ def test_an_indexer_started_while_the_database_is_down_becomes_ready_with_it(dae
 
 def test_an_indexer_leaves_on_sigterm_while_the_database_does_not_answer(daemons, node, stamped, database):
     database.create()
-    indexer = daemons.indexer([node], catalog=database.uri)
+    indexer = daemons.indexer([node], catalog=database.uri, environment=PRIMARY_LOST)
     node.ingest("db", stamped("20261119T0000Z", COUNT))
     await_some(indexer)
     database.process.send_signal(signal.SIGSTOP)
@@ -90,7 +90,7 @@ def test_an_indexer_leaves_on_sigterm_while_the_database_does_not_answer(daemons
 
 def test_a_retirement_asked_for_while_the_database_stops_ends_in_purged(daemons, node, stamped, database):
     database.create()
-    indexer = daemons.indexer([node], catalog=database.uri)
+    indexer = daemons.indexer([node], catalog=database.uri, environment=PRIMARY_LOST)
     node.ingest("db", stamped("20261119T0000Z", 500))
     await_whole(indexer, 500)
     run = "/v1/runs/db/20261119T0000Z"

@@ -5,7 +5,7 @@ import contextlib
 import os
 import sqlite3
 
-from processes import await_condition
+from processes import PRIMARY_LOST, await_condition
 
 LEASE = ["--lease", "2s", "--grace", "0s"]
 CATCH_UP_S = 120
@@ -51,7 +51,7 @@ def failing_checks(indexer):
 
 def test_a_mongodb_of_an_earlier_day_comes_to_the_truth_under_a_running_indexer(daemons, node, stamped, database):
     database.create()
-    indexer = daemons.indexer([node], catalog=database.uri, arguments=LEASE)
+    indexer = daemons.indexer([node], catalog=database.uri, environment=PRIMARY_LOST, arguments=LEASE)
     for hour, count in (("00", 100), ("06", 110), ("12", 120), ("18", 130)):
         node.ingest("old", stamped(f"20261101T{hour}00Z", count))
     indexer.await_messages("old", 460)
@@ -106,7 +106,7 @@ def change_map(indexer):
 
 def test_a_mongodb_that_was_emptied_is_filled_again_under_a_running_indexer(daemons, node, stamped, database):
     database.create()
-    indexer = daemons.indexer([node], catalog=database.uri, arguments=LEASE)
+    indexer = daemons.indexer([node], catalog=database.uri, environment=PRIMARY_LOST, arguments=LEASE)
     node.ingest("old", stamped("20261101T0000Z", 200))
     node.ingest("old", stamped("20261101T0600Z", 100))
     indexer.await_messages("old", 300)

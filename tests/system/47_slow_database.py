@@ -88,7 +88,7 @@ def test_a_mongodb_that_is_slow_is_waited_for_and_one_that_is_too_slow_is_told(d
     with database.failing({"failCommands": EVERYTHING, "blockConnection": True, "blockTimeMS": 100}):
         node.ingest("slow", stamped("20261101T0000Z", COUNT))
         await_whole(indexer, COUNT)
-    with database.failing({"failCommands": EVERYTHING, "blockConnection": True, "blockTimeMS": 20_000}):
+    with database.failing({"failCommands": EVERYTHING, "blockConnection": True, "blockTimeMS": 8000}):
         node.ingest("slow", stamped("20261101T0600Z", COUNT))
         answers = []
         askers = [threading.Thread(target=lambda: answers.append(indexer.get("/v1/fields", params={"source": "slow", "limit": 1}, timeout=120)))

@@ -40,10 +40,10 @@ class Daemons:
     def indexer(self, nodes, name="indexer", ready=True, **options):
         return self.begin(Indexer(name, self.folder, nodes, **options), ready)
 
-    def cluster(self, colos=("a", "a", "b"), catalog=None, node_arguments=()):
+    def cluster(self, colos=("a", "a", "b"), catalog=None, node_arguments=(), environment=None):
         nodes = [self.node(f"n{place}", colo=colo, arguments=node_arguments) for place, colo in enumerate(colos, 1)]
         # Ready only once the nodes are one cluster.
-        cluster = Cluster(nodes, self.indexer(nodes, catalog=catalog, ready=False)).init()
+        cluster = Cluster(nodes, self.indexer(nodes, catalog=catalog, ready=False, environment=environment)).init()
         cluster.indexer.wait_ready()
         return cluster
 

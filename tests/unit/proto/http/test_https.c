@@ -150,7 +150,7 @@ static void a_handshake_has_the_time_of_a_head(void **state)
 static void who_is_idle_is_told_of_the_end(void **state)
 {
     (void)state;
-    start((struct http_limits){ .idle_timeout_ms = 500 }); /* enough for a client that is not run for a while */
+    start((struct http_limits){ .idle_timeout_ms = 2000 }); /* enough for a client that is not run for a while */
     int fd = client_connect(&fixture);
     client_text(&fixture, fd, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
     expect_answer(fd, 200, "hello");
