@@ -63,7 +63,8 @@ struct reader {
     struct store_fixture *fixture;
     uv_thread_t thread;
     uint8_t *want, *got;
-    unsigned read, wrong;
+    _Atomic unsigned read;
+    unsigned wrong;
 };
 
 /* The message, then the file's last bytes at once: what the page cache brings beside them is what the writer writes next. */
@@ -153,6 +154,9 @@ static void all_is_read_whole_beside_writes_around_the_page_cache(void **state)
         if (i % 8 == 0)
             store_scrub(fixture->store, 0);
         put_batch(fixture, &run, i * BATCH);
+        for (unsigned reader = 0; reader < READERS; reader++)
+            while (atomic_load(&readers[reader].read) == 0)
+                uv_sleep(1); /* else all might be over before it has its turn */
     }
     atomic_store(&playing, false);
     atomic_store(&stop, true);
