@@ -8,12 +8,12 @@ import subprocess
 import pytest
 
 from conftest import Daemons
-from processes import BIN, Client, Cluster, await_condition, stamp
+from processes import BIN, Client, Cluster, await_condition, await_seen, stamp
 
 BASE = "20261101T0000Z"
 COUNT = 40
 LONG = 800  # more than a window
-QUICK = ["--wait", "60s"]
+QUICK = ["--wait", "2min"]
 
 
 def frames(data):
@@ -129,6 +129,7 @@ def test_issues_keep_their_order_also_where_one_is_here_already(world):
     assert run["result"] == "equal"
     # What is here and not there is told, and stays.
     world.here.nodes[0].ingest("issues", b"".join(reissued(first[:1], 4)))
+    world.here.indexer.await_messages("issues", 74, copies=2)
     run = world.mirror("--source", "issues", expected=3)[f"issues/{BASE}"]
     assert (run["result"], run["only_here"]) == ("differs", 1)
 
@@ -152,10 +153,10 @@ def test_messages_that_do_not_decode_come_too(world):
         at += int.from_bytes(message[at:at + 4], "big")
     message[at + 7:at + 9] = b"\xfe\xfe"  # a product definition template that nobody knows
     world.put("odd", [bytes(message)], 1)
-    assert world.there.indexer.json(f"/v1/runs/odd/{BASE}")["quarantined"] == 1
+    await_condition(lambda: world.there.indexer.json(f"/v1/runs/odd/{BASE}")["quarantined"] == 1, "it is in quarantine there")
     run = world.mirror("--source", "odd")[f"odd/{BASE}"]
     assert (run["result"], run["copied"]) == ("equal", 1)
-    assert world.here.indexer.json(f"/v1/runs/odd/{BASE}")["quarantined"] == 1
+    await_condition(lambda: world.here.indexer.json(f"/v1/runs/odd/{BASE}")["quarantined"] == 1, "and here")
 
 
 def test_it_goes_on_where_it_was_killed_and_any_one_holder_is_enough(world):
@@ -171,6 +172,7 @@ def test_it_goes_on_where_it_was_killed_and_any_one_holder_is_enough(world):
     run = world.mirror("--source", "long", retry="2s")[f"long/{BASE}"]
     assert (run["result"], run["messages"]) == ("equal", LONG) and run["unread"] == 0
     world.there.nodes[2].start().wait_ready()
+    await_seen(world.there.nodes)
     assert current(world.here, "long") == current(world.there, "long")
 
 
@@ -190,7 +192,11 @@ def test_wrong_bytes_are_never_stored(world):
     assert (run["result"], run["unread"]) == ("unread", 1) and victim in run["detail"]
     assert run["copied"] == 39
     digests = {hashlib.sha256(message).hexdigest(): message for message in messages}
-    held = [json.loads(line) for line in world.here.indexer.get(path).text.splitlines()][:-1]
+
+    def held_here():
+        return [json.loads(line) for line in world.here.indexer.get(path).text.splitlines()][:-1]
+    await_condition(lambda: {line["digest"] for line in held_here()} >= set(digests) - {victim}, "the index here has the others")
+    held = held_here()
     assert {line["digest"] for line in held} == set(digests) - {victim}
     here = {node.name: node for node in world.here.nodes}
     for line in held:

@@ -27,6 +27,7 @@ from messages import make  # noqa: E402
 from shim import ALWAYS, DELAY, FAIL, LIE, Shim, sanitizers_of  # noqa: E402
 
 SEED = 20261121
+TRIES = 10  # what a campaign meets is a matter of chance
 ROUNDS = {"kill": 3, "power": 3, "any-call": 3, "purge-race": 3, "kill-all": 1, "power-all": 1, "enospc": 1, "short": 1, "slow": 1}
 
 
@@ -34,8 +35,11 @@ ROUNDS = {"kill": 3, "power": 3, "any-call": 3, "purge-race": 3, "kill-all": 1, 
 def test_nothing_acknowledged_is_lost(name):
     if name == "memory" and sanitizers_of(BIN / "storaged"):
         pytest.skip("a sanitizer's allocator can't be made to fail")
-    result = drills.run_drill(name, ROUNDS.get(name, 2), SEED)
-    assert not result.failures, f"ops/drill {name} --seed {SEED}: " + "\n".join(result.failures[:10])
+    for seed in range(SEED, SEED + TRIES):  # on a machine that stands still nothing is sent, and no fault fires
+        result = drills.run_drill(name, ROUNDS.get(name, 2), seed)
+        assert not result.failures, f"ops/drill {name} --seed {seed}: " + "\n".join(result.failures[:10])
+        if result.fired > 0 and result.acknowledged > 0:
+            break
     assert result.fired > 0 and result.acknowledged > 0, result
 
 
@@ -44,7 +48,7 @@ def test_nothing_acknowledged_is_lost(name):
 def found(name, plant, tmp_path, rounds=4, **settings):
     """The drill with a defect; what it says."""
     drill = type("Planted", (drills.DRILLS[name],), settings)
-    for attempt in range(5):
+    for attempt in range(TRIES):
         folder = tmp_path / str(attempt)
         folder.mkdir()
         campaign = drill(folder, SEED + attempt, plant)

@@ -157,12 +157,15 @@ def test_messages_are_cached_for_good(node, proxy):
         first = ask(proxy, request("GET", target))
         assert (first.status, first.body, first.get("X-Cache")) == (200, data, "MISS" if proxy.caches else None)
         await_seen(node, target, 1)
+        asked = 1
+        while proxy.caches and asked < 100 and ask(proxy, request("GET", target)).get("X-Cache") != "HIT":
+            asked += 1  # whoever has the last byte may be a moment ahead of the cache
         for fields, status, body in (([], 200, data), (["Range: bytes=0-3"], 206, data[:4]), (["Range: bytes=-4"], 206, data[-4:]),
                                      ([f"If-None-Match: {first.get('ETag')}"], 304, b"")):
             answer = ask(proxy, request("GET", target, *fields))
             assert (answer.status, answer.body, answer.get("X-Cache")) == (status, body, "HIT" if proxy.caches else None), fields
             assert answer.get("ETag") == first.get("ETag") and "immutable" in answer.get("Cache-Control")
-        await_seen(node, target, 1 if proxy.caches else 5)
+        await_seen(node, target, asked if proxy.caches else 5)
 
 
 def test_what_is_missing_is_not_remembered(node, proxy):

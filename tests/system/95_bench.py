@@ -122,10 +122,13 @@ def load(tmp_path, port, seconds):
 
 
 def test_the_truth_is_measured(tmp_path):
-    with lying_server(lambda answer: None) as port:
-        done = load(tmp_path, port, 1)
+    for seconds in (1, 5, 30):  # a machine that stands still for one measures nothing in it
+        with lying_server(lambda answer: None) as port:
+            done = load(tmp_path, port, seconds)
+        result = json.loads(done.stdout) if done.returncode == 0 else {"requests": 0}
+        if result["requests"] > 0:
+            break
     assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
     assert result["requests"] > 0
     assert result["checked"] > 0
     assert result["bytes"] == result["requests"] * RANGE_SIZE

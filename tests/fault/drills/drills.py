@@ -630,6 +630,7 @@ class SlowDisk(Campaign):
     about = "each flush takes 100 ms to 2 s: reads don't wait for it; killed while one is under way"
     READS_WITHIN_S = 2
     READS_TRIES = 3  # a machine is busy now and then, a slow flush is always there
+    READS_SLOWER = 3  # than without it, on a machine that is always busy
     purge_pause_s = 0.5
 
     def seconds_of_reads(self):
@@ -645,7 +646,11 @@ class SlowDisk(Campaign):
         tries = [self.seconds_of_reads()]
         while min(tries) > self.READS_WITHIN_S:
             if len(tries) == self.READS_TRIES:
-                self.findings.other.append(f"40 reads took {min(tries):.1f} s while a flush was slow")
+                self.node.shim.end_rules()
+                usual = min(self.seconds_of_reads() for _ in tries)
+                if min(tries) <= self.READS_SLOWER * usual:
+                    break
+                self.findings.other.append(f"40 reads took {min(tries):.1f} s while a flush was slow, {usual:.1f} s otherwise")
                 raise Failed
             tries.append(self.seconds_of_reads())
         self.node.kill()
