@@ -45,6 +45,7 @@ unsigned cluster_reasons(enum cluster_action action, const char *subject, const 
 struct cluster_progress {
     uint64_t pull_bytes, give_up_bytes; /* left, by what nodes list */
     uint64_t bytes_first;               /* left of both when it began */
+    unsigned leaving_runs;              /* retired: they go by themselves, and are not waited for */
     unsigned behind;                    /* nodes that have not got this epoch yet */
     unsigned silent;                    /* nodes that did not answer */
     unsigned unsettled; /* nodes that have not compared all yet, or have files to give up */

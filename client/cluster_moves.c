@@ -275,11 +275,25 @@ static enum status mover_gather(struct mover *mover, uint32_t run, struct error 
     return status;
 }
 
+/* Nobody needs its copies any more, and nobody takes them. */
+static void run_leaves(struct mover *mover)
+{
+    struct cluster_moves *moves = mover->moves;
+
+    moves->leaving_runs += mover->pieces_count > 0;
+    for (size_t i = 0; i < mover->pieces_count; i++)
+        part_add(&moves->leaving, mover->pieces[i].part);
+}
+
 static enum status mover_run(struct mover *mover, uint32_t run, struct error *err)
 {
     enum status status = mover_gather(mover, run, err);
 
     mover->run = &mover->survey->runs[run];
+    if (mover->run->info.state == RUN_RETIRED || mover->run->info.state == RUN_PURGED) {
+        run_leaves(mover);
+        return status;
+    }
     for (size_t i = 0, end; i < mover->pieces_count && status == STATUS_OK; i = end) {
         for (end = i + 1; end < mover->pieces_count && mover->pieces[end].shard == mover->pieces[i].shard;)
             end++;

@@ -1,7 +1,7 @@
 /* cluster_moves.h: a map before, a map after, and what nodes hold -> what moves, where to, how full that makes them. Pure.
  *
  * A shard of a run is as large as the largest copy that was seen. Who owns it after, and has less, pulls the rest; who holds it and
- * does not own it after gives it up. A node that did not list what it holds is taken to hold what it owns, and pulls nothing. */
+ * does not own it after gives it up. Of a run that is retired nothing moves: it takes no messages any more, and goes by itself. A node that did not list what it holds is taken to hold what it owns, and pulls nothing. */
 #ifndef CLIENT_CLUSTER_MOVES_H
 #define CLIENT_CLUSTER_MOVES_H
 
@@ -35,6 +35,8 @@ struct cluster_moves {
     unsigned shards_fewer;                      /* of all eras: with fewer owners than before */
     unsigned same_host_before, same_host_after; /* shards of all eras with two copies on one host */
     bool has_data;
+    unsigned leaving_runs;     /* retired, and held: they go by themselves */
+    struct moves_part leaving; /* what all nodes hold of these */
     unsigned copies_seen; /* the fewest whole copies of a shard with data on nodes that are not out after */
     struct moves_part orphans;       /* what none of these holds whole */
     char orphan[RUN_TEXT_SIZE + 16]; /* the first of them: run and shard */

@@ -25,6 +25,7 @@ enum status cluster_progress_read(const struct cluster_map *map, const struct su
         return status;
     progress->pull_bytes = moves.in.bytes;
     progress->give_up_bytes = moves.out.bytes;
+    progress->leaving_runs = moves.leaving_runs;
     progress->behind = progress->silent = progress->unsettled = 0;
     progress->newer = false;
     bool listed_done = moves.in.messages == 0 && moves.out.messages == 0;

@@ -50,7 +50,9 @@ enum status survey_add_run(struct survey *survey, const struct run_key *key, uin
     if (status != STATUS_OK)
         return status;
     *run = (uint32_t)survey->runs_count;
-    survey->runs[survey->runs_count++] = (struct survey_run){ .key = *key, .was = *run };
+    survey->runs[survey->runs_count++] = (struct survey_run){ .key = *key,
+                                                              .info = { 1, 0, RUN_FILLING },
+                                                              .was = *run };
     return STATUS_OK;
 }
 
@@ -91,11 +93,26 @@ static enum status listing_room(struct survey_node *node, size_t more, struct er
     return STATUS_OK;
 }
 
+static enum status listing_state(const json_t *entry, struct run_info *info, struct error *err)
+{
+    const char *state;
+
+    enum status status = json_opt_u64(entry, "incarnation", INT64_MAX, 1, &info->incarnation, err);
+    if (status == STATUS_OK)
+        status = json_opt_u64(entry, "version", INT64_MAX, 0, &info->version, err);
+    if (status == STATUS_OK)
+        status = json_opt_string(entry, "state", "filling", &state, err);
+    if (status == STATUS_OK && !run_state_parse(state, &info->state))
+        status = error_set(err, STATUS_BAD_VALUE, "state: %.32s is none", state);
+    return status;
+}
+
 static enum status listing_run(struct survey *survey, struct survey_node *node, unsigned shards,
                                const json_t *entry, struct error *err)
 {
     const char *source, *base_time;
     struct run_key key;
+    struct run_info info;
     json_t *files, *file;
     uint32_t run = 0;
     size_t i;
@@ -106,12 +123,16 @@ static enum status listing_run(struct survey *survey, struct survey_node *node, 
     if (status == STATUS_OK)
         status = run_key_parse(slice_text(source), slice_text(base_time), &key, err);
     if (status == STATUS_OK)
+        status = listing_state(entry, &info, err);
+    if (status == STATUS_OK)
         status = json_get_array(entry, "files", &files, err);
     if (status == STATUS_OK)
         status = listing_room(node, json_array_size(files), err);
     if (status != STATUS_OK || json_array_size(files) == 0)
         return status; /* only spoken of, or purged */
     status = survey_add_run(survey, &key, &run, err);
+    if (status == STATUS_OK && run_info_compare(&info, &survey->runs[run].info) > 0)
+        survey->runs[run].info = info;
     json_array_foreach (files, i, file) {
         if (status == STATUS_OK)
             status = listing_file(node, run, shards, file, err);

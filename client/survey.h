@@ -54,7 +54,8 @@ struct survey_node {
 
 struct survey_run {
     struct run_key key;
-    uint32_t was; /* survey_order()'s */
+    struct run_info info; /* the highest that a node which holds it lists */
+    uint32_t was;         /* survey_order()'s */
 };
 
 struct survey {

@@ -341,6 +341,7 @@ struct go_wait {
     struct cli *cli;
     struct progress progress;
     uint64_t pull_first; /* the most that was left */
+    unsigned leaving_runs;
 };
 
 static void wait_event(const struct cluster_progress *progress)
@@ -354,6 +355,7 @@ static void wait_event(const struct cluster_progress *progress)
     json_put_string(&json, "event", "progress");
     json_put_u64(&json, "pull_bytes_left", progress->pull_bytes);
     json_put_u64(&json, "give_up_bytes_left", progress->give_up_bytes);
+    json_put_u64(&json, "runs_leaving", progress->leaving_runs);
     json_put_u64(&json, "nodes_behind", progress->behind);
     json_put_u64(&json, "nodes_silent", progress->silent);
     json_put_u64(&json, "nodes_busy", progress->unsettled);
@@ -384,6 +386,7 @@ static void wait_on_look(const struct cluster_progress *progress, void *data)
 
     if (wait->cli->settings->json && wait->cli->settings->progress)
         wait_event(progress);
+    wait->leaving_runs = progress->leaving_runs;
     wait->pull_first = pull > wait->pull_first ? pull : wait->pull_first;
     text_of_size(progress->give_up_bytes, give_up);
     if (pull > wait->pull_first / 100) {
@@ -414,7 +417,11 @@ static int go_wait(struct cli *cli, const struct change_settings *settings, cons
     progress_clear(&wait.progress);
     if (status != STATUS_OK)
         return cli_fail_status(cli, status, &err);
-    cli_say(cli, "all is where it belongs");
+    if (wait.leaving_runs > 0)
+        cli_say(cli, "all is where it belongs, but for %u retired runs, which leave by themselves: gribstore runs",
+                wait.leaving_runs);
+    else
+        cli_say(cli, "all is where it belongs");
     return GS_OK;
 }
 

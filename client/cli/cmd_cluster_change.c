@@ -52,7 +52,7 @@ static const struct config_option rebalance_options[] = {
     "What moves is shown first; then it asks, or goes on with --yes. It refuses, unless --force names the reason, what would\n"       \
     "leave fewer copies (fewer-copies), fill a node past its mark (high-water), is done while a node does not answer\n"               \
     "(not-reachable), or takes in a node that holds something (has-data). The form of --json: `gribstore cluster plan --help`;\n"     \
-    "with --wait, lines {\"event\": \"progress\", \"pull_bytes_left\", \"give_up_bytes_left\", \"nodes_behind\", \"nodes_silent\",\n" \
+    "with --wait, lines {\"event\": \"progress\", \"pull_bytes_left\", \"give_up_bytes_left\", \"runs_leaving\", \"nodes_behind\", \"nodes_silent\",\n" \
     "\"nodes_busy\", \"seconds\", \"done\"} on standard error."
 
 const struct command command_cluster_add = {

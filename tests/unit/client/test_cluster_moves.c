@@ -100,6 +100,40 @@ static void what_is_there_already_is_not_pulled(void **state)
     world_end(&world);
 }
 
+/* Nobody takes messages of a retired run any more, so nobody is waited for. */
+static void a_retired_run_moves_nothing_and_goes_by_itself(void **state)
+{
+    (void)state;
+    struct world world;
+    struct cluster_progress progress;
+    struct error err;
+
+    world_begin(&world, 4, 4);
+    made_run(&world.survey, world.before, 2000);
+    world.survey.runs[1].info = (struct run_info){ 1, 2, RUN_RETIRED };
+    world_move(&world);
+    assert_int_equal(world.moves.in.bytes, 2000); /* of the other run alone */
+    assert_int_equal(world.moves.out.bytes, 2000);
+    assert_int_equal(world.moves.leaving_runs, 1);
+    assert_int_equal(world.moves.leaving.messages, 2 * SURVEY_SHARDS * 10);
+    assert_int_equal(world.moves.copies_seen, 2);
+    assert_int_equal(world.moves.nodes[0].held.bytes, 2 * 3000);
+    world.survey.runs[0].info = (struct run_info){ 1, 2, RUN_RETIRED };
+    error_init(&err);
+    for (size_t i = 0; i < world.survey.nodes_count; i++) {
+        world.survey.nodes[i].comes = false;
+        world.survey.nodes[i].epoch = world.after->epoch;
+    }
+    assert_int_equal(cluster_progress_read(world.after, &world.survey, &progress, &err), STATUS_OK);
+    assert_true(progress.done);
+    assert_int_equal(progress.leaving_runs, 2);
+    world.survey.runs[0].info.state = RUN_READY; /* taken back */
+    assert_int_equal(cluster_progress_read(world.after, &world.survey, &progress, &err), STATUS_OK);
+    assert_false(progress.done);
+    assert_int_equal(progress.pull_bytes, 2000);
+    world_end(&world);
+}
+
 /* n0 to n2 become n0 and n1: who did not list is taken to hold what it owns. */
 static void who_does_not_say_what_it_holds_is_named(void **state)
 {
@@ -308,6 +342,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_that_comes_pulls_its_share_and_others_give_up),
         cmocka_unit_test(what_is_there_already_is_not_pulled),
+        cmocka_unit_test(a_retired_run_moves_nothing_and_goes_by_itself),
         cmocka_unit_test(who_does_not_say_what_it_holds_is_named),
         cmocka_unit_test(a_node_is_not_filled_past_its_mark),
         cmocka_unit_test(copies_that_share_a_host_are_counted),

@@ -57,6 +57,33 @@ static void files_of_a_shard_are_one_holding(void **state)
     map_unref(map);
 }
 
+static void a_runs_state_is_the_highest_that_a_holder_lists(void **state)
+{
+    static const char *const listed[] = { "\"incarnation\":2,\"version\":3,\"state\":\"ready\",",
+                                          "\"incarnation\":2,\"version\":4,\"state\":\"retired\",", "",
+                                          "\"incarnation\":1,\"version\":9,\"state\":\"purged\"," };
+    char json[512];
+
+    (void)state;
+    struct cluster_map *map = made_map(4, 4, 1);
+    struct survey survey;
+    struct error err;
+
+    made_survey(&survey, map, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(json, sizeof json,
+                 "{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"20190102T0000Z\",%s"
+                 "\"files\":[{\"shard\":0,\"size\":7,\"count\":1}]}]}",
+                 listed[i]);
+        assert_int_equal(read_listing(&survey, i, json, &err), STATUS_OK);
+    }
+    assert_int_equal(survey.runs[0].info.incarnation, 2);
+    assert_int_equal(survey.runs[0].info.version, 4);
+    assert_int_equal(survey.runs[0].info.state, RUN_RETIRED);
+    survey_fini(&survey);
+    map_unref(map);
+}
+
 static void a_listing_that_does_not_hold_is_none(void **state)
 {
     static const char *const bad[] = {
@@ -69,6 +96,7 @@ static void a_listing_that_does_not_hold_is_none(void **state)
         "{\"full\":true,\"runs\":[1]}",
         "{\"full\":true,\"runs\":[{\"source\":\"A\",\"base_time\":\"20200102T0000Z\",\"files\":[]}]}",
         "{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"never\",\"files\":[]}]}",
+        "{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"20200102T0000Z\",\"state\":\"odd\",\"files\":[]}]}",
         "{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"20200102T0000Z\",\"files\":[{\"shard\":4,\"size\":1,\"count\":1}]}]}",
         "{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"20200102T0000Z\",\"files\":[{\"shard\":0,\"size\":-1,\"count\":1}]}]}",
         ("{\"full\":true,\"runs\":[{\"source\":\"a\",\"base_time\":\"20200102T0000Z\",\"files\":[{\"shard\":0,"
@@ -188,6 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_of_a_shard_are_one_holding),
+        cmocka_unit_test(a_runs_state_is_the_highest_that_a_holder_lists),
         cmocka_unit_test(a_listing_that_does_not_hold_is_none),
         cmocka_unit_test(what_a_node_says_of_itself_is_taken_where_it_makes_sense),
         cmocka_unit_test(every_node_is_asked_and_who_is_away_is_known_as_such),
