@@ -184,13 +184,14 @@ static void each_digest(void *user, unsigned file, const struct digest *digest)
     ask->listed[ask->listed_count++] = (struct release_digest_of){ .digest = *digest, .file = file };
 }
 
-/* As many of the files, from the first on, as one request may ask about. */
-static enum status list_files(struct release_ask *ask)
+/* As many of the files, from the first on, as one request may ask about. *behind: what the index must have read; what was
+ * appended since, *dropped* records of the last answer too, is nothing to them. */
+static enum status list_files(struct release_ask *ask, uint64_t *behind)
 {
     for (;;) {
         ask->listed_count = 0;
         enum status status = store_drop_digests(ask->loop->node->store, &ask->drop, each_digest,
-                                                ask, &ask->err);
+                                                ask, behind, &ask->err);
         if (status != STATUS_OK || ask->listed_count <= RELEASE_DIGESTS_MAX)
             return status;
         if (ask->drop.count == 1)
@@ -229,10 +230,12 @@ static void list_run(struct work *work)
 {
     struct release_ask *ask = container_of(work, struct release_ask, work);
     size_t ends[RELEASE_FILES_MAX];
+    uint64_t behind;
 
-    ask->status = list_files(ask);
+    ask->status = list_files(ask, &behind);
     if (ask->status != STATUS_OK)
         return;
+    ask->drop.records = behind;
     list_sort(ask, ends);
     release_print_question(&ask->body, ask->loop->node->cluster.self.id, &ask->drop, ask->digests, ends);
     ask->status = buf_status(&ask->body);

@@ -16,13 +16,15 @@ struct drop_listing {
     unsigned count;
 };
 
-/* NOT_FOUND: one of the files is not here, or counts for nothing. *first: the first record that may be theirs. */
+/* NOT_FOUND: one of the files is not here, or counts for nothing. *first: the first record that may be theirs; *behind: behind the
+ * records by which they began. */
 static enum status listing_find(struct drop_listing *listing, const struct store_drop *drop,
-                                uint64_t *first, struct error *err)
+                                uint64_t *first, uint64_t *behind, struct error *err)
 {
     enum status status = STATUS_OK;
 
     *first = UINT64_MAX;
+    *behind = 0;
     uv_rwlock_rdlock(&listing->run->lock);
     for (unsigned i = 0; i < drop->count && status == STATUS_OK; i++) {
         struct store_file *file = run_dir_file_by_birth(listing->dir, drop->files[i].shard,
@@ -30,8 +32,10 @@ static enum status listing_find(struct drop_listing *listing, const struct store
 
         if (file == NULL || file->is_void)
             status = error_set(err, STATUS_NOT_FOUND, "no such data file");
-        else if (file->record < *first)
+        if (status == STATUS_OK && file->record < *first)
             *first = file->record;
+        if (status == STATUS_OK && file->record >= *behind)
+            *behind = (uint64_t)file->record + 1;
         listing->files[listing->count++] = file;
     }
     uv_rwlock_rdunlock(&listing->run->lock);
@@ -64,7 +68,7 @@ static enum status listing_place(struct drop_listing *listing, uint64_t from, co
 
 static enum status listing_walk(struct drop_listing *listing, uint64_t from, uint64_t end,
                                 void (*each)(void *user, unsigned file, const struct digest *digest),
-                                void *user, struct error *err)
+                                void *user, uint64_t *behind, struct error *err)
 {
     enum { CHUNK = 512 };
     struct journal_record records[CHUNK];
@@ -79,15 +83,17 @@ static enum status listing_walk(struct drop_listing *listing, uint64_t from, uin
         if (status == STATUS_OK)
             status = listing_place(listing, from, bytes, count, records, places, err);
         for (unsigned i = 0; i < count && status == STATUS_OK; i++)
-            if (places[i] >= 0)
+            if (places[i] >= 0) {
                 each(user, (unsigned)places[i], &records[i].digest);
+                *behind = from + i + 1;
+            }
     }
     return status;
 }
 
 enum status store_drop_digests(struct store *store, const struct store_drop *drop,
                                void (*each)(void *user, unsigned file, const struct digest *digest),
-                               void *user, struct error *err)
+                               void *user, uint64_t *behind, struct error *err)
 {
     struct run *run = run_table_find(&store->runs, &drop->run);
     struct drop_listing listing = { .run = run };
@@ -102,9 +108,9 @@ enum status store_drop_digests(struct store *store, const struct store_drop *dro
         journal_flushed(&listing.dir->journal) < drop->records)
         status = error_set(err, STATUS_JOURNAL_CHANGED, "the journal is another");
     if (status == STATUS_OK)
-        status = listing_find(&listing, drop, &first, err);
+        status = listing_find(&listing, drop, &first, behind, err);
     if (status == STATUS_OK)
-        status = listing_walk(&listing, first, drop->records, each, user, err);
+        status = listing_walk(&listing, first, drop->records, each, user, behind, err);
     run_dir_unref(listing.dir);
     return status;
 }

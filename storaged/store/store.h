@@ -301,11 +301,12 @@ void store_drop(struct store *store, struct store_drop *drop);
  * nor NOT_FOUND is still there: try again. READ_ONLY. */
 void store_unlink(struct store *store, struct store_drop *drop);
 
-/* The digests of all *stored* records of these files, bad and adopted ones too, to each(); records before `records`.
- * JOURNAL_CHANGED, NOT_FOUND, CORRUPT, IO. [blocking] */
+/* The digests of all *stored* records of these files, bad and adopted ones too, to each(); records before `records`. *behind: who
+ * has read so many records has read all of these files; what came behind them is of others. JOURNAL_CHANGED, NOT_FOUND, CORRUPT,
+ * IO. [blocking] */
 enum status store_drop_digests(struct store *store, const struct store_drop *drop,
                                void (*each)(void *user, unsigned file, const struct digest *digest),
-                               void *user, struct error *err);
+                               void *user, uint64_t *behind, struct error *err);
 
 enum store_file_state {
     STORE_FILE_UNKNOWN, /* no such run, no such file */

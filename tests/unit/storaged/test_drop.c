@@ -387,23 +387,29 @@ static void a_files_digests_are_all_that_it_holds(void **state)
     struct store_drop_file file = { .shard = fixture->victim->shard, .birth = fixture->victim->birth };
     struct store_drop seal;
     struct store_place place;
+    uint64_t behind, last = 0;
 
+    for (unsigned i = 0; i < MESSAGES; i++)
+        if (is_victims(fixture, i))
+            last = fixture->places[i].record + 1;
     mark_bad(fixture, 7);
     fixture_give_up(&fixture->store, &fixture->run, fixture->victim, store_seal, &seal);
     for (unsigned i = 0; i < MESSAGES; i++)
         fixture_put(&fixture->store, &fixture->run, 1000 + i, SIZE, &place);
     seal.files = &file;
     seal.count = 1;
-    assert_int_equal(store_drop_digests(fixture->store.store, &seal, each_digest, &seen, NULL), STATUS_OK);
+    assert_int_equal(store_drop_digests(fixture->store.store, &seal, each_digest, &seen, &behind, NULL), STATUS_OK);
     for (unsigned i = 0; i < MESSAGES; i++)
         assert_int_equal(seen.messages[i], is_victims(fixture, i));
     assert_int_equal(seen.others, 0);
+    assert_int_equal(behind, last); /* no matter what was appended since */
+    assert_true(behind < seal.records);
     seal.journal_id++;
-    assert_int_equal(store_drop_digests(fixture->store.store, &seal, each_digest, &seen, NULL),
+    assert_int_equal(store_drop_digests(fixture->store.store, &seal, each_digest, &seen, &behind, NULL),
                      STATUS_JOURNAL_CHANGED);
     seal.journal_id--;
     file.birth++;
-    assert_int_equal(store_drop_digests(fixture->store.store, &seal, each_digest, &seen, NULL),
+    assert_int_equal(store_drop_digests(fixture->store.store, &seal, each_digest, &seen, &behind, NULL),
                      STATUS_NOT_FOUND);
 }
 
