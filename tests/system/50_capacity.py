@@ -23,6 +23,7 @@ def test_a_node_above_its_high_water_mark_says_so_and_takes_puts(daemons, stampe
     (check,) = [check for check in ready.json()["checks"] if check["name"] == "high-water"]
     assert check["ok"] and "high-water mark" in check["detail"]
     node.ingest("high", stamped("20200102T0300Z", 3))
+    indexer.await_messages("high", 3)  # an index that lags would be said, too
     told = Client(indexer, node).run("status", "--json", expected=None)
     status = json.loads(told.stdout)
     assert told.returncode == 1, status

@@ -10,14 +10,14 @@ import time
 import pytest
 
 from conftest import Daemons
-from processes import Client, Cluster, await_condition, stamp
+from processes import Client, Cluster, await_condition, await_seen, stamp
 
 BASE = "20261101T0000Z"
 RUN = f"check/{BASE}"
 COUNT = 60
 # Whatever is pulled is pulled because it was asked for.
 NODE = ["--sync-period", "1h"]
-QUICK = ["--settle", "300ms", "--wait", "30s"]
+QUICK = ["--settle", "300ms", "--wait", "2min"]
 
 
 def frames(data):
@@ -187,6 +187,7 @@ def test_a_node_that_is_down_is_named_and_nothing_is_said_of_it(world):
         assert report["nodes_listed"] == 2
     assert world.named(world.nodes[2]) == before > 0
     world.nodes[2].start().wait_ready()
+    await_seen(world.nodes)
     world.check()
 
 
@@ -210,6 +211,7 @@ def test_an_empty_disk_lacks_all_that_it_owns(world):
     node.stop()
     node.command[node.command.index("0s")] = "1h"
     node.start().wait_ready()
+    await_seen(world.nodes)
     world.check("--repair")
     assert world.named(node) == held
 
@@ -231,11 +233,13 @@ def test_what_is_damaged_wherever_it_lies_is_lost_until_it_is_put_again(world):
         assert node.post("/cluster/scrub").status_code == 202
     for node in holders.values():
         await_condition(lambda node=node: node.json("/cluster/scrub")["missing"] == 1, f"{node.name} has found it")
+    await_condition(lambda: world.indexer.fields(source="bad") == [], "the index has read that")
     report = world.check("--source", "bad", expected=7)
     assert report["found"] == {("lost", None): 1, **{("damaged", name): 1 for name in holders}}
     assert report["findings"][0]["examples"] == [digest]
     world.nodes[0].ingest("bad", message)
     await_condition(lambda: all(node.json("/cluster/scrub")["missing"] == 0 for node in holders.values()), "it is there again")
+    world.indexer.await_messages("bad", 1, copies=2)
     world.check()
 
 
