@@ -3,6 +3,7 @@
 
 #include "client/cli/cmd.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const struct command *const commands[] = {
@@ -75,10 +76,12 @@ void command_print_second_words(const char *word, struct buf *buf)
     }
 }
 
-void command_print_help(const struct command *command, struct buf *buf)
+static void print_program(const struct command *command, const char *name,
+                          void (*print)(const struct config_program *program, struct buf *buf),
+                          struct buf *buf)
 {
     struct buf synopsis, about;
-    struct config_program program = { .name = command->name, .options = command->options };
+    struct config_program program = { .name = name, .options = command->options };
 
     buf_init(&synopsis, 4096);
     buf_init(&about, 64 << 10);
@@ -86,8 +89,40 @@ void command_print_help(const struct command *command, struct buf *buf)
     buf_format(&about, "%s.\n\nExamples:\n%s\n\n%s", command->summary, command->examples, command->about);
     program.synopsis = buf_string(&synopsis);
     program.about = buf_string(&about);
-    config_print_help(&program, buf);
+    print(&program, buf);
     buf_fini(&synopsis);
+    buf_fini(&about);
+}
+
+void command_print_help(const struct command *command, struct buf *buf)
+{
+    print_program(command, command->name, config_print_help, buf);
+}
+
+void command_print_man(const struct command *command, struct buf *buf)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "gribstore-%s", command->name);
+    for (char *at = name; *at != '\0'; at++)
+        *at = *at == ' ' ? '-' : *at;
+    print_program(command, name, config_print_man, buf);
+}
+
+/* The page of the whole: the commands, each with a page of its own. */
+void command_print_man_list(struct buf *buf)
+{
+    static const struct config_option none[] = { { 0 } };
+    struct config_program program = { .name = "gribstore", .synopsis = "gribstore COMMAND ...", .options = none };
+    struct buf about;
+
+    buf_init(&about, 64 << 10);
+    buf_text(&about, "Store, find and fetch GRIB fields, and look after the cluster.\n\nCommands:\n");
+    for (size_t i = 0; commands[i] != NULL; i++)
+        buf_format(&about, "  %-18s %s\n", commands[i]->name, commands[i]->summary);
+    buf_text(&about, "\nEach has a page: gribstore-put(1), gribstore-cluster-show(1), and so on.\n");
+    program.about = buf_string(&about);
+    config_print_man(&program, buf);
     buf_fini(&about);
 }
 

@@ -65,5 +65,7 @@ void command_print_second_words(const char *word, struct buf *buf);
 
 void command_print_help(const struct command *command, struct buf *buf);
 void command_print_list(struct buf *buf);
+void command_print_man(const struct command *command, struct buf *buf); /* gribstore-put(1) */
+void command_print_man_list(struct buf *buf);                           /* gribstore(1) */
 
 #endif

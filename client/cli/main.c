@@ -92,6 +92,12 @@ static void print_list(const struct command *command, struct buf *buf)
     command_print_list(buf);
 }
 
+static void print_man_list(const struct command *command, struct buf *buf)
+{
+    (void)command;
+    command_print_man_list(buf);
+}
+
 static void print_version(const struct command *command, struct buf *buf)
 {
     (void)command;
@@ -135,6 +141,8 @@ static int run_command(const struct command *command, int argc, char **argv)
     cli.settings = settings;
     if (asked == CONFIG_HELP)
         code = print_text(command_print_help, command);
+    else if (asked == CONFIG_MAN)
+        code = print_text(command_print_man, command);
     else if (asked == CONFIG_VERSION)
         code = print_text(print_version, NULL);
     else if (command->offline)
@@ -180,6 +188,8 @@ int main(int argc, char **argv)
 
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return print_text(print_list, NULL) != GS_OK || argc < 2 ? GS_USAGE : GS_OK;
+    if (strcmp(argv[1], "--man") == 0)
+        return print_text(print_man_list, NULL);
     if (strcmp(argv[1], "--version") == 0)
         return print_text(print_version, NULL);
     command = command_find(argv + 1, (size_t)argc - 1, &used);

@@ -1,0 +1,20 @@
+# Writes a page for each program in BIN, and for each command of gribstore, into the folder MAN.
+function(write_page PAGE)
+    execute_process(COMMAND ${ARGN} --man OUTPUT_FILE "${MAN}/${PAGE}.1" COMMAND_ERROR_IS_FATAL ANY)
+    message(STATUS "Installing: ${MAN}/${PAGE}.1")
+endfunction()
+
+file(MAKE_DIRECTORY "${MAN}")
+foreach(program storaged indexer gribstore-decoder gribstore)
+    write_page(${program} "${BIN}/${program}")
+endforeach()
+
+execute_process(COMMAND "${BIN}/gribstore" --help OUTPUT_VARIABLE help COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX REPLACE "^.*\nCommands:\n" "" help "${help}")
+string(REGEX MATCHALL "\n?  [a-z]+( [a-z-]+)?  " commands "${help}")
+foreach(command IN LISTS commands)
+    string(STRIP "${command}" command)
+    string(REPLACE " " "-" page "${command}")
+    string(REPLACE " " ";" words "${command}")
+    write_page(gribstore-${page} "${BIN}/gribstore" ${words})
+endforeach()
