@@ -5,10 +5,12 @@ import contextlib
 import hashlib
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
 import threading
+import time
 
 import pytest
 import requests
@@ -389,6 +391,39 @@ def test_an_indexer_has_run_states_for_a_node_that_is_alone(daemons):
     node.wait_ready()
     assert node.json(f"/cluster/runs/old/{RUN}") == states
     assert node.put("/ingest/old/", small_message(1)).status_code == 410
+
+
+def test_a_message_under_two_stamps_is_one_record_with_all_its_locations(daemons, grib, stamped):
+    """Two coordinators that are sent it at once each give it a stamp, and each may be the first at one of its owners."""
+    cluster = daemons.cluster()
+    names = [node.name for node in cluster.nodes]
+    cluster_map, base_time, now = cluster.nodes[0].json("/cluster/map"), "20261101T0000Z", time.time_ns() // 1000 - 3_600_000_000
+    path = daemons.folder / "twice.grib"
+    path.write_bytes(stamped(base_time, 40))
+    messages = [message.data for message in grib.split_grib(path)]
+    for number, data in enumerate(messages):
+        owners = cluster_map["eras"][0]["owners"][int(digest(data)[:2], 16) >> 3]
+        for copy, name in enumerate(owners):
+            stamp = now + 1000 * number + (copy if number % 2 else 1 - copy)  # the first owner's is the greater one, or the second's
+            answer = cluster.nodes[names.index(name)].put("/replica/twice", data, headers={"Gribstore-Stored-At": str(stamp)})
+            assert answer.status_code == 201 and answer.json()["messages"][0]["stored_at"] == stamp
+
+    def records():
+        return {field["digest"]: (field["stored_at"], sorted(place["node"] for place in field["locations"]), field["older"])
+                for field in cluster.indexer.fields(source="twice", limit=1000)}
+    wanted = {digest(data): (now + 1000 * number + 1, sorted(cluster_map["eras"][0]["owners"][int(digest(data)[:2], 16) >> 3]), [])
+              for number, data in enumerate(messages)}
+    await_condition(lambda: records() == wanted, "one record each, with the greater stamp")
+    assert len(cluster.indexer.fields(source="twice", limit=1000)) == len(messages)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:  # sent again by way of everybody at once
+        again = list(pool.map(lambda node: node.put("/ingest/twice/", b"".join(messages)), cluster.nodes))
+    assert [answer.status_code for answer in again] == [200] * 3
+    for answer in again:
+        assert {line["digest"]: line["stored_at"] for line in answer.json()["messages"]} == {name: kept[0] for name, kept in wanted.items()}
+    cluster.indexer.stop()  # whatever is read first, an index that is made anew says the same
+    pathlib.Path(cluster.indexer.catalog.removeprefix("sqlite:")).unlink()
+    cluster.indexer.start().wait_ready()
+    await_condition(lambda: records() == wanted, "the same")
 
 
 def test_a_node_with_nobody_to_ask_goes_on_by_itself(daemons):

@@ -531,6 +531,27 @@ def test_what_was_dropped_frees_its_lock_and_leaves_the_index_by_name(own_run):
     assert own_run.dropped("n3", [birth], True, incarnation=2).json()["type"].endswith(":stale-run")
 
 
+def test_what_a_node_that_is_out_has_dropped_leaves_the_index_by_name_before_its_grace(own_run):
+    """Nothing is read of it any more, so no tail removes what its journal says is dropped."""
+    lonely = own_run.one_more()
+    name, = digests_of(lonely)
+    own_run.store(lonely, "n3")
+
+    def named(node):
+        return {field["digest"] for field in own_run.fields() for at in field["locations"] if at["node"] == node}
+    await_condition(lambda: name in named("n3"), "it is in the index")
+    own_run.put_map(states={"n3": "out"})
+    await_condition(lambda: named("n3") == {name}, "what it alone has stays named")
+    birth = next(birth for birth, (_, digests) in own_run.files("n3").items() if name in digests)
+    here = own_run.some_file("n2")
+    before = named("n2")
+    assert own_run.dropped("n2", [here], False).json() == {"removed": [here]}
+    assert named("n2") == before  # of a node that is read the tail does it
+    assert own_run.dropped("n3", [birth], False, records=10 ** 6).json() == {"removed": [birth]}
+    assert named("n3") == set() and name not in {field["digest"] for field in own_run.fields()}
+    own_run.put_map()
+
+
 def test_what_another_file_holds_is_not_freed_by_a_name_that_is_alike(releases):
     first, second = two_files(releases)
     releases.says("n3", first, "asked")
