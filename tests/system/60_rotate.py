@@ -32,7 +32,7 @@ def used(nodes):
 
 
 def test_a_run_is_replaced_and_its_space_comes_back(cluster, tmp_path):
-    count = int(os.environ.get("GRIBSTORE_TEST_ROTATE", "800"))
+    count = int(os.environ.get("GRIBSTORE_TEST_ROTATE", "300"))
     old = stamped(tmp_path, "old.grib", "20261119T0000Z", count)
     new = stamped(tmp_path, "new.grib", "20261119T1200Z", count)
     indexer, client = cluster.indexer, cluster.client

@@ -11,7 +11,7 @@ import pytest
 from mongod import die_with_parent
 from processes import BIN, SANITIZER_REPORTS, await_condition, stamp
 
-COUNT = 700
+COUNT = 400
 PHASES = ["retire", "lease", "space", "push", "index", "ready"]  # as the command tells them
 PAUSE_S = 0.2
 KILLS = int(os.environ.get("GRIBSTORE_TEST_KILLS", "10"))
