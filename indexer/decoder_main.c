@@ -132,9 +132,9 @@ int main(int argc, char **argv)
         printf("gribstore-decoder %s (ecCodes %s)\n", GRIBSTORE_VERSION, decode_release());
         return EXIT_SUCCESS;
     }
-    if (asked == CONFIG_HELP) {
+    if (asked == CONFIG_HELP || asked == CONFIG_MAN) {
         buf_init(&help, 1 << 16);
-        config_print_help(&program, &help);
+        (asked == CONFIG_HELP ? config_print_help : config_print_man)(&program, &help);
         fputs(buf_string(&help), stdout);
         buf_fini(&help);
         return EXIT_SUCCESS;

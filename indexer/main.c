@@ -280,6 +280,8 @@ int main(int argc, char **argv)
     enum status status = config_load(&main_program, argc, argv, &settings, &rest, &asked, &err);
     if (status == STATUS_OK && asked == CONFIG_HELP)
         return main_print(config_print_help);
+    if (status == STATUS_OK && asked == CONFIG_MAN)
+        return main_print(config_print_man);
     if (status == STATUS_OK && asked == CONFIG_VERSION) {
         printf("indexer %s (libuv %s, libcurl %s)\n", GRIBSTORE_VERSION, uv_version_string(),
                LIBCURL_VERSION);

@@ -42,6 +42,8 @@ static int answer_question(enum config_asked asked)
     buf_init(&text, 1 << 20);
     if (asked == CONFIG_HELP)
         config_print_help(&settings_program, &text);
+    else if (asked == CONFIG_MAN)
+        config_print_man(&settings_program, &text);
     else
         buf_format(&text, "storaged %s\n", GRIBSTORE_VERSION);
     return print(&text);

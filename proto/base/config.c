@@ -26,6 +26,7 @@ enum {
 enum {
     CONFIG_GOT_HELP = 'h',
     CONFIG_GOT_VERSION = 256,
+    CONFIG_GOT_MAN,
     CONFIG_GOT_OPTION = 0x1000, /* + index in the table */
     CONFIG_GOT_NO = 0x2000,     /* + index: --no-NAME */
 };
@@ -305,6 +306,7 @@ static void config_prepare_flags(struct config_loader *loader)
         *letter++ = 'h';
     *letter = '\0';
     *flag++ = (struct option){ "help", no_argument, NULL, CONFIG_GOT_HELP };
+    *flag++ = (struct option){ "man", no_argument, NULL, CONFIG_GOT_MAN };
     *flag++ = (struct option){ "version", no_argument, NULL, CONFIG_GOT_VERSION };
     *flag = (struct option){ 0 };
 }
@@ -409,7 +411,9 @@ static enum status config_check_flags(struct config_loader *loader, int argc, ch
             if (strcmp(loader->program->options[index].name, "config") == 0)
                 *path = value;
         } else if (*asked == CONFIG_RUN) {
-            *asked = got == CONFIG_GOT_HELP ? CONFIG_HELP : CONFIG_VERSION;
+            *asked = got == CONFIG_GOT_HELP  ? CONFIG_HELP
+                     : got == CONFIG_GOT_MAN ? CONFIG_MAN
+                                             : CONFIG_VERSION;
         }
     }
     return STATUS_OK;

@@ -47,11 +47,11 @@ struct config_program {
 
 /* Reads defaults, file (when an option named "config" was given), environment and flags into
  * settings, which the caller has zeroed. Left-over arguments: *rest_index (index into argv,
- * which is reordered). --help and --version are handled by the caller through the results HELP
- * and VERSION in *asked; nothing else is read then. BAD_VALUE or UNKNOWN_KEY name flag or
+ * which is reordered). --help, --man and --version are handled by the caller through the results HELP,
+ * MAN and VERSION in *asked; nothing else is read then. BAD_VALUE or UNKNOWN_KEY name flag or
  * file:line, what is wrong and what would be right; NOT_FOUND, IO: the file can't be read. After
  * an error settings hold nothing to free. */
-enum config_asked { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION };
+enum config_asked { CONFIG_RUN, CONFIG_HELP, CONFIG_MAN, CONFIG_VERSION };
 enum status config_load(const struct config_program *program, int argc, char **argv, void *settings,
                         int *rest_index, enum config_asked *asked, struct error *err);
 void config_free(const struct config_program *program, void *settings); /* the text members */

@@ -92,6 +92,7 @@ static bool config_has_letter(const struct config_program *program, char letter)
 
 static const struct config_option config_asking[] = {
     { .name = "help", .letter = 'h', .type = CONFIG_BOOL, .doc = "Print this and stop." },
+    { .name = "man", .type = CONFIG_BOOL, .doc = "Print the manual page (roff) and stop." },
     { .name = "version", .type = CONFIG_BOOL, .doc = "Print the version and stop." },
 };
 

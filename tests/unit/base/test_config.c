@@ -263,6 +263,8 @@ static void help_and_version_need_nothing_else(void **state)
     assert_int_equal(asked, CONFIG_HELP);
     assert_int_equal(LOAD("-h"), STATUS_OK);
     assert_int_equal(asked, CONFIG_HELP);
+    assert_int_equal(LOAD("--man"), STATUS_OK);
+    assert_int_equal(asked, CONFIG_MAN);
     assert_int_equal(LOAD("--weight", "1", "--version", "--help"), STATUS_OK);
     assert_int_equal(asked, CONFIG_VERSION);
 }

@@ -227,6 +227,52 @@ static void every_command_teaches_with_examples_that_name_it(void **state)
     }
 }
 
+/* "--json" in help is "\\-\\-json" in roff. */
+static void assert_in_manual(const char *flag, size_t size, const char *manual)
+{
+    struct buf roff;
+
+    buf_init(&roff, 256);
+    buf_text(&roff, "\\fB");
+    for (size_t i = 0; i < size; i++)
+        buf_format(&roff, "%s%c", flag[i] == '-' ? "\\" : "", flag[i]);
+    buf_text(&roff, "\\fR");
+    if (strstr(manual, buf_string(&roff)) == NULL)
+        fail_msg("%.*s is in --help and not in --man", (int)size, flag);
+    buf_fini(&roff);
+}
+
+static void every_commands_manual_has_every_flag_of_its_help(void **state)
+{
+    (void)state;
+    for (size_t i = 0; commands[i] != NULL; i++) {
+        struct buf help, manual;
+        unsigned flags = 0;
+
+        buf_init(&help, 64 << 10);
+        buf_init(&manual, 64 << 10);
+        command_print_help(commands[i], &help);
+        command_print_man(commands[i], &manual);
+        assert_memory_equal(buf_string(&manual), ".TH \"gribstore\\-", 16);
+        const char *at = strstr(buf_string(&help), "\nOptions:\n");
+        assert_non_null(at);
+        while ((at = strchr(at, '\n')) != NULL) {
+            at++;
+            if (strspn(at, " ") == 2) /* "  -s, --source NAME" */
+                at += strcspn(at, ",\n") + 2;
+            else if (strspn(at, " ") == 6) /* what a flag means stands further to the right */
+                at += 6;
+            if (strncmp(at, "--", 2) == 0) {
+                assert_in_manual(at, 2 + strcspn(at + 2, " \n="), buf_string(&manual));
+                flags++;
+            }
+        }
+        assert_true(flags > 10); /* those of every command, and --help */
+        buf_fini(&help);
+        buf_fini(&manual);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +286,7 @@ int main(void)
         cmocka_unit_test(runs_are_named_by_source_and_base_time),
         cmocka_unit_test(commands_are_one_or_two_words),
         cmocka_unit_test(every_command_teaches_with_examples_that_name_it),
+        cmocka_unit_test(every_commands_manual_has_every_flag_of_its_help),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
