@@ -1,5 +1,7 @@
-"""The README's tour, command by command, as it is written there: only addresses, file names and placeholders are filled in."""
+"""The README's tour, command by command, as it is written there: only addresses, file names and placeholders are filled in.
+And the commands that README and RUNBOOK name: each is one, with options that it has."""
 
+import functools
 import pathlib
 import re
 import subprocess
@@ -66,3 +68,51 @@ def test_every_file_that_a_readme_names_is_there():
                 missing.append(f"{readme.relative_to(ROOT)}: {target}")
     assert not missing, missing
     assert pathlib.Path(ROOT / "ops/RUNBOOK.md").exists()
+
+
+@functools.cache
+def help_of(*words):
+    done = subprocess.run([str(BIN / words[0]), *words[1:], "--help"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, (words, done.stderr)
+    return done.stdout
+
+
+@functools.cache
+def client_commands():
+    part = help_of("gribstore").split("Commands:")[1]
+    return {line.split("  ")[0] for line in (line.strip() for line in part.splitlines() if line.startswith("  "))}
+
+
+def what_is_wrong(command):
+    """Of a command as a page has it, with words in capitals for what one fills in: that it is none, or lacks an option; None."""
+    program, *words = command.split()
+    call = [program]
+    if program == "gribstore" and words and not words[0].startswith("-"):
+        two, one = " ".join(words[:2]), words[0]
+        if two not in client_commands() and one not in client_commands():
+            is_any = len(words) > 1 and words[1].isupper() and any(name.startswith(f"{one} ") for name in client_commands())
+            return None if is_any else "no such command"
+        call += two.split() if two in client_commands() else [one]
+    options = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)} - {"--help"}
+    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", help_of(*call))) if options else set()
+    return f"no option {', '.join(sorted(options - known))}" if options - known else None
+
+
+def commands_in(page):
+    quoted = re.findall(r"`((?:gribstore|storaged|indexer) [^`]*)`", page)
+    lines = re.findall(r"^    ((?:gribstore|storaged|indexer) .*)$", page, re.MULTILINE)
+    return [re.split(r"\s{2,}#|[|&;>]", command)[0].strip() for command in quoted + lines]
+
+
+def test_every_command_that_a_page_names_is_one():
+    pages = {name: (ROOT / name).read_text() for name in ("README.md", "ops/RUNBOOK.md", "ops/README.md", "ARCHITECTURE.md", "proto/FORMATS.md")}
+    commands = [(name, command) for name, page in pages.items() for command in commands_in(page)]
+    assert len(commands) > 60, commands
+    wrong = [f"{name}: `{command}`: {why}" for name, command in commands if (why := what_is_wrong(command)) is not None]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_command_that_is_none_is_found():
+    for command, why in {"gribstore cluster grow n1": "no such command", "gribstore cluster evacuate NODE --soon": "no option --soon",
+                         "storaged --fast": "no option --fast", "indexer --catalogue FILE": "no option --catalogue"}.items():
+        assert what_is_wrong(command) == why
