@@ -285,8 +285,9 @@ def test_acknowledged_messages_survive_the_power_switch(daemons):
                 kept[line["digest"]] = (line["locations"][0], message)
         node.kill()
         node.start().wait_ready()
-        for location, message in kept.values():
-            assert read_location(location) == message
+        with requests.Session() as session:
+            for location, message in kept.values():
+                assert read_location(location, session) == message
 
 
 def test_a_run_that_is_told_retired_takes_nothing_more(node):

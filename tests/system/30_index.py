@@ -8,21 +8,22 @@ import requests
 from processes import await_condition
 
 
-def read(location):
+def read(location, session=requests):
     """The bytes at a location, by URL and range."""
     first, last = location["offset"], location["offset"] + location["length"] - 1
-    answer = requests.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=60)
+    answer = session.get(location["url"], headers={"Range": f"bytes={first}-{last}"}, timeout=60)
     assert answer.status_code == 206, f"{location}: {answer.status_code}"
     return answer.content
 
 
 def check_bytes(fields):
     """Each location of each field holds the message that its digest names."""
-    for field in fields:
-        for location in field["locations"]:
-            data = read(location)
-            assert hashlib.sha256(data).hexdigest() == field["digest"], location
-            assert data[:4] == b"GRIB" and data[-4:] == b"7777"
+    with requests.Session() as session:
+        for field in fields:
+            for location in field["locations"]:
+                data = read(location, session)
+                assert hashlib.sha256(data).hexdigest() == field["digest"], location
+                assert data[:4] == b"GRIB" and data[-4:] == b"7777"
 
 
 def check_against_tables(indexer, grib, name, source):
