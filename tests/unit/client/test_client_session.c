@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 enum { NODES = 2, MESSAGES = 5, MESSAGE_SIZE = 200, HELD_MAX = 64 };
+enum { RETRY_MS = 60000, GIVES_UP_MS = 1000 }; /* where it comes to a good end however slow this machine is; where it does not */
 
 /* What both nodes hold together, and how each misbehaves. A node's thread looks at its own switches only. */
 struct fake_node {
@@ -276,7 +277,7 @@ static int world_open(void **state)
     gs_options_init(&options);
     options.nodes = world->nodes[0].server.url;
     options.indexers = world->indexer.url;
-    options.retry_ms = 1000;
+    options.retry_ms = RETRY_MS;
     world->last_run = 2;
     assert_int_equal(gs_open(&options, &world->session, &error), GS_OK);
     *state = world;
@@ -411,7 +412,6 @@ static void a_put_leaves_a_node_that_is_silent_and_answers_no_probe(void **state
 {
     struct world *world = *state;
 
-    world->session->retry_ms = 60000;
     world->session->silent_ms = 30;
     world->session->probe_ms = 200;
     pthread_mutex_lock(&world->mutex);
@@ -419,7 +419,8 @@ static void a_put_leaves_a_node_that_is_silent_and_answers_no_probe(void **state
     pthread_mutex_unlock(&world->mutex);
     assert_int_equal(put(world, false), GS_OK);
     assert_true(world->session->given_up >= 1);
-    assert_int_equal(world->summary.stored, MESSAGES);
+    /* The other one may have had no time for a probe, and be asked again. */
+    assert_int_equal(world->summary.stored + world->summary.known, MESSAGES);
     assert_int_equal(world->held_count, MESSAGES);
 }
 
@@ -444,6 +445,7 @@ static void a_put_that_nobody_takes_is_temporary(void **state)
 {
     struct world *world = *state;
 
+    world->session->retry_ms = GIVES_UP_MS;
     world->nodes[0].fail_puts = world->nodes[1].fail_puts = 1 << 30;
     assert_int_equal(put(world, false), GS_TEMPORARY);
     assert_int_equal(world->error.status, GS_TEMPORARY);
@@ -567,7 +569,7 @@ static void nobody_waits_for_a_node_that_is_known_to_be_down(void **state)
     struct node *first = &world->session->nodes.items[0];
     assert_string_equal(first->url, world->nodes[0].server.url);
     for (unsigned i = 0; i < 20; i++)
-        node_failed(first, clock_monotonic_ms());
+        node_failed(first, clock_monotonic_ms() + 3600000); /* longer than this test can take */
     unsigned met = world->nodes[0].met;
     assert_int_equal(
         gs_get_query(world->session, keys, 1, NULL, take, &taken, &summary, &world->error), GS_OK);
