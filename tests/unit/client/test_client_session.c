@@ -21,7 +21,10 @@
 #include <unistd.h>
 
 enum { NODES = 2, MESSAGES = 5, MESSAGE_SIZE = 200, HELD_MAX = 64 };
-enum { RETRY_MS = 60000, GIVES_UP_MS = 1000 }; /* where it comes to a good end however slow this machine is; where it does not */
+enum {
+    RETRY_MS = 60000,
+    GIVES_UP_MS = 1000
+}; /* where it comes to a good end however slow this machine is; where it does not */
 
 /* What both nodes hold together, and how each misbehaves. A node's thread looks at its own switches only. */
 struct fake_node {
