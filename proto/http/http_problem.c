@@ -28,7 +28,8 @@ void http_problem_print(struct buf *buf, enum status status, const struct error 
     json_object_begin(&json);
     problem_members(&json, status, err, instance);
     json_object_end(&json);
-    if (extra != NULL && extra->size > 0 && buf_status(buf) == STATUS_OK) {
+    if (extra != NULL && extra->size > 0 && buf_status(extra) == STATUS_OK &&
+        buf_status(buf) == STATUS_OK) { /* half a list is none */
         buf->size--; /* the closing brace moves behind them */
         buf_text(buf, ",");
         buf_append(buf, extra->data, extra->size);

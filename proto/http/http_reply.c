@@ -263,10 +263,20 @@ void http_reply_error(struct http_exchange *ex, enum status status, const struct
     http_problem_print(&body, status, err, ex->id, extra);
     if (extra != NULL)
         buf_fini(extra);
+    if (buf_status(&body) != STATUS_OK) { /* the members are too long, or there is no memory: the problem alone */
+        buf_fini(&body);
+        buf_init(&body, REPLY_PROBLEM_MAX);
+        http_problem_print(&body, status, err, ex->id, NULL);
+    }
     if (http == 503 || http == 429)
         http_reply_header(ex, "Retry-After", "%u",
                           ex->reply.retry_after_s > 0 ? ex->reply.retry_after_s : REPLY_RETRY_AFTER_S);
-    http_reply(ex, http, "application/problem+json", &body);
+    if (buf_status(&body) == STATUS_OK) {
+        http_reply(ex, http, "application/problem+json", &body);
+        return;
+    }
+    buf_fini(&body); /* http_reply() would come back here for want of memory, for ever */
+    http_reply(ex, http, NULL, NULL);
 }
 
 struct http_piece *http_reply_pieces(struct http_exchange *ex, unsigned count, struct buf **text)

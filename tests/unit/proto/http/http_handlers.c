@@ -135,6 +135,19 @@ static void handle_refuse(struct http_exchange *ex)
     http_reply_error(ex, STATUS_FULL, NULL, NULL);
 }
 
+/* More than a problem may hold. */
+static void handle_long_problem(struct http_exchange *ex)
+{
+    const size_t size = 65 << 20;
+    struct buf extra;
+
+    handlers_begin(ex);
+    buf_init(&extra, size);
+    memset(buf_reserve(&extra, size), 'a', size);
+    extra.size = size;
+    http_reply_error(ex, STATUS_CONFLICT, NULL, &extra);
+}
+
 /* --- what the request says --- */
 
 static void say_slice(struct buf *text, const char *name, struct slice value)
@@ -342,6 +355,7 @@ const struct http_route handlers_routes[] = {
     { HTTP_PUT_, "/count", ROLE_NONE, "count", handle_count },
     { HTTP_PUT_, "/hold", ROLE_NONE, "hold", handle_hold },
     { HTTP_PUT_, "/refuse", ROLE_NONE, "refuse", handle_refuse },
+    { HTTP_GET_, "/long-problem", ROLE_NONE, "long-problem", handle_long_problem },
     { HTTP_GET_, "/say/{one}/{two}", ROLE_NONE, "say", handle_say },
     { HTTP_GET_, "/file", ROLE_NONE, "file", handle_file },
     { HTTP_GET_, "/stream", ROLE_NONE, "stream", handle_stream },

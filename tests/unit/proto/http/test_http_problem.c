@@ -40,6 +40,12 @@ static void a_problem_needs_no_story(void **state)
     assert_string_equal(buf_string(&buf),
                         "{\"type\":\"urn:gribstore:error:not-found\",\"code\":\"not-found\","
                         "\"title\":\"There is no such thing here\",\"status\":404}\n");
+    buf_clear(&buf);
+    buf_text(&extra, "\"stored\":1");
+    buf_text(&extra, ",\"known\":0,"); /* half a list is none */
+    http_problem_print(&buf, STATUS_NOT_FOUND, NULL, NULL, &extra);
+    assert_null(strstr(buf_string(&buf), "stored"));
+    buf_fini(&extra);
     buf_fini(&buf);
 }
 

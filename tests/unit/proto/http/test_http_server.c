@@ -338,6 +338,17 @@ static void errors_are_problems_and_not_stored(void **state)
     answer_free(&answer);
 }
 
+static void a_problem_whose_members_have_no_room_is_told_without_them(void **state)
+{
+    struct answer answer = client_once(&fixture, "GET /long-problem HTTP/1.1\r\n" HOST "X-Request-Id: me\r\n\r\n");
+    (void)state;
+
+    assert_int_equal(answer.status, 409);
+    expect_header(&answer, "Content-Type", "application/problem+json");
+    assert_true(answer.size < 1000);
+    answer_free(&answer);
+}
+
 static void a_405_says_what_is_allowed(void **state)
 {
     struct answer answer = client_once(&fixture, "POST /hello HTTP/1.1\r\n" HOST "\r\n");
@@ -498,6 +509,7 @@ int main(void)
         TEST(answers_carry_what_every_answer_carries),
         TEST(insane_request_ids_are_replaced),
         TEST(errors_are_problems_and_not_stored),
+        TEST(a_problem_whose_members_have_no_room_is_told_without_them),
         TEST(a_405_says_what_is_allowed),
         TEST(options_tells_browsers_what_they_may),
         TEST(requests_are_decoded),
