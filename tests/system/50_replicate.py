@@ -449,6 +449,18 @@ def test_a_node_that_joins_is_not_taken_by_another_cluster_at_an_address_of_its_
     assert new.json("/cluster/map")["cluster"] == ours_map["cluster"]
 
 
+def test_a_node_whose_addresses_of_join_are_all_gone_joins_by_a_map_that_is_told(daemons):
+    """As one whose disk is replaced years later: of those it was once told to ask nobody is left."""
+    nodes = [daemons.node(name) for name in ("n1", "n2")]
+    cluster = nodes[0].json("/cluster/map")["cluster"]
+    tell_map(nodes, make_map(nodes, cluster))
+    assert nodes[0].put(f"/cluster/runs/old/{RUN}", json.dumps(RETIRED)).status_code == 200
+    late = daemons.node("n3", ready=False, arguments=["--join", "http://127.0.0.1:1,http://127.0.0.1:2"])
+    await_condition(late.answers, "it answers")
+    tell_map([*nodes, late], make_map([*nodes, late], cluster, epoch=2))  # and awaits that it is ready
+    assert late.json(f"/cluster/runs/old/{RUN}")["state"] == "retired"
+
+
 def test_a_node_that_joins_does_not_say_that_a_message_is_nowhere(daemons):
     node = daemons.node("n1", ready=False, arguments=["--join", "http://127.0.0.1:1"])
     await_condition(node.answers, "it answers")
