@@ -51,6 +51,9 @@ static const struct check_kind_info kinds[] = {
     [CHECK_SURPLUS] = { "surplus", CHECK_NOTE, false,
                         "a node holds messages that it does not own: it gives them up by itself once their owners have them",
                         NULL },
+    [CHECK_SUPERSEDED] = { "superseded", CHECK_NOTE, true,
+                           "older issues than the index has room for in a field: readable by digest, named in no query",
+                           NULL },
     [CHECK_RETIREMENT] = { "in-retirement", CHECK_NOTE, false,
                            "the run is on its way out, so it was not looked at", NULL },
 };
@@ -234,10 +237,36 @@ static enum status find_named(struct message *message, enum check_kind kind)
     return status;
 }
 
+/* Named nowhere, and older than what is left out of a field with very many issues. That it is such a one nobody says; reading the run
+ * again would change nothing if it is, and the index does that by itself once if it is not. */
+static bool is_superseded(const struct message *message)
+{
+    uint64_t stamp = 0;
+
+    for (size_t i = 0; i < message->index_count; i++)
+        if (!message->index[i].bad)
+            return false;
+    for (size_t i = 0; i < message->held_count; i++)
+        if (message->held[i].stored_at_us > stamp)
+            stamp = message->held[i].stored_at_us;
+    return stamp < message->frame->superseded_before_us;
+}
+
+static enum status find_superseded(struct message *message)
+{
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; is_superseded(message) && status == STATUS_OK && i < message->held_count; i++)
+        status = add(message, CHECK_SUPERSEDED, message->held[i].node);
+    return status;
+}
+
 static enum status find_unindexed(struct message *message)
 {
     enum status status = STATUS_OK;
 
+    if (is_superseded(message))
+        return STATUS_OK;
     for (size_t i = 0; status == STATUS_OK && i < message->held_count; i++)
         if (!named(message, message->held[i].node))
             status = add(message, CHECK_UNINDEXED, message->held[i].node);
@@ -307,7 +336,9 @@ static enum status find(struct message *message)
         status = find_missing(message);
     if (status == STATUS_OK)
         status = find_too_few(message);
-    return status == STATUS_OK ? find_surplus(message) : status;
+    if (status == STATUS_OK)
+        status = find_surplus(message);
+    return status == STATUS_OK ? find_superseded(message) : status;
 }
 
 /* --- one shard --- */

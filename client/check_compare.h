@@ -25,6 +25,7 @@ enum check_kind {
     CHECK_NOT_LISTED,
     CHECK_INDEX_BEHIND,
     CHECK_SURPLUS,
+    CHECK_SUPERSEDED,
     CHECK_RETIREMENT,
     CHECK_KINDS
 };
@@ -51,8 +52,9 @@ enum { CHECK_NODE_NONE = 0xffff }; /* no node; of a copy: one that the map has n
 struct check_copy {
     struct digest digest;
     uint64_t birth, offset, length;
-    uint16_t node; /* index into map->nodes, or CHECK_NODE_NONE */
-    bool bad;      /* of the index: no place, but a message that is damaged on this node */
+    uint64_t stored_at_us; /* of what a node lists */
+    uint16_t node;         /* index into map->nodes, or CHECK_NODE_NONE */
+    bool bad;              /* of the index: no place, but a message that is damaged on this node */
 };
 struct check_copies {
     struct check_copy *items; /* owned */
@@ -80,6 +82,9 @@ struct check_frame {
     const struct cluster_map *map;
     int64_t base_time;
     const bool *listed; /* of each node of the map: what it holds of this shard is known */
+    /* The index leaves out the oldest issues of a field that has very many. Some field of the run has as many as there is room for, and
+     * the oldest of these has this stamp (the highest of all such fields); 0: there is none. */
+    uint64_t superseded_before_us;
 };
 
 /* Both sorted, of one shard; what differs is appended, in the order of digest, kind, node. NO_MEMORY. */

@@ -3,6 +3,7 @@
 
 #include "client/call.h"
 #include "client/error.h"
+#include "client/indexer_api.h"
 #include "client/json_stream.h"
 #include "client/locations.h"
 #include "proto/base/json_read.h"
@@ -22,7 +23,13 @@ struct looking {
     uint64_t *counts;            /* owned: of each node, of each shard: messages */
     struct json_stream *streams; /* owned: one a node */
     struct node_reading *readings;
-    bool *listed; /* owned; as check_shard() wants it */
+    bool *listed;             /* owned; as check_shard() wants it */
+    struct {                  /* the field whose places the index is telling */
+        struct digest digest; /* of the issue told last */
+        enum location_as as;
+        unsigned issues;
+    } field;
+    uint64_t superseded_before_us; /* as check_shard() wants it */
 };
 
 /* What the answer of one node goes to. */
@@ -40,6 +47,26 @@ static void index_begin(void *user)
     struct looking *looking = user;
 
     looking->index.count = 0;
+    looking->superseded_before_us = 0;
+    looking->field.issues = 0;
+}
+
+/* Has this field as many issues as there is room for? The last of them is the oldest. */
+static void field_follow(struct looking *looking, const struct location *location)
+{
+    bool same = looking->field.issues > 0 && looking->field.as == location->as &&
+                digest_compare(&looking->field.digest, &location->digest) == 0;
+
+    if (location->as == LOCATION_QUARANTINE)
+        return;
+    if (location->as == LOCATION_FIELD)
+        looking->field.issues = 1;
+    else if (!same)
+        looking->field.issues++;
+    looking->field.digest = location->digest;
+    looking->field.as = location->as;
+    if (looking->field.issues >= INDEXER_ISSUES_MAX && location->stored_at_us > looking->superseded_before_us)
+        looking->superseded_before_us = location->stored_at_us;
 }
 
 static uint16_t index_node(struct looking *looking, const char *id)
@@ -64,6 +91,7 @@ static enum status index_take(void *user, const struct location *location, struc
                                      .length = location->length,
                                      .node = index_node(looking, location->node) };
 
+    field_follow(looking, location);
     return check_copies_add(&looking->index, &copy, err);
 }
 
@@ -116,6 +144,8 @@ enum status check_read_member(const json_t *member, struct check_copy *copy, str
         status = json_get_u64(member, "offset", INT64_MAX, &copy->offset, err);
     if (status == STATUS_OK)
         status = json_get_u64(member, "length", INT64_MAX, &copy->length, err);
+    if (status == STATUS_OK)
+        status = json_get_u64(member, "stored_at", INT64_MAX, &copy->stored_at_us, err);
     if (status == STATUS_OK)
         copy->birth = strtoull(birth, NULL, 16);
     return error_of_answer(status, err, "a message of a shard");
@@ -230,7 +260,8 @@ static enum status shards_compare(struct looking *looking, struct check_items *f
     size_t at = 0;
 
     for (unsigned shard = 0; status == STATUS_OK && shard < map->shards; shard++) {
-        const struct check_frame frame = { map, look->run.base_time, looking->listed };
+        const struct check_frame frame = { map, look->run.base_time, looking->listed,
+                                           looking->superseded_before_us };
         size_t from = at;
         while (at < looking->index.count &&
                digest_shard(&looking->index.items[at].digest, map->shards) == shard)

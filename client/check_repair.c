@@ -225,6 +225,7 @@ enum status check_repair_ask(struct check_repair *repair, const struct check_fin
     case CHECK_NOT_LISTED:
     case CHECK_INDEX_BEHIND:
     case CHECK_SURPLUS:
+    case CHECK_SUPERSEDED:
     case CHECK_RETIREMENT:
     case CHECK_KINDS:
         break;

@@ -5,7 +5,8 @@
  * - POST .../retire takes ?grace=, a duration ("60s").
  * - POST /v1/leases/{name} is 200 for who holds it already (renewal), 409 with `holder` otherwise.
  * - The answers of .../ready and .../retire are the run. A purged run may be forgotten: 404 counts as purged.
- * - GET /v1/cluster/map is 404 or 503 while there is no map; its epoch for If-Match is then 0. */
+ * - GET /v1/cluster/map is 404 or 503 while there is no map; its epoch for If-Match is then 0.
+ * - GET .../locations has a field's places together: those of its current issue, then those of its older ones, newest first. */
 #ifndef CLIENT_INDEXER_API_H
 #define CLIENT_INDEXER_API_H
 
@@ -24,6 +25,7 @@ enum {
     INDEXER_PAGE_FIELDS = 1000,     /* fields asked for at once */
     INDEXER_ANSWER_MAX = 256 << 20, /* the largest answer taken */
     INDEXER_LEASE_TTL_MS = 30000,
+    INDEXER_ISSUES_MAX = 64, /* of one field; the oldest beyond are left out (FORMATS.md, section 9) */
 };
 
 #endif

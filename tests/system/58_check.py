@@ -265,6 +265,26 @@ def test_what_is_asked_wrongly_is_refused(world):
     Client(world.indexer, world.nodes[0]).run("check", "--run", "none/20200101T0000Z", expected=4)
 
 
+def reissued(message, number):
+    """The same field with other values: its last bytes before the trailer."""
+    return message[:-8] + number.to_bytes(4, "big") + message[-4:]
+
+
+def test_more_issues_of_a_field_than_the_index_has_room_for_are_a_note(world):
+    message = next(frames(world.stamped(1, "often")))
+    issues = [reissued(message, number) for number in range(66)]
+    for issue in issues:
+        world.nodes[0].ingest("often", issue)
+    newest = hashlib.sha256(issues[-1]).hexdigest()
+    await_condition(lambda: [(field["digest"], len(field["older"])) for field in world.indexer.fields(source="often")] == [(newest, 63)],
+                    "the index has the newest 64")
+    report = world.check()  # clean: there is nothing to mend
+    assert report["found"] == {}
+    told = [finding for finding in report["findings"] if finding["finding"] == "superseded"]
+    assert sum(finding["count"] for finding in told) == 2 * 2
+    assert {name for finding in told for name in finding["examples"]} == {hashlib.sha256(issue).hexdigest() for issue in issues[:2]}
+
+
 @pytest.fixture
 def leaving(daemons, stamped):
     """Three nodes; n3, which is down, has copies of many messages, and one that nobody else has."""

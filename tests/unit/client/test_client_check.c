@@ -58,6 +58,8 @@ static void items_print(const struct check_items *items, char *text, size_t size
     }
 }
 
+static uint64_t superseded_before_us, held_stamp_us;
+
 static struct check_items compare(const char *index, const char *held, const char *listed)
 {
     struct check_copies named, there;
@@ -71,7 +73,9 @@ static struct check_items compare(const char *index, const char *held, const cha
         is_listed[i] = strchr(listed, (int)('0' + i)) != NULL;
     copies_of(index, &named);
     copies_of(held, &there);
-    const struct check_frame frame = { map, 0, is_listed };
+    for (size_t i = 0; i < there.count; i++) /* a later copy of a message may have a later stamp */
+        there.items[i].stored_at_us = held_stamp_us + there.items[i].node;
+    const struct check_frame frame = { map, 0, is_listed, superseded_before_us };
     assert_int_equal(
         check_shard(&frame, 0, named.items, named.count, there.items, there.count, &found, &err),
         STATUS_OK);
@@ -128,6 +132,31 @@ static void each_difference_has_its_name_and_nothing_else_is_said(void **state)
                      cases[i].held, cases[i].listed, text, cases[i].found);
         check_items_fini(&found);
     }
+}
+
+static void found_is(const char *index, const char *held, const char *wanted)
+{
+    struct check_items found = compare(index, held, "0123");
+    char text[512];
+
+    items_print(&found, text, sizeof text);
+    assert_string_equal(text, wanted);
+    check_items_fini(&found);
+}
+
+static void an_older_issue_than_there_is_room_for_is_a_note_of_its_own(void **state)
+{
+    (void)state;
+    held_stamp_us = 1000;
+    superseded_before_us = 1002;
+    found_is("", "a0 a1", "a superseded 0, a superseded 1");
+    found_is("", "a0 a3", "a unindexed 0, a unindexed 3, a missing-copy 1, a surplus 3"); /* n3's stamp is as new */
+    found_is("a0", "a0 a1", "a unindexed 1"); /* it has its place, so a node's is missing */
+    found_is("", "a1", "a missing-copy 0, a under-replicated, a superseded 1");
+    superseded_before_us = 1001;
+    found_is("", "a0 a1", "a unindexed 0, a unindexed 1");
+    superseded_before_us = held_stamp_us = 0;
+    assert_int_equal(check_kind_info(CHECK_SUPERSEDED)->weight, CHECK_NOTE);
 }
 
 static void only_what_is_in_both_looks_stays(void **state)
@@ -230,6 +259,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_difference_has_its_name_and_nothing_else_is_said),
+        cmocka_unit_test(an_older_issue_than_there_is_room_for_is_a_note_of_its_own),
         cmocka_unit_test(only_what_is_in_both_looks_stays),
         cmocka_unit_test(messages_of_one_kind_run_and_node_are_one_finding),
         cmocka_unit_test(a_report_is_as_heavy_as_its_heaviest_finding),
