@@ -193,13 +193,18 @@ class Thrash(Campaign):
 
     def play(self):
         self.ground.standing = self.standing
-        self.thrash()
-        self.end_all()
-
-    def thrash(self):
         deck = Deck(self.kinds, self.random)
+        while self.is_wanting() and not self.is_hopeless():  # again, where one of the last did not fire
+            self.thrash(deck)
+            self.end_all()
+
+    def is_wanting(self):
+        """There are not enough faults yet, with those that stand."""
+        return sum(self.fired.values()) + len(self.standing) < self.wanted or self.lacking()
+
+    def thrash(self, deck):
         next_at, memory_at = time.monotonic() + 1, 0.0
-        while (sum(self.fired.values()) + len(self.standing) < self.wanted or self.lacking()) and not self.is_hopeless():
+        while self.is_wanting() and not self.is_hopeless():
             self.end_due(deck)
             self.look_at_late()
             self.look_at_leaving()
