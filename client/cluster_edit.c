@@ -193,9 +193,8 @@ static enum status node_ask_joined(struct gs_session *session, const struct clus
     if (there != NULL)
         return error_set(err, STATUS_EXISTS, "%s is node %s, which is in the map already (%s)%s",
                          url, node->id, node_state_name(there->state),
-                         there->state == NODE_IN
-                             ? ": `gribstore cluster show`"
-                             : ": once it holds nothing it is removed, emptied, and added anew");
+                         there->state == NODE_IN ? ": `gribstore cluster show`"
+                                                 : ": `gribstore cluster keep` is its way back");
     return STATUS_OK;
 }
 
