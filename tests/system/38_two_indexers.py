@@ -5,6 +5,7 @@ GRIBSTORE_SLEEP_S: how long it sleeps (the short form: until the other has done 
 """
 
 import contextlib
+import datetime
 import json
 import os
 import signal
@@ -21,6 +22,8 @@ from processes import Client, Cluster, await_condition
 LEASE_S = 3
 SLEEP_S = float(os.environ.get("GRIBSTORE_SLEEP_S", "0"))
 LEASE = ["--lease", f"{LEASE_S}s", "--grace", "0s"]
+# Who is awake must not lose its lease because the machine stands still for a moment; who sleeps is made to.
+SLEEPERS_LEASE_S = 2 * LEASE_S
 
 
 @pytest.fixture
@@ -156,10 +159,11 @@ def doors(mongod):
 class Sleepers:
     """Two nodes, two indexers, each behind a door to the database: `sleeper` tails n1, `awake` the other."""
 
-    def __init__(self, daemons, doors):
+    def __init__(self, daemons, doors, mongod):
+        self.mongod = mongod
         self.nodes = [daemons.node(name) for name in ("n1", "n2")]
         both = {name: daemons.indexer(self.nodes, name=name, catalog=doors[name].uri, ready=False,
-                                      arguments=["--name", name, "--lease", f"{LEASE_S}s", "--grace", "0s", "--sweep", "0s"])
+                                      arguments=["--name", name, "--lease", f"{SLEEPERS_LEASE_S}s", "--grace", "0s", "--sweep", "0s"])
                 for name in doors}
         Cluster(self.nodes, both["one"]).init()
         for indexer in both.values():
@@ -174,9 +178,17 @@ class Sleepers:
     def sleep(self):
         self.sleeper.process.send_signal(signal.SIGSTOP)
         self.slept = time.monotonic()
+        self.end_leases()
         await_condition(lambda: list(shares(self.awake).values()) == [["n1", "n2"]], "the other has taken over", 30)
         await_condition(self.awake.caught_up, "the other has it all")
         self.await_no_sweep()
+
+    def end_leases(self):
+        """Those of the sleeper run out now."""
+        with pymongo.MongoClient(self.mongod) as client:
+            leases = client.gribstore.leases
+            owner = leases.find_one({"_id": f"indexer/{self.sleeper.name}"})["owner"]
+            leases.update_many({"owner": owner}, {"$set": {"expires": datetime.datetime(2000, 1, 1)}})
 
     def await_no_sweep(self):
         """A takeover begins one; what is looked at here has to be right without."""
@@ -194,8 +206,8 @@ class Sleepers:
 
 
 @pytest.fixture
-def sleepers(doors, daemons):  # the doors last longer than who goes through them
-    return Sleepers(daemons, doors)
+def sleepers(doors, daemons, mongod):  # the doors last longer than who goes through them
+    return Sleepers(daemons, doors, mongod)
 
 
 RUN = "/v1/runs/sleep/20261101T0000Z"
