@@ -10,6 +10,7 @@ import time
 import pytest
 
 from conftest import Daemons
+from gribfile import frames
 from processes import Client, Cluster, await_condition, await_seen, stamp
 
 BASE = "20261101T0000Z"
@@ -18,15 +19,6 @@ COUNT = 60
 # Whatever is pulled is pulled because it was asked for.
 NODE = ["--sync-period", "1h"]
 QUICK = ["--settle", "300ms", "--wait", "2min"]
-
-
-def frames(data):
-    """The messages of a file, one by one."""
-    while data:
-        size = int.from_bytes(data[8:16], "big") if data[7] == 2 else int.from_bytes(data[4:7], "big")
-        assert data[:4] == b"GRIB" and data[size - 4:size] == b"7777"
-        yield data[:size]
-        data = data[size:]
 
 
 class Checked(Cluster):

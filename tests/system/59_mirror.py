@@ -8,21 +8,13 @@ import subprocess
 import pytest
 
 from conftest import Daemons
+from gribfile import frames
 from processes import BIN, Client, Cluster, await_condition, await_seen, stamp
 
 BASE = "20261101T0000Z"
 COUNT = 40
 LONG = 800  # more than a window
 QUICK = ["--wait", "2min"]
-
-
-def frames(data):
-    """The messages of a file, one by one."""
-    while data:
-        size = int.from_bytes(data[8:16], "big") if data[7] == 2 else int.from_bytes(data[4:7], "big")
-        assert data[:4] == b"GRIB" and data[size - 4:size] == b"7777"
-        yield data[:size]
-        data = data[size:]
 
 
 def cluster_of(folder, name, count):

@@ -79,6 +79,13 @@ def split_bytes(data):
     return messages
 
 
+def frames(data):
+    """The same, as bytes one by one; of data that holds nothing else."""
+    messages = split_bytes(data)
+    assert sum(message.length for message in messages) == len(data)
+    return iter([message.data for message in messages])
+
+
 def split_grib(path):
     return split_bytes(pathlib.Path(path).read_bytes())
 

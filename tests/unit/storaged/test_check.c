@@ -23,7 +23,7 @@ struct found {
 };
 
 struct check_fixture {
-    struct store_fixture store;
+    struct store_fixture store; /* the first: fixture_teardown() ends it and frees all */
     struct run_key run;
     struct store_place places[MESSAGES];
     uint64_t records;
@@ -48,15 +48,6 @@ static int setup(void **state)
     fixture_close(&fixture->store);
     snprintf(fixture->dir, sizeof fixture->dir, "%s/runs/hres/20130408T0000Z", fixture->store.dir);
     *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct check_fixture *fixture = *state;
-
-    fixture_fini(&fixture->store);
-    free(fixture);
     return 0;
 }
 
@@ -409,7 +400,7 @@ static void a_bad_message_with_its_good_copy_dropped_is_told(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(what_is_sound_has_no_finding),
         TEST(every_flipped_byte_names_its_message_alone),
@@ -422,8 +413,9 @@ int main(void)
         TEST(what_is_known_to_be_bad_is_told_until_a_good_one_is_there),
         TEST(nothing_is_changed),
         cmocka_unit_test_setup_teardown(a_dropped_file_is_told_and_what_is_bad_in_it_is_not, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_bad_message_with_its_good_copy_dropped_is_told, setup, teardown),
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_bad_message_with_its_good_copy_dropped_is_told, setup,
+                                        fixture_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,7 @@
 enum { MESSAGES = 8, SIZE = 1000 };
 
 struct damage_fixture {
-    struct store_fixture store;
+    struct store_fixture store; /* the first: fixture_teardown() ends it and frees all */
     struct run_key run;
     struct store_place places[MESSAGES];
     unsigned told; /* calls of on_bad */
@@ -30,15 +30,6 @@ static int setup(void **state)
     fixture->run = fixture_run(0);
     fixture_fill(&fixture->store, &fixture->run, MESSAGES, SIZE, fixture->places);
     *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct damage_fixture *fixture = *state;
-
-    fixture_fini(&fixture->store);
-    free(fixture);
     return 0;
 }
 
@@ -444,7 +435,7 @@ static void one_range_too_many_is_the_whole_file(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_bad_message_counts_for_nothing_here_and_after_a_restart),
         TEST(a_second_time_is_no_news),

@@ -19,7 +19,7 @@
 enum { MESSAGES = 40, SIZE = 600, PATH_SIZE = 512 };
 
 struct drop_fixture {
-    struct store_fixture store;
+    struct store_fixture store; /* the first: fixture_teardown() ends it and frees all */
     struct run_key run;
     struct store_place places[MESSAGES];
     struct store_place *victim; /* whose file is given up */
@@ -35,15 +35,6 @@ static int setup(void **state)
     fixture_fill(&fixture->store, &fixture->run, MESSAGES, SIZE, fixture->places);
     fixture->victim = &fixture->places[7];
     *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct drop_fixture *fixture = *state;
-
-    fixture_fini(&fixture->store);
-    free(fixture);
     return 0;
 }
 
@@ -803,7 +794,7 @@ static void readers_find_messages_or_do_not_find_them(void **state)
 
 int main(void)
 {
-#define DROP_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define DROP_TEST(test) cmocka_unit_test_setup_teardown(test, setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         DROP_TEST(a_dropped_file_counts_for_nothing_and_is_served_over_restarts),
         DROP_TEST(what_was_dropped_is_stored_anew),
