@@ -1,7 +1,11 @@
 /* sync_pull.c: a range of a peer's data file, proof, appends.
  *
  *     READ --> PROVE --> STORE --> DONE
- *     LARGE ---------------------> DONE */
+ *                |                  ^
+ *                +--> LARGE <-+-----+
+ *                       +-----+
+ *
+ * A stretch with a damaged message in it, or between two of those wanted, is refused whole: then each comes by itself. */
 #include "storaged/sync_pull.h"
 
 #include "storaged/node.h"
@@ -30,8 +34,10 @@ static enum fsm_next pull_store(struct fsm *fsm);
 static enum fsm_next pull_done(struct fsm *fsm);
 
 static const struct fsm_step pull_steps[] = {
-    [PULL_READ] = { "read", pull_read, TO(PROVE) },    [PULL_LARGE] = { "large", pull_large, TO(DONE) },
-    [PULL_PROVE] = { "prove", pull_prove, TO(STORE) }, [PULL_STORE] = { "store", pull_store, TO(DONE) },
+    [PULL_READ] = { "read", pull_read, TO(PROVE) },
+    [PULL_LARGE] = { "large", pull_large, TO(LARGE) | TO(DONE) },
+    [PULL_PROVE] = { "prove", pull_prove, TO(STORE) | TO(LARGE) },
+    [PULL_STORE] = { "store", pull_store, TO(DONE) },
     [PULL_DONE] = { "done", pull_done, 0 },
 };
 
@@ -74,8 +80,10 @@ static void on_read(struct transfer_request *request, enum status status, const 
     error_init(&err);
     status = peer_request_done(&loop->node->cluster, pull->peer, request, status, failure, &err);
     if (status == STATUS_OK && (request->http_status != 206 || request->answer.size != pull_size(pull)))
-        status = error_set(&err, STATUS_BAD_VALUE, "node %s: another range than was asked for", pull->peer->id);
-    fsm_resume(&pull->fsm, status, &err);
+        status = error_set(&err, STATUS_BAD_VALUE, "node %s: another range than was asked for",
+                           pull->peer->id);
+    pull->damaged = status == STATUS_DAMAGED;
+    fsm_resume(&pull->fsm, pull->damaged ? STATUS_OK : status, &err);
     node_loop_end(loop);
 }
 
@@ -130,6 +138,8 @@ static enum fsm_next pull_prove(struct fsm *fsm)
 {
     struct sync_pull *pull = container_of(fsm, struct sync_pull, fsm);
 
+    if (pull->damaged)
+        return fsm_go(fsm, PULL_LARGE);
     pull->held = calloc(pull->count, sizeof *pull->held);
     pull->appends = calloc(pull->count, sizeof *pull->appends);
     if (pull->held == NULL || pull->appends == NULL)
@@ -182,15 +192,15 @@ static enum fsm_next pull_store(struct fsm *fsm)
     return fsm_wait(fsm, pull->appends_count, PULL_DONE);
 }
 
-/* --- a large one --- */
+/* --- one by itself, from whoever has it --- */
 
 static void on_large(struct repair_message *message, enum status status, const struct error *err)
 {
     struct sync_pull *pull = message->user;
 
     if (status == STATUS_OK) {
-        pull->stored = 1;
-        pull->bytes = message->append.is_new ? message->missing.length : 0;
+        pull->stored++;
+        pull->bytes += message->append.is_new ? message->missing.length : 0;
     }
     fsm_resume(&pull->fsm, status == STATUS_NOT_FOUND ? STATUS_OK : status, err);
 }
@@ -198,16 +208,17 @@ static void on_large(struct repair_message *message, enum status status, const s
 static enum fsm_next pull_large(struct fsm *fsm)
 {
     struct sync_pull *pull = container_of(fsm, struct sync_pull, fsm);
+    const struct sync_message *message = &pull->messages[pull->alone++];
 
     pull->large.missing = (struct store_missing){ .run = pull->run,
                                                   .incarnation = pull->incarnation,
-                                                  .digest = pull->messages[0].digest,
-                                                  .length = pull->messages[0].length,
-                                                  .stored_at_us = pull->messages[0].stored_at_us };
+                                                  .digest = message->digest,
+                                                  .length = message->length,
+                                                  .stored_at_us = message->stored_at_us };
     pull->large.on_done = on_large;
     pull->large.user = pull;
     repair_message_start(&pull->large, pull->loop);
-    return fsm_wait(fsm, 1, PULL_DONE);
+    return fsm_wait(fsm, 1, pull->alone < pull->count ? PULL_LARGE : PULL_DONE);
 }
 
 static enum fsm_next pull_done(struct fsm *fsm)
@@ -227,7 +238,8 @@ static enum fsm_next pull_done(struct fsm *fsm)
 
 void sync_pull_start(struct sync_pull *pull)
 {
-    pull->stored = pull->appends_count = 0;
+    pull->stored = pull->appends_count = pull->alone = 0;
+    pull->damaged = false;
     pull->bytes = 0;
     pull->held = NULL;
     pull->appends = NULL;

@@ -43,7 +43,9 @@ struct sync_pull {
     struct work work;
     struct pull_append *appends; /* owned: of those that held */
     unsigned appends_count;
-    bool *held; /* owned */
+    bool *held;     /* owned */
+    bool damaged;   /* the stretch was refused for a message in it */
+    unsigned alone; /* so many were asked for by themselves */
     struct repair_message large;
     char url[URL_SIZE_MAX + 160];
     char range[64];

@@ -166,6 +166,28 @@ def test_bytes_that_do_not_hold_are_not_spread_and_their_holder_is_told(nodes):
     await_held(nodes[1], "rot", owned(nodes[1], cluster_map, messages))
 
 
+def test_a_damaged_message_keeps_no_other_from_being_fetched(daemons):
+    nodes = [daemons.node(name, arguments=["--shards", "1", "--scrub-rate", "0", *QUICK]) for name in ("n1", "n2")]
+    messages = [message(number) for number in range(60)]
+    place = put(nodes[0], "dam", messages)[30]["locations"][0]
+    with open(nodes[0].data / "runs" / place["url"].split("/data/")[1], "r+b") as file:
+        file.seek(place["offset"] + 500)
+        file.write(bytes(40))
+    assert nodes[0].post("/cluster/scrub").status_code == 202
+    await_condition(lambda: nodes[0].json("/cluster/scrub")["bad"] == 1, "the damage is found")
+    tell_map(nodes, {
+        "cluster": nodes[0].json("/cluster/map")["cluster"], "epoch": 1, "shards": 1, "replicas": 2, "min_replicas": 2, "indexers": [],
+        "nodes": [{"id": node.name, "url": node.url, "host": node.name, "colo": "a", "weight": 100, "state": "in"} for node in nodes],
+        "eras": [{"from": None, "owners": [["n1", "n2"]]}],
+    })
+
+    def listed():
+        answer = nodes[1].get(f"/cluster/shards/dam/{RUN}?shard=0")
+        return {member["digest"] for member in answer.json()} if answer.status_code == 200 else set()
+    whole = {digest_of(data) for number, data in enumerate(messages) if number != 30}
+    await_condition(lambda: listed() == whole, "what lies around the damage is fetched")
+
+
 def test_how_far_it_is_can_be_seen_and_the_rate_holds(daemons):
     nodes = [daemons.node("n1", arguments=QUICK), daemons.node("n2", arguments=[*QUICK, "--sync-rate", "100KiB"])]
     cluster = nodes[0].json("/cluster/map")["cluster"]
