@@ -187,7 +187,8 @@ def test_a_copy_is_given_up_with_leave_served_through_its_grace_and_gone(given, 
     asked = indexer.await_asked(ASK)
     assert asked["node"] == "n1" and asked["source"] == "give" and asked["base_time"] == RUN and asked["incarnation"] == 1
     (run,) = (run for run in given.one.json("/cluster/runs")["runs"] if run["source"] == "give")
-    assert asked["journal"] == run["journal"] and asked["records"] == run["records"]
+    # Behind the last message of the files that were asked for: other files' may come after it.
+    assert asked["journal"] == run["journal"] and len(asked["files"]) < asked["records"] <= run["records"]
     for file in asked["files"]:
         name = f"{file['shard']:04d}-{file['birth']}.grib"
         assert sorted(file["digests"]) == sorted(
