@@ -237,16 +237,21 @@ class Getter(Worker):
                                                   if up is not None and index is not None], began, "; ".join(tried))
 
     def by_command(self, promise):
-        holders = self.holders(promise)
+        node, holders = self.random.choice(self.load.targets()), self.holders(promise)
         began = time.monotonic()
-        done = self.load.client().run("get", "--quiet", "--retry", "30s", f"sha256:{promise.message.digest}", expected=None)
+        done = Client(self.ground.indexer, node).run("get", "--quiet", "--retry", "30s", f"sha256:{promise.message.digest}", expected=None)
         self.counts.commands += 1
         if done.returncode == 0:
             self.check("gribstore get", promise, done.stdout)
             return
         if done.returncode == 7:
             self.load.findings.wrong.append(f"gribstore get {promise.message.digest}: {done.stderr!r}")
-        self.failed("gribstore get", promise, lambda: [holder.up_since for holder in holders], began,
+
+        def ways():
+            """It knows the indexer and one node to begin with: one of them has to know the others."""
+            entries = [since for since in (node.up_since, self.ground.index_since) if since is not None]
+            return [max(holder.up_since, min(entries)) for holder in holders if holder.up_since is not None and entries]
+        self.failed("gribstore get", promise, ways, began,
                     f"{done.returncode} {done.stderr[-300:]!r}")
 
 
