@@ -6,8 +6,9 @@
  *      before its first record that does not hold. The journal is cut and flushed before any data file is cut.
  *   3. Any other damage, or a journal that can't be read (twice): it is made anew from the data files (rebuild.h), its messages
  *      adopted. What lies between them is damaged.
- *   4. A *file* record whose file is missing or empty is void, and so are the messages it was to hold. A message of an earlier
- *      batch that lies behind its file's end is bad.
+ *   4. A *file* record whose file is missing or empty is void. A message of an earlier batch that lies behind its file's end,
+ *      or in one that is missing and was not dropped, is bad: the journal says so, indexers take its place away, and it is
+ *      fetched anew.
  *   5. A data file ends after its last record that holds; one without a *file* record goes to purged/.
  *      One that is dropped counts for nothing; as long as it is there it is served, with what is bad in it damaged as ever.
  *   6. What was kept of the last batch is written and flushed again, with its files and the directories: the page cache may show

@@ -424,7 +424,7 @@ static enum status recover_add_message(struct recovery *recovery, uint64_t numbe
     bool is_bad = run_dir_is_bad(dir, number);
     if (file->is_dropped)
         run_dir_remove_bad(dir, number); /* nobody misses it here */
-    if (file->is_void && !file->in_grace)
+    if (file->is_dropped && !file->in_grace)
         return STATUS_OK;
     /* Messages lie side by side: what no record names any more was one that a rebuild could make nothing of, and whoever has
      * its place from before gets no other bytes for it. */

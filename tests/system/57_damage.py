@@ -229,6 +229,31 @@ def test_locations_of_bad_copies_leave_the_index_and_come_back(daemons, grib):
     await_condition(back, "the good copy is in the index")
 
 
+def test_a_data_file_that_went_while_its_node_was_down_leaves_the_index_and_its_messages_come_back(daemons, grib):
+    cluster = daemons.cluster(colos=("a", "a"), node_arguments=[*SYNC_OFF, *SCRUB_OFF])
+    node, other = cluster.nodes
+    answer = node.put("/ingest/gone/", (grib.GRIB_DIR / min(grib.manifest())).read_bytes())
+    assert answer.status_code == 201, answer.text
+    lines = answer.json()["messages"]
+    count = len({line["digest"] for line in lines})
+    cluster.indexer.await_messages("gone", count, copies=2)
+    lost = here(node, lines[0])["url"]
+    node.stop()
+    os.unlink(path_of(node, here(node, lines[0])))
+    other.stop()  # what is lost can't be fetched yet
+    node.start().wait_ready()
+
+    def urls():
+        return {at["url"] for field in cluster.indexer.fields(source="gone", limit=10000) for at in field["locations"]}
+    await_condition(lambda: lost not in urls(), "no place in the lost file is in the index")
+    other.start().wait_ready()
+    cluster.indexer.await_messages("gone", count, copies=2)
+    assert lost not in urls()
+    for line in lines:
+        held = node.get(f"/sha256/{line['digest']}", headers={"Gribstore-Hop": "1"})
+        assert held.status_code == 200 and hashlib.sha256(held.content).hexdigest() == line["digest"]
+
+
 def test_a_truncated_file_and_a_lost_one_are_healed(nodes):
     _, lines = put_all(nodes[0], "cut", 40)
     places = [here(nodes[0], line) for line in lines]

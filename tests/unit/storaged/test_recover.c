@@ -388,14 +388,23 @@ static void a_rebuild_keeps_the_bytes_of_a_file_it_can_make_nothing_of(void **st
     }
 }
 
-static void a_missing_data_file_is_void_and_its_messages_are_missing(void **state)
+static bool count_missing(void *user, const struct store_missing *missing)
+{
+    unsigned *count = user;
+
+    (void)missing;
+    (*count)++;
+    return true;
+}
+
+static void a_missing_data_file_is_void_and_its_messages_are_told_to_be_bad(void **state)
 {
     struct recover_fixture *fixture = *state;
     struct store_file *file;
     struct buf records;
     uint64_t total;
     char path[PATH_SIZE];
-    unsigned lost = fixture->places[0].shard;
+    unsigned lost = fixture->places[0].shard, lost_count = 0, bad = 0;
 
     /* Not the last batch's file: that batch would be cut. */
     for (unsigned i = 0; lost == fixture->places[MESSAGES - 1].shard; i++)
@@ -404,6 +413,7 @@ static void a_missing_data_file_is_void_and_its_messages_are_missing(void **stat
         if (fixture->places[i].shard == lost) {
             data_path(fixture, i, path);
             unlink(path);
+            lost_count++;
         }
     fixture_open(&fixture->store);
     for (unsigned i = 0; i < MESSAGES; i++) {
@@ -423,14 +433,32 @@ static void a_missing_data_file_is_void_and_its_messages_are_missing(void **stat
         assert_int_equal(journal_record_decode(records.data + n * JOURNAL_RECORD_SIZE,
                                                fixture->journal_id, n, &record, NULL),
                          STATUS_OK);
-        assert_int_equal(record.is_void, record.shard == lost);
+        bad += record.kind == JOURNAL_BAD;
+        assert_int_equal(record.is_void, record.kind != JOURNAL_BAD && record.shard == lost);
     }
     buf_fini(&records);
+    assert_int_equal(bad, lost_count);
+    unsigned missing = 0;
+    store_missing_each(fixture->store.store, count_missing, &missing);
+    assert_int_equal(missing, lost_count);
     /* It is taken again, into a new file. */
     for (unsigned i = 0; i < MESSAGES; i++)
         assert_int_equal(fixture_put(&fixture->store, &fixture->run, i, size_of(i), NULL), STATUS_OK);
     for (unsigned i = 0; i < MESSAGES; i++)
         assert_true(has(fixture, i));
+    missing = 0;
+    store_missing_each(fixture->store.store, count_missing, &missing);
+    assert_int_equal(missing, 0);
+    /* It is told once. */
+    struct store_run_info info;
+    assert_int_equal(store_run_get(fixture->store.store, &fixture->run, &info), STATUS_OK);
+    uint64_t told = info.records;
+    store_run_info_fini(&info);
+    fixture_close(&fixture->store);
+    fixture_open(&fixture->store);
+    assert_int_equal(store_run_get(fixture->store.store, &fixture->run, &info), STATUS_OK);
+    assert_int_equal(info.records, told);
+    store_run_info_fini(&info);
 }
 
 static void a_message_behind_the_end_of_its_file_is_bad(void **state)
@@ -843,7 +871,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_rebuild_leaves_out_what_does_not_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(a_rebuild_keeps_the_bytes_of_a_file_it_can_make_nothing_of,
                                         setup, teardown),
-        cmocka_unit_test_setup_teardown(a_missing_data_file_is_void_and_its_messages_are_missing,
+        cmocka_unit_test_setup_teardown(a_missing_data_file_is_void_and_its_messages_are_told_to_be_bad,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_message_behind_the_end_of_its_file_is_bad, setup, teardown),
         cmocka_unit_test_setup_teardown(a_data_file_without_a_record_goes_away, setup, teardown),
