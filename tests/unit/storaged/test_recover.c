@@ -871,8 +871,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_rebuild_leaves_out_what_does_not_frame, setup, teardown),
         cmocka_unit_test_setup_teardown(a_rebuild_keeps_the_bytes_of_a_file_it_can_make_nothing_of,
                                         setup, teardown),
-        cmocka_unit_test_setup_teardown(a_missing_data_file_is_void_and_its_messages_are_told_to_be_bad,
-                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_missing_data_file_is_void_and_its_messages_are_told_to_be_bad, setup, teardown),
         cmocka_unit_test_setup_teardown(a_message_behind_the_end_of_its_file_is_bad, setup, teardown),
         cmocka_unit_test_setup_teardown(a_data_file_without_a_record_goes_away, setup, teardown),
         cmocka_unit_test_setup_teardown(a_run_half_made_goes_away_and_strangers_stay, setup, teardown),
