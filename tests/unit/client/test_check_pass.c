@@ -82,8 +82,9 @@ static void node_answer(struct world *world, unsigned node, const char *target, 
     else if (strchr(target, '?') == NULL)
         buf_text(&reply->body, "[{\"shard\":0,\"count\":1}]");
     else
-        buf_text(&reply->body, "[{\"digest\":\"" DIGEST
-                               "\",\"birth\":\"00000000000000aa\",\"offset\":0,\"length\":10}]");
+        buf_text(&reply->body,
+                 "[{\"digest\":\"" DIGEST
+                 "\",\"birth\":\"00000000000000aa\",\"offset\":0,\"length\":10,\"stored_at\":1}]");
 }
 
 static void first_answer(void *user, const struct fake_request *request, struct fake_reply *reply)
