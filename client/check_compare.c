@@ -256,7 +256,9 @@ static enum status find_superseded(struct message *message)
 {
     enum status status = STATUS_OK;
 
-    for (size_t i = 0; is_superseded(message) && status == STATUS_OK && i < message->held_count; i++)
+    if (!is_superseded(message))
+        return STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < message->held_count; i++)
         status = add(message, CHECK_SUPERSEDED, message->held[i].node);
     return status;
 }

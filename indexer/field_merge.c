@@ -196,23 +196,15 @@ static bool location_named(const struct field_location *location, const struct f
            (event->file[0] == '\0' || strcmp(location->file, event->file) == 0);
 }
 
-static bool issue_is_spared(const struct field_issue *issue, const struct field_event *event)
-{
-    for (unsigned i = 0; event->spare_last && i < issue->locations_count; i++)
-        if (!location_named(&issue->locations[i], event))
-            return false;
-    return event->spare_last;
-}
-
 static void issue_remove_locations(struct field_issue *issue, const struct field_event *event, bool *changed)
 {
     unsigned kept = 0;
 
-    if (issue_is_spared(issue, event))
-        return;
     for (unsigned i = 0; i < issue->locations_count; i++)
         if (!location_named(&issue->locations[i], event))
             issue->locations[kept++] = issue->locations[i];
+    if (kept == 0 && event->spare_last) /* nothing was overwritten */
+        return;
     if (kept != issue->locations_count)
         *changed = true;
     issue->locations_count = kept;

@@ -37,17 +37,15 @@ struct places_change {
 
 static bool places_strip(struct places_change *change, struct quarantine_entry *entry)
 {
-    unsigned kept = 0, goes = 0, count = entry->locations_count;
+    unsigned kept = 0, count = entry->locations_count;
 
-    for (unsigned i = 0; i < count; i++)
-        goes += catalog_location_goes(&entry->locations[i], change->node, change->file, change->keep_only);
-    if (change->kept != NULL && goes == count) {
-        ++*change->kept;
-        return false;
-    }
     for (unsigned i = 0; i < count; i++)
         if (!catalog_location_goes(&entry->locations[i], change->node, change->file, change->keep_only))
             entry->locations[kept++] = entry->locations[i];
+    if (kept == 0 && change->kept != NULL) { /* nothing was overwritten */
+        ++*change->kept;
+        return false;
+    }
     entry->locations_count = kept;
     return kept != count;
 }
