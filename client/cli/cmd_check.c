@@ -206,9 +206,9 @@ static int check_go(struct cli *cli, const struct check_options *options)
 
     error_init(&err);
     enum status status = check_cluster(cli->session, options, &report, &err);
-    int code = status != STATUS_OK         ? cli_fail_status(cli, status, &err)
+    int code = status != STATUS_OK   ? cli_fail_status(cli, status, &err)
                : cli->settings->json ? print_json(&report)
-                                           : print_people(cli, &report);
+                                     : print_people(cli, &report);
     if (status == STATUS_OK && code == GS_OK)
         code = check_code(&report);
     check_report_fini(&report);
